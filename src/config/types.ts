@@ -1,0 +1,161 @@
+/**
+ * The configuration after validation: plain frozen data with every default filled in, which can be posted to a
+ * worker. Times are milliseconds, sizes bytes.
+ *
+ * @module
+ */
+import type { Address } from "../transport/address.ts";
+import type { DownstreamLimits } from "../http1/limits.ts";
+import type { PeerOptions, PeerTls } from "../connector/peer.ts";
+import type { Match, Permissions } from "../plugin/plugin.ts";
+
+/** Where a value came from, for messages about it later than validation. */
+export interface SourceMark {
+  /** File as the user named it. */
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+}
+
+/** What the whole program runs by. */
+export interface Config {
+  readonly version: 1;
+  readonly server: ServerConfig;
+  readonly listeners: readonly ListenerConfig[];
+  readonly services: readonly ServiceConfig[];
+  readonly upstreams: readonly UpstreamConfig[];
+  readonly plugins: readonly PluginConfig[];
+  readonly accessLog: AccessLogConfig;
+  readonly log: { readonly level: LogLevel };
+}
+
+export type LogLevel = "debug" | "info" | "warning" | "error";
+
+export interface ServerConfig {
+  /** Service workers per service. */
+  readonly threads: number;
+  /** How long a drain may take. */
+  readonly gracePeriod: number;
+  /** Attempts per request beyond the first, all causes together. */
+  readonly maxRetries: number;
+  /** Idle upstream connections per service worker, over all peers. */
+  readonly upstreamKeepalivePoolSize: number;
+}
+
+export interface ListenerConfig {
+  readonly name: string;
+  readonly address: Address;
+  /** Mode of a unix socket file. */
+  readonly unixMode: number;
+  readonly backlog: number;
+  /** Most open connections per service worker; further ones are closed at once. */
+  readonly maxConnections: number;
+  readonly limits: DownstreamLimits;
+  /** Most bytes that `session.readBody` may hold. */
+  readonly pluginBodyBuffer: number;
+  /** Whether CONNECT is passed on; otherwise it is answered 405. */
+  readonly allowConnect: boolean;
+  /** Whether a client that has finished writing counts as gone. */
+  readonly abortOnClose: boolean;
+  /** Networks whose `X-Forwarded-*` and `Forwarded` fields are believed. */
+  readonly trustedProxies: readonly string[];
+  /** Which fields tell the upstream who the client is. */
+  readonly forwarded: "x_forwarded" | "rfc7239" | "both" | "off";
+}
+
+export interface ServiceConfig {
+  readonly name: string;
+  readonly threads: number;
+  /** Names of listeners. */
+  readonly listeners: readonly string[];
+  readonly routes: readonly RouteConfig[];
+}
+
+export interface RouteConfig {
+  readonly id: string;
+  readonly match: Match;
+  /** Plugins in the order of their calls. */
+  readonly plugins: readonly PluginUse[];
+  /** Rules that the core follows without asking a plugin. */
+  readonly rules: readonly RuleConfig[];
+  /** Name of the upstream group, or `null` when a plugin or rule answers. */
+  readonly upstream: string | null;
+  /** Over the bounds of the listener. */
+  readonly bodyBytes: number | null;
+  readonly retry: RetryConfig;
+}
+
+/** A plugin at work on a route. */
+export interface PluginUse {
+  /** Index into `Config.plugins`. */
+  readonly plugin: number;
+  /** Index into `PluginConfig.uses`: the config to run with. */
+  readonly use: number;
+  readonly when: Match | null;
+}
+
+export interface RuleConfig {
+  readonly match: Match;
+  /** Fields to set on the request to the upstream, and on the response. `null` removes. */
+  readonly request: Readonly<Record<string, string | null>>;
+  readonly response: Readonly<Record<string, string | null>>;
+  readonly respond: {
+    readonly status: number;
+    readonly headers: Readonly<Record<string, string>>;
+    readonly body: string;
+  } | null;
+}
+
+export interface RetryConfig {
+  /** Attempts beyond the first. */
+  readonly attempts: number;
+  /** `connect_failure`: another attempt after a connection could not be made. */
+  readonly on: readonly ("connect_failure")[];
+  /** Request content kept for another attempt; more makes the request unrepeatable. */
+  readonly bufferBytes: number;
+}
+
+export interface UpstreamConfig {
+  readonly name: string;
+  readonly endpoints: readonly EndpointConfig[];
+  readonly tls: PeerTls | null;
+  readonly options: PeerOptions;
+}
+
+export interface EndpointConfig {
+  readonly address: Address;
+  /** Share of the requests; `0` gets none. */
+  readonly weight: number;
+}
+
+export type Isolation = "worker" | "process" | "inline";
+
+export interface PluginConfig {
+  readonly name: string;
+  /** Absolute path of the module. */
+  readonly file: string;
+  /** Absolute path of the folder whose files it may read; for a plugin that is one file, that file. */
+  readonly root: string;
+  readonly isolation: Isolation;
+  /** What the operator grants; `as-requested` for all that it asks for. */
+  readonly grant: Permissions | "as-requested";
+  /** Over what the plugin says. */
+  readonly onError: "fail_open" | "fail_closed" | null;
+  readonly timeout: number | null;
+  /** Heap of the sandbox, in bytes. */
+  readonly heap: number | null;
+  /** Its configurations, one for each distinct `with:`, as written. */
+  readonly uses: readonly PluginUseConfig[];
+}
+
+export interface PluginUseConfig {
+  /** What stands under `with:`, unvalidated: the plugin's own schema does that. */
+  readonly config: unknown;
+  /** Where it stands, or `null` if the plugin came from the directory alone. */
+  readonly source: SourceMark | null;
+}
+
+export interface AccessLogConfig {
+  /** `off`, `stdout` or a file. */
+  readonly output: "off" | "stdout" | { readonly file: string };
+}

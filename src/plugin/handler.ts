@@ -1,0 +1,72 @@
+/**
+ * How the phase engine calls a plugin, wherever the plugin runs.
+ *
+ * @module
+ */
+import type { PhaseName } from "./phases.ts";
+import type { Match } from "./plugin.ts";
+import type {
+  ConnectionView,
+  FinishedSession,
+  RequestSession,
+  ResponseSession,
+  TrailerSession,
+  UpstreamResponseSession,
+} from "./session.ts";
+
+/** A field section of a session. */
+export type Section =
+  | "request"
+  | "upstream_request"
+  | "upstream_response"
+  | "response"
+  | "trailers";
+
+/**
+ * The live session behind all the types that hooks see. A part that does not exist in the phase
+ * (`response` before there is one) throws when it is touched.
+ */
+export interface HostSession
+  extends
+    RequestSession,
+    UpstreamResponseSession,
+    ResponseSession,
+    TrailerSession,
+    FinishedSession {
+  /** Names the session within its service worker; smaller than 2^31, and not used again for a long time. */
+  readonly key: number;
+  /** A field section as `name: value CRLF` lines in latin-1, or `null` if there is none yet. */
+  block(section: Section): string | null;
+  /** The names of all vars that are set. */
+  varNames(): Iterable<string>;
+  /** Aborted when the request is over or its client has gone away. Made when first read. */
+  readonly signal: AbortSignal;
+}
+
+/** One use of one plugin in one service worker. */
+export interface PhaseHandler {
+  /** Name of the plugin, or of its use. */
+  readonly name: string;
+  /** The phases that it has hooks for. */
+  readonly phases: ReadonlySet<PhaseName>;
+  /** Whether a failed call is passed over instead of failing the request. */
+  readonly failOpen: boolean;
+  /** Which requests a hook is for; `null`: all. */
+  match(phase: PhaseName): Match | null;
+  /**
+   * Calls a hook. Its changes have been applied to the session when the result is there.
+   *
+   * @param session The session; the connection for `connectionFilter`; `null` for `tick`.
+   * @param first The third argument of the hook: chunk, failure, or kept value.
+   * @param second The fourth argument of the hook: `end`.
+   * @returns What the hook returned, checked: a `Reply` (never a web `Response`), `false`, a chunk as bytes or
+   * `null`, a value; `undefined` if nothing.
+   * @throws {ProxyError} `plugin_error`, `plugin_timeout` or `plugin_unavailable`, source `internal`.
+   */
+  call(
+    phase: PhaseName,
+    session: HostSession | ConnectionView | null,
+    first?: unknown,
+    second?: unknown,
+  ): unknown | Promise<unknown>;
+}

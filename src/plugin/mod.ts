@@ -1,0 +1,50 @@
+/**
+ * The door for plugin authors: `import { definePlugin } from "@sluice/plugin"`.
+ *
+ * @module
+ */
+export { definePlugin } from "./plugin.ts";
+export type {
+  Context,
+  Env,
+  Hooks,
+  Limits,
+  Log,
+  Match,
+  OnError,
+  Permissions,
+  Plugin,
+  PluginHead,
+  SchemaIssue,
+  SchemaResult,
+  StandardSchema,
+} from "./plugin.ts";
+export type {
+  Client,
+  Cloneable,
+  ConnectionView,
+  Failure,
+  FailureView,
+  FinishedSession,
+  MutableHeaders,
+  Outcome,
+  PeerSpec,
+  ProblemBody,
+  ReadonlyHeaders,
+  Reply,
+  ReplyInit,
+  RequestSession,
+  RequestView,
+  ResponseSession,
+  ResponseView,
+  Session,
+  TrailerSession,
+  UpstreamRequest,
+  UpstreamRequestSession,
+  UpstreamResponseSession,
+  UpstreamView,
+  Vars,
+} from "./session.ts";
+export type { CombineKind, Mutable, PhaseName, PhaseRow } from "./phases.ts";
+export type { ErrorSource, ErrorType } from "../base/error.ts";
+export type { TlsFacts } from "../transport/socket.ts";

@@ -1,0 +1,66 @@
+/**
+ * One connection as the codecs see it, whatever carries it.
+ *
+ * Engines differ (Deno.Conn, node:net, node:tls); codecs, pool and phases never know which. Reading is
+ * asked for, one piece at a time, so a reader that does not ask is back-pressure by itself. The reader
+ * owns the buffer, so bytes stay where they are until it reads over them, also across an await.
+ *
+ * @module
+ */
+import type { ProxyError } from "../base/error.ts";
+import type { Address } from "./address.ts";
+
+/** What an engine calls. All calls come from the event loop, never from inside `read()` or `write()`. */
+export interface SocketHandler {
+  /**
+   * Where the next bytes go; asked once per `read()`, at once or when there are bytes, as the engine
+   * likes. Must not be empty.
+   */
+  readBuffer(): Uint8Array;
+  /** `length` bytes are in the buffer; `0`: the other side has finished writing, and no more will come. */
+  onRead(length: number): void;
+  /** All that was written is with the kernel; the buffers given to `write` are free. */
+  onDrain(): void;
+  /** The connection broke or was closed. Called at most once, and never after `close()` or `destroy()`. */
+  onError(error: ProxyError): void;
+}
+
+/** TLS facts of a connection. */
+export interface TlsFacts {
+  /** `TLSv1.3`, … */
+  readonly version: string;
+  readonly cipher: string;
+  /** The name that the client asked for, or empty. */
+  readonly serverName: string;
+  /** The protocol agreed on by ALPN, or empty. */
+  readonly alpn: string;
+  readonly resumed: boolean;
+}
+
+/** A connection. */
+export interface Socket {
+  /** Who calls back. Set it before the first `read()`; may be changed while nothing is outstanding. */
+  handler: SocketHandler;
+  readonly remote: Address;
+  readonly local: Address;
+  readonly tls: TlsFacts | null;
+  /** Whether `close` or `destroy` was called or the connection broke. */
+  readonly closed: boolean;
+  /** Bytes given to `write` that are not yet with the kernel. */
+  readonly pending: number;
+  /** Asks for one `onRead`. Does nothing while one is outstanding, or after the end was read. */
+  read(): void;
+  /**
+   * Writes bytes, in order. The socket keeps `bytes` until it is written, so the caller must leave it alone.
+   *
+   * @returns `true` if all of it is with the kernel and `bytes` is free at once; `false` if it waits:
+   * `onDrain` follows.
+   */
+  write(bytes: Uint8Array): boolean;
+  /** Ends our direction after what is pending (TCP FIN); reading goes on. */
+  closeWrite(): void;
+  /** Closes after what is pending is written, but waits for that no longer than `ms` milliseconds. */
+  close(ms?: number): void;
+  /** Closes at once, dropping what is pending. */
+  destroy(): void;
+}
