@@ -97,9 +97,12 @@ export class Fields {
 
   /** Makes fields from pairs, checking each. For tests, rules and answers of our own. */
   static from(pairs: Iterable<readonly [string, string]>): Fields {
-    const fields = new Fields();
-    for (const [name, value] of pairs) fields.append(name, value);
-    return fields;
+    let block = "";
+    for (const [name, value] of pairs) {
+      checkFieldName(name);
+      block += `${name}: ${checkFieldValue(name, value)}\r\n`;
+    }
+    return Fields.fromBlock(block);
   }
 
   /** How many fields there are. */
@@ -321,6 +324,35 @@ export class Fields {
         else i += 2;
       }
     }
+  }
+
+  /**
+   * Removes every field whose id is marked, in one pass.
+   *
+   * @returns Bit `1 << id` for every known field that is left, of those with an id below 32.
+   */
+  sweep(marked: Uint8Array): number {
+    let left = 0;
+    const index = this.#index;
+    for (let i = 0; i < this.#count; i++) {
+      const id = index![i * ENTRY + 4]!;
+      if (id <= UNKNOWN) continue;
+      if (marked[id] === 1) this.removeAt(i);
+      else if (id < 32) left |= 1 << id;
+    }
+    const added = this.#added;
+    if (added !== null) {
+      for (let i = 0; i < added.length;) {
+        const id = fieldId(added[i]!.toLowerCase());
+        if (marked[id] === 1) {
+          added.splice(i, 2);
+          continue;
+        }
+        if (id !== UNKNOWN && id < 32) left |= 1 << id;
+        i += 2;
+      }
+    }
+    return left;
   }
 
   /** All fields in order, names in the case they have on the wire. */

@@ -1,0 +1,222 @@
+/**
+ * Moves content both ways, whatever HTTP version is on either side. The slower side sets the pace: nothing is
+ * read before what was read is written.
+ *
+ * @module
+ */
+import { NO_CONTENT } from "../http/session.ts";
+import type { Framing, UpstreamSession } from "../http/session.ts";
+import { hasNoContent } from "../http/message.ts";
+import { ProxyError } from "../base/error.ts";
+import type { PhaseEngine } from "./engine.ts";
+import type { Exchange } from "./exchange.ts";
+
+const NOTHING = new Uint8Array(0);
+
+/** The upload of one attempt, which may outlive the response or fail before it. */
+export class Upload {
+  /** Resolves when nothing more will be written; never rejects. `null` if it was over at once. */
+  done: Promise<void> | null = null;
+  /** Why writing failed; a response may come all the same. */
+  writeError: ProxyError | null = null;
+  /** Why reading from the client failed; the attempt is over then. */
+  readError: ProxyError | null = null;
+  #stopped = false;
+
+  /** Nobody wants the rest: stops at the next piece. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  get stopped(): boolean {
+    return this.#stopped;
+  }
+}
+
+/**
+ * Writes the request head and begins to send the content.
+ *
+ * @returns The upload, which runs on while the response is awaited.
+ */
+export async function startUpload(
+  exchange: Exchange,
+  upstream: UpstreamSession,
+  engine: PhaseEngine,
+): Promise<Upload> {
+  const { content, plan } = exchange;
+  const request = exchange.upstreamRequest();
+  const upload = new Upload();
+  const filters = plan.requestBodyFilter;
+  if (content.length === 0) {
+    const made = filters === null
+      ? NOTHING
+      : await engine.content(filters, "requestBodyFilter", exchange.hooks, NOTHING, true);
+    if (made.length > 0) {
+      upstream.writeHead(request, { kind: "length", length: made.length });
+      watch(exchange, upstream, upload, write(upstream, made));
+    } else {
+      upstream.writeHead(request, NO_CONTENT);
+      const flushed = upstream.flush();
+      if (flushed !== undefined) watch(exchange, upstream, upload, flushed);
+    }
+    return upload;
+  }
+  const framing: Framing = filters === null && content.length > 0
+    ? { kind: "length", length: content.length }
+    : { kind: "stream" };
+  upstream.writeHead(request, framing);
+  watch(exchange, upstream, upload, sendContent(exchange, upstream, engine, upload));
+  return upload;
+}
+
+async function write(upstream: UpstreamSession, bytes: Uint8Array): Promise<void> {
+  await upstream.writeBody(bytes, true);
+}
+
+function watch(
+  exchange: Exchange,
+  upstream: UpstreamSession,
+  upload: Upload,
+  work: Promise<void>,
+): void {
+  upload.done = work.catch((caught) => {
+    if (upload.stopped) return;
+    const error = ProxyError.wrap(caught, "internal_error", "Cannot send the request content");
+    if (error.source === "upstream") {
+      // An upstream that answers early and closes makes writing fail before its answer is read.
+      upload.writeError = error;
+      return;
+    }
+    upload.readError = error;
+    exchange.downstream.keepAlive = false;
+    upstream.abort(error);
+  });
+}
+
+async function sendContent(
+  exchange: Exchange,
+  upstream: UpstreamSession,
+  engine: PhaseEngine,
+  upload: Upload,
+): Promise<void> {
+  const { content, downstream } = exchange;
+  const filters = exchange.plan.requestBodyFilter;
+  for (;;) {
+    const next = content.read();
+    let piece = next instanceof Promise ? await flushed(next, upstream.flush()) : next;
+    if (upload.stopped) return;
+    const end = content.done;
+    if (filters !== null) {
+      piece = await engine.content(filters, "requestBodyFilter", exchange.hooks, piece, end);
+      if (upload.stopped) return;
+    }
+    if (end) {
+      const { trailers } = downstream;
+      if (trailers === null) {
+        await upstream.writeBody(piece, true);
+      } else {
+        if (piece.length > 0) await upstream.writeBody(piece, false);
+        await upstream.endBody(trailers);
+      }
+      return;
+    }
+    if (piece.length > 0) {
+      const written = upstream.writeBody(piece, false);
+      if (written !== undefined) await written;
+    }
+  }
+}
+
+/** Waits for a piece, having sent what was gathered before; no promise is left without somebody listening. */
+async function flushed(
+  piece: Promise<Uint8Array>,
+  flush: void | Promise<void>,
+): Promise<Uint8Array> {
+  return flush === undefined ? await piece : (await Promise.all([piece, flush]))[0];
+}
+
+/**
+ * Sends the response to the client: head, content, trailers. The head waits for the first piece of content if
+ * that is there already, so that a small response is one write.
+ *
+ * @throws {ProxyError} Source `upstream` or `downstream`: who broke off.
+ */
+export async function sendResponse(
+  exchange: Exchange,
+  upstream: UpstreamSession,
+  engine: PhaseEngine,
+): Promise<void> {
+  const { downstream, plan } = exchange;
+  const response = exchange.response!;
+  const upstreamFilters = plan.upstreamResponseBodyFilter;
+  const filters = plan.responseBodyFilter;
+  if (hasNoContent(downstream.head.method, response.status)) {
+    if (!downstream.bodyDone) downstream.keepAlive = false;
+    downstream.writeHead(response, NO_CONTENT);
+    await downstream.endBody(null);
+    return;
+  }
+  const filtered = upstreamFilters !== null || filters !== null;
+  let next = upstream.readBody();
+  // Nobody reads the rest of a request that is answered already.
+  if (upstream.bodyDone && !downstream.bodyDone) downstream.keepAlive = false;
+  downstream.writeHead(
+    response,
+    !filtered && upstream.contentLength >= 0
+      ? { kind: "length", length: upstream.contentLength }
+      : { kind: "stream" },
+  );
+  for (;;) {
+    let piece = next instanceof Promise ? await flushed(next, downstream.flush()) : next;
+    const end = upstream.bodyDone;
+    if (filtered) {
+      if (upstreamFilters !== null) {
+        piece = await engine.content(
+          upstreamFilters,
+          "upstreamResponseBodyFilter",
+          exchange.hooks,
+          piece,
+          end,
+        );
+      }
+      if (filters !== null) {
+        piece = await engine.content(filters, "responseBodyFilter", exchange.hooks, piece, end);
+      }
+    }
+    if (end) {
+      if (upstream.trailers === null) {
+        const written = downstream.writeBody(piece, true);
+        if (written !== undefined) await written;
+      } else {
+        if (piece.length > 0) await downstream.writeBody(piece, false);
+        await sendTrailers(exchange, upstream, engine);
+      }
+      return;
+    }
+    if (piece.length > 0) {
+      const written = downstream.writeBody(piece, false);
+      if (written !== undefined) await written;
+    }
+    next = upstream.readBody();
+  }
+}
+
+async function sendTrailers(
+  exchange: Exchange,
+  upstream: UpstreamSession,
+  engine: PhaseEngine,
+): Promise<void> {
+  const { plan } = exchange;
+  exchange.trailers = upstream.trailers;
+  if (plan.upstreamResponseTrailerFilter !== null) {
+    await engine.chain(
+      plan.upstreamResponseTrailerFilter,
+      "upstreamResponseTrailerFilter",
+      exchange.hooks,
+    );
+  }
+  if (plan.responseTrailerFilter !== null) {
+    await engine.chain(plan.responseTrailerFilter, "responseTrailerFilter", exchange.hooks);
+  }
+  await exchange.downstream.endBody(exchange.trailers);
+}

@@ -1,0 +1,193 @@
+/**
+ * Runs the hooks of a phase in the way its combine kind says.
+ *
+ * @module
+ */
+import { ProxyError } from "../base/error.ts";
+import type { PhaseHandler } from "../plugin/handler.ts";
+import { type PhaseName, phaseRow } from "../plugin/phases.ts";
+import type { ConnectionView, Reply } from "../plugin/session.ts";
+import type { HookSession } from "./hook_session.ts";
+import type { Link } from "./plan.ts";
+
+/** Takes note of a hook that failed, whether or not the request fails with it. */
+export type HookFailureListener = (
+  handler: PhaseHandler,
+  phase: PhaseName,
+  error: ProxyError,
+) => void;
+
+/** Calls hooks; one per service worker. */
+export class PhaseEngine {
+  readonly #onFailure: HookFailureListener;
+
+  constructor(onFailure: HookFailureListener) {
+    this.#onFailure = onFailure;
+  }
+
+  /**
+   * Runs a `gate`: the first hook that answers ends it.
+   *
+   * @throws {ProxyError} What a hook of a plugin that fails closed threw.
+   */
+  async gate(
+    links: readonly Link[],
+    phase: PhaseName,
+    session: HookSession,
+  ): Promise<Reply | false | undefined> {
+    for (let i = 0; i < links.length; i++) {
+      const link = links[i]!;
+      if (!applies(link, session)) continue;
+      const result = await this.#call(link, phase, session);
+      if (result !== undefined) {
+        session.source.answeredBy = `${link.handler.name}.${phase}`;
+        return result as Reply | false;
+      }
+    }
+    return undefined;
+  }
+
+  /**
+   * Runs a `first`: the first hook that returns a value decides.
+   *
+   * @throws {ProxyError} What a hook of a plugin that fails closed threw.
+   */
+  async first(
+    links: readonly Link[],
+    phase: PhaseName,
+    session: HookSession,
+    argument?: unknown,
+  ): Promise<unknown> {
+    for (let i = 0; i < links.length; i++) {
+      const link = links[i]!;
+      if (!applies(link, session)) continue;
+      const result = await this.#call(link, phase, session, argument);
+      if (result !== undefined) return result;
+    }
+    return undefined;
+  }
+
+  /**
+   * Runs a `chain` whose hooks change the session in place.
+   *
+   * @throws {ProxyError} What a hook of a plugin that fails closed threw.
+   */
+  async chain(
+    links: readonly Link[],
+    phase: PhaseName,
+    session: HookSession,
+    argument?: unknown,
+  ): Promise<void> {
+    for (let i = 0; i < links.length; i++) {
+      const link = links[i]!;
+      if (applies(link, session)) await this.#call(link, phase, session, argument);
+    }
+  }
+
+  /**
+   * Runs a `chain` over a piece of content. A hook that drops a piece ends the chain for it, except for the
+   * last one: every hook is told of the end.
+   *
+   * @throws {ProxyError} What a hook of a plugin that fails closed threw.
+   */
+  async content(
+    links: readonly Link[],
+    phase: PhaseName,
+    session: HookSession,
+    chunk: Uint8Array,
+    end: boolean,
+  ): Promise<Uint8Array> {
+    for (let i = 0; i < links.length; i++) {
+      const link = links[i]!;
+      if (!applies(link, session)) continue;
+      if (chunk.length === 0 && !end) return chunk;
+      const result = await this.#call(link, phase, session, chunk, end);
+      if (result === null) chunk = NOTHING;
+      else if (result !== undefined) chunk = result as Uint8Array;
+    }
+    return chunk;
+  }
+
+  /** Tells all hooks of an `observe`; nobody waits, and failures are only noted. */
+  observe(
+    links: readonly Link[],
+    phase: PhaseName,
+    session: HookSession,
+    argument?: unknown,
+  ): Promise<void> | undefined {
+    let pending: Promise<unknown>[] | undefined;
+    for (let i = 0; i < links.length; i++) {
+      const link = links[i]!;
+      if (!applies(link, session)) continue;
+      try {
+        session.enter(phase);
+        const result = link.handler.call(phase, session, argument);
+        if (result instanceof Promise) {
+          (pending ??= []).push(
+            result.catch((error) => this.#onFailure(link.handler, phase, wrap(error, link, phase))),
+          );
+        }
+      } catch (error) {
+        this.#onFailure(link.handler, phase, wrap(error, link, phase));
+      }
+    }
+    return pending === undefined ? undefined : Promise.all(pending).then(() => {});
+  }
+
+  /** Asks `connectionFilter`; a plugin that fails closed and fails denies. */
+  async admit(links: readonly Link[], connection: ConnectionView): Promise<boolean> {
+    for (const { handler } of links) {
+      try {
+        if (await handler.call("connectionFilter", connection) === false) return false;
+      } catch (error) {
+        this.#onFailure(
+          handler,
+          "connectionFilter",
+          ProxyError.wrap(error, "plugin_error", `Plugin ${handler.name} failed`, "internal"),
+        );
+        if (!handler.failOpen) return false;
+      }
+    }
+    return true;
+  }
+
+  async #call(
+    link: Link,
+    phase: PhaseName,
+    session: HookSession,
+    first?: unknown,
+    second?: unknown,
+  ): Promise<unknown> {
+    try {
+      session.enter(phase);
+      const result = link.handler.call(phase, session, first, second);
+      return result instanceof Promise ? await result : result;
+    } catch (error) {
+      const wrapped = wrap(error, link, phase);
+      this.#onFailure(link.handler, phase, wrapped);
+      // A client that has gone away is not the plugin's failure, and there is nobody to go on for.
+      if (wrapped.source === "downstream") throw wrapped;
+      if (link.handler.failOpen || phaseRow(phase).onError === "logged") return undefined;
+      throw wrapped;
+    }
+  }
+}
+
+const NOTHING = new Uint8Array(0);
+
+function wrap(error: unknown, link: Link, phase: PhaseName): ProxyError {
+  return ProxyError.wrap(
+    error,
+    "plugin_error",
+    `Plugin ${link.handler.name} failed in ${phase}`,
+    "internal",
+  );
+}
+
+function applies(link: Link, session: HookSession): boolean {
+  const { matches } = link;
+  for (let i = 0; i < matches.length; i++) {
+    if (!matches[i]!(session.source.downstream.head)) return false;
+  }
+  return true;
+}

@@ -1,0 +1,172 @@
+/**
+ * The state of one request: both its sides and what was decided on the way.
+ *
+ * @module
+ */
+import { ProxyError } from "../base/error.ts";
+import type { Peer } from "../connector/peer.ts";
+import type { Fields } from "../http/fields.ts";
+import type { RequestHead, ResponseHead } from "../http/message.ts";
+import type { DownstreamSession, UpstreamSession } from "../http/session.ts";
+import type { Cloneable, Outcome } from "../plugin/session.ts";
+import { HookSession, type HookSource } from "./hook_session.ts";
+import { EMPTY_PLAN, type Plan } from "./plan.ts";
+import { clientAddress, type ForwardPolicy, makeUpstreamRequest } from "./request_path.ts";
+import { RequestContent } from "./request_content.ts";
+import type { Route } from "./route.ts";
+
+let lastKey = 0;
+
+/** What an exchange needs from its listener. */
+export interface ExchangeOptions {
+  readonly forward: ForwardPolicy;
+  /** Most bytes that `readBody` may hold. */
+  readonly bodyBuffer: number;
+}
+
+/** One request on its way through the phases. */
+export class Exchange implements HookSource {
+  readonly downstream: DownstreamSession;
+  readonly content: RequestContent;
+  readonly #options: ExchangeOptions;
+  plan: Plan = EMPTY_PLAN;
+  route: Route | null = null;
+  attempt = 0;
+  peer: Peer | null = null;
+  upstream: UpstreamSession | null = null;
+  /** The response on its way to the client. */
+  response: ResponseHead | null = null;
+  trailers: Fields | null = null;
+  vars: Map<string, Cloneable> | null = null;
+  answeredBy = "";
+  /** What `allowSpawningSubrequest` said. */
+  maySpawnSubrequests = false;
+  /** Why it failed, if it did. */
+  error: ProxyError | null = null;
+  /** Status that the upstream sent, before any hook changed it. */
+  upstreamStatus = 0;
+  /** Milliseconds from asking for the connection to having it, in the last attempt. */
+  connectTime = 0;
+  /** `performance.now()` when the last attempt began, and when its head was there. */
+  attemptAt = 0;
+  firstByteAt = 0;
+  #draft: RequestHead | null = null;
+  #attemptRequest: RequestHead | null = null;
+  #hooks: HookSession | null = null;
+  #key = 0;
+  #id = "";
+  #clientAddress: string | null = null;
+  #abort: AbortController | null = null;
+  #finished = 0;
+
+  constructor(downstream: DownstreamSession, options: ExchangeOptions) {
+    this.downstream = downstream;
+    this.#options = options;
+    this.content = new RequestContent(downstream);
+  }
+
+  /** The session that hooks get; made for the first one. */
+  get hooks(): HookSession {
+    return this.#hooks ??= new HookSession(this);
+  }
+
+  get key(): number {
+    if (this.#key === 0) {
+      lastKey = lastKey >= 0x7ffffffe ? 1 : lastKey + 1;
+      this.#key = lastKey;
+    }
+    return this.#key;
+  }
+
+  get id(): string {
+    return this.#id ||= crypto.randomUUID();
+  }
+
+  get scheme(): string {
+    return this.downstream.connection.tls === null ? "http" : "https";
+  }
+
+  get routeId(): string | null {
+    return this.route?.id ?? null;
+  }
+
+  /** The client's address, seen through trusted proxies. */
+  get clientAddress(): string {
+    return this.#clientAddress ??= clientAddress(this.downstream, this.#options.forward);
+  }
+
+  get elapsed(): number {
+    return (this.#finished || performance.now()) - this.downstream.startedAt;
+  }
+
+  /** Aborted when the request is over or its client is gone. */
+  get signal(): AbortSignal {
+    if (this.#abort === null) {
+      this.#abort = new AbortController();
+      if (this.#finished > 0 || this.downstream.failure !== null) {
+        this.#abort.abort(this.downstream.failure ?? undefined);
+      }
+    }
+    return this.#abort.signal;
+  }
+
+  /** The request as it will go out: the attempt's copy while there is one, else what all attempts begin with. */
+  upstreamRequest(): RequestHead {
+    return this.#attemptRequest ??
+      (this.#draft ??= makeUpstreamRequest(this, this.#options.forward));
+  }
+
+  /** Begins an attempt; with `copy`, changes to its request do not outlive it. */
+  beginAttempt(copy: boolean): void {
+    this.attempt++;
+    this.attemptAt = performance.now();
+    this.firstByteAt = 0;
+    this.upstream = null;
+    this.#releaseAttempt();
+    if (copy) this.#attemptRequest = this.upstreamRequest().fork();
+  }
+
+  /** Tells whoever works for this request that its client is gone. */
+  clientGone(error: ProxyError): void {
+    this.error ??= error;
+    this.#abort?.abort(error);
+    this.upstream?.abort(error);
+  }
+
+  /** Reads all content, and keeps it for the upstream. */
+  async readWholeBody(limit: number = this.#options.bodyBuffer): Promise<Uint8Array> {
+    return await this.content.readAll(Math.min(limit, this.#options.bodyBuffer));
+  }
+
+  outcome(): Outcome {
+    const { error, downstream } = this;
+    return {
+      status: downstream.status,
+      bytesReceived: downstream.bodyBytes,
+      bytesSent: downstream.bytesSent,
+      attempts: this.attempt,
+      duration: this.elapsed,
+      error: error &&
+        { type: error.type, source: error.source, message: error.message, status: error.status },
+    };
+  }
+
+  /** Stops the clock: all that is left is to log. */
+  finish(): void {
+    this.#finished = performance.now();
+    this.#abort?.abort();
+  }
+
+  /** Gives back what the request borrowed. Hooks that kept the session then see empty fields. */
+  release(): void {
+    this.#releaseAttempt();
+    this.#draft?.release();
+    this.response?.fields.release();
+    this.content.release();
+  }
+
+  #releaseAttempt(): void {
+    this.#attemptRequest?.release();
+    this.#attemptRequest = null;
+  }
+}

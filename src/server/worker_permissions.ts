@@ -1,0 +1,79 @@
+/**
+ * What a service worker may do: listen where it listens, reach whom it is configured to reach, read and write
+ * the few files that are its own. Nothing else, whatever code ends up running in it.
+ *
+ * @module
+ */
+import type { Config, ServiceConfig } from "../config/types.ts";
+import type { Address } from "../transport/address.ts";
+
+/** Deno's permission sets for a worker; all eight keys, because a missing one would inherit. */
+export interface WorkerPermissions {
+  readonly net: string[] | boolean;
+  readonly read: string[] | boolean;
+  readonly write: string[] | boolean;
+  readonly env: boolean;
+  readonly sys: boolean;
+  readonly run: boolean;
+  readonly ffi: boolean;
+  readonly import: boolean;
+}
+
+/** What else a worker needs than its config says. */
+export interface PermissionExtras {
+  /** Unix sockets of sandboxed plugins in processes of their own. */
+  readonly sockets: readonly string[];
+  /** Roots of plugins that run inline. */
+  readonly inlineRoots: readonly string[];
+  /** What inline plugins were granted to reach. */
+  readonly inlineNet: readonly string[];
+}
+
+/** Makes the permissions of the workers of a service. */
+export function workerPermissions(
+  config: Config,
+  service: ServiceConfig,
+  extras: PermissionExtras,
+): WorkerPermissions {
+  const net = new Set<string>(extras.inlineNet);
+  const read = new Set<string>(extras.inlineRoots);
+  const write = new Set<string>();
+  const add = (address: Address) => {
+    if (address.kind === "tcp") {
+      net.add(hostPort(address.host, address.port));
+      return;
+    }
+    // A unix socket is a file and an address: Deno asks for both rights.
+    net.add(`unix:${address.path}`);
+    if (address.path.startsWith("\0")) return;
+    read.add(address.path);
+    write.add(address.path);
+  };
+  for (const listener of config.listeners) {
+    if (service.listeners.includes(listener.name)) add(listener.address);
+  }
+  for (const upstream of config.upstreams) {
+    for (const { address } of upstream.endpoints) add(address);
+  }
+  for (const path of extras.sockets) add({ kind: "unix", path });
+  for (const peer of config.server.allowedPeers) net.add(peer);
+  const { output } = config.accessLog;
+  if (typeof output === "object") {
+    read.add(output.file);
+    write.add(output.file);
+  }
+  return {
+    net: [...net],
+    read: [...read],
+    write: [...write],
+    env: false,
+    sys: false,
+    run: false,
+    ffi: false,
+    import: false,
+  };
+}
+
+function hostPort(host: string, port: number): string {
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}

@@ -1,0 +1,40 @@
+/**
+ * Every message between the server and a service worker, both directions.
+ *
+ * @module
+ */
+import type { Config } from "../config/types.ts";
+import type { PluginWiring } from "../sandbox/wiring.ts";
+
+/** What a service worker is started with. */
+export interface WorkerSetup {
+  /** Name of the service in `config.services`. */
+  readonly service: string;
+  /** Position among the workers of its service, from 0. */
+  readonly index: number;
+  readonly config: Config;
+  /** How to reach the plugins; ports are transferred with the message. */
+  readonly plugins: readonly PluginWiring[];
+}
+
+/** Server to service worker. */
+export type ServerMessage =
+  | { readonly kind: "start"; readonly setup: WorkerSetup }
+  /** A plugin has a new sandbox. */
+  | { readonly kind: "rewire"; readonly plugin: PluginWiring }
+  /** Stop accepting, finish what runs, say `drained`; what is left after `grace` milliseconds is cut. */
+  | { readonly kind: "drain"; readonly grace: number }
+  /** The log files were moved away: open new ones. */
+  | { readonly kind: "reopen_logs" };
+
+/** Service worker to server. */
+export type WorkerMessage =
+  /** The program is loaded and waits for `start`. */
+  | { readonly kind: "loaded" }
+  /** Listening. */
+  | { readonly kind: "ready" }
+  /** Sent each second. */
+  | { readonly kind: "alive" }
+  /** Cannot start; restarting would not help. */
+  | { readonly kind: "failed"; readonly message: string }
+  | { readonly kind: "drained"; readonly cut: number };

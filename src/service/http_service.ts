@@ -1,0 +1,221 @@
+/**
+ * One service in one service worker: from accepted connection to the phases, and the drain of it all.
+ *
+ * @module
+ */
+import { TimerWheel } from "../base/timer_wheel.ts";
+import type { Config, ListenerConfig, ServiceConfig } from "../config/types.ts";
+import { Connector } from "../connector/connector.ts";
+import { PEER_OPTIONS } from "../connector/peer.ts";
+import type { ConnectionFacts, DownstreamSession } from "../http/session.ts";
+import { TrustedNetworks } from "../http/trusted_networks.ts";
+import {
+  Http1DownstreamConnection,
+  type Http1ServerOptions,
+} from "../http1/downstream_connection.ts";
+import { CHUNK_LIMITS, UPSTREAM_LIMITS } from "../http1/limits.ts";
+import type { PhaseHandler } from "../plugin/handler.ts";
+import { PhaseEngine } from "../proxy/engine.ts";
+import { errorResponse } from "../proxy/error_response.ts";
+import type { ExchangeOptions } from "../proxy/exchange.ts";
+import { HttpProxy } from "../proxy/http_proxy.ts";
+import { compilePlan, type Link } from "../proxy/plan.ts";
+import { compileRoutes } from "../proxy/router.ts";
+import type { Route } from "../proxy/route.ts";
+import { compileRule } from "../proxy/rules.ts";
+import { UpstreamGroups } from "../proxy/upstream_groups.ts";
+import { listen, type Listener } from "../transport/listener.ts";
+import { unmapIpv4 } from "../transport/address.ts";
+import type { Socket } from "../transport/socket.ts";
+import type { ServiceObserver } from "./service_observer.ts";
+
+/** What a {@linkcode HttpService} is made from. */
+export interface HttpServiceOptions {
+  readonly config: Config;
+  readonly service: ServiceConfig;
+  /** Position among the workers of the service. */
+  readonly index: number;
+  /** The plugins of the config, by plugin and use. */
+  readonly handler: (plugin: number, use: number) => PhaseHandler;
+  readonly observer: ServiceObserver;
+}
+
+let lastConnection = 0;
+
+/** Listeners, connections and proxy of one service in this worker. */
+export class HttpService {
+  readonly #options: HttpServiceOptions;
+  readonly #wheel: TimerWheel;
+  readonly #connector: Connector;
+  readonly #engine: PhaseEngine;
+  readonly #proxy: HttpProxy;
+  readonly #admission: readonly Link[];
+  readonly #connections = new Set<Http1DownstreamConnection>();
+  readonly #listeners: Listener[] = [];
+  #draining = false;
+  #whenEmpty: (() => void) | null = null;
+
+  constructor(options: HttpServiceOptions) {
+    const { config, service, observer } = options;
+    this.#options = options;
+    this.#wheel = new TimerWheel();
+    this.#engine = new PhaseEngine((handler, phase, error) =>
+      observer.hookFailed(handler.name, phase, error)
+    );
+    this.#connector = new Connector({
+      wheel: this.#wheel,
+      poolSize: config.server.upstreamKeepalivePoolSize,
+      limits: UPSTREAM_LIMITS,
+      chunkLimits: CHUNK_LIMITS,
+      clearTextEngine: "deno",
+    });
+    const routes = service.routes.map((route): Route => ({
+      id: route.id,
+      plan: compilePlan(
+        route.plugins.map(({ plugin, use, when }) => ({
+          handler: options.handler(plugin, use),
+          when,
+        })),
+      ),
+      rules: route.rules.map(compileRule),
+      upstream: route.upstream,
+      bodyBytes: route.bodyBytes,
+      connectRetries: route.retry.on.includes("connect_failure") ? route.retry.attempts : 0,
+      retryBuffer: route.retry.bufferBytes,
+    }));
+    const find = compileRoutes(service.routes);
+    this.#admission = admissionLinks(routes);
+    this.#proxy = new HttpProxy({
+      engine: this.#engine,
+      connector: this.#connector,
+      groups: new UpstreamGroups(config.upstreams, PEER_OPTIONS),
+      route: (head) => routes[find(head)] ?? null,
+      maxRetries: config.server.maxRetries,
+      onFinished: (exchange) => observer.finished(exchange),
+      onError: (exchange, error, summary, final) =>
+        observer.failed(exchange, error, summary, final),
+    });
+  }
+
+  /**
+   * Binds all listeners.
+   *
+   * @throws {Error} If one cannot be bound.
+   */
+  listen(): void {
+    for (const name of this.#options.service.listeners) {
+      const listener = this.#options.config.listeners.find((one) => one.name === name)!;
+      // A unix socket has one owner: nothing like a shared accept queue exists for it.
+      if (listener.address.kind === "unix" && this.#options.index > 0) continue;
+      const accept = this.#acceptor(listener);
+      this.#listeners.push(listen({
+        name,
+        address: listener.address,
+        engine: "deno",
+        backlog: listener.backlog,
+        unixMode: listener.unixMode,
+        maxConnections: listener.maxConnections,
+        onSocket: accept,
+        onError: (error) => this.#options.observer.listenerFailed(name, error),
+      }));
+    }
+  }
+
+  /**
+   * Stops accepting and lets what runs finish.
+   *
+   * @param grace Milliseconds; what is not over by then is cut.
+   * @returns How many connections were cut.
+   */
+  async drain(grace: number): Promise<number> {
+    this.#draining = true;
+    for (const listener of this.#listeners) listener.close();
+    for (const connection of [...this.#connections]) connection.drain();
+    this.#connector.drain();
+    if (this.#connections.size > 0) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, grace);
+        this.#whenEmpty = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    }
+    const cut = this.#connections.size;
+    for (const connection of [...this.#connections]) connection.destroy();
+    this.#connector.close();
+    this.#wheel.close();
+    return cut;
+  }
+
+  #acceptor(listener: ListenerConfig): (socket: Socket) => void {
+    const { observer } = this.#options;
+    const exchangeOptions: ExchangeOptions = {
+      forward: {
+        trusted: new TrustedNetworks(listener.trustedProxies),
+        fields: listener.forwarded,
+      },
+      bodyBuffer: listener.pluginBodyBuffer,
+    };
+    const serverOptions: Http1ServerOptions = {
+      listener: listener.name,
+      limits: listener.limits,
+      chunkLimits: CHUNK_LIMITS,
+      wheel: this.#wheel,
+      allowConnect: listener.allowConnect,
+      abortOnClose: listener.abortOnClose,
+      serve: (session: DownstreamSession) => this.#proxy.serve(session, exchangeOptions),
+      refuse: (error, facts) => {
+        const requestId = crypto.randomUUID();
+        const answer = errorResponse(error, { request: null, requestId });
+        observer.refused(listener.name, facts, error, answer.head.status, requestId);
+        return answer;
+      },
+    };
+    return (socket) => {
+      if (this.#admission.length === 0) this.#open(socket, serverOptions);
+      else void this.#admit(socket, serverOptions);
+    };
+  }
+
+  async #admit(socket: Socket, options: Http1ServerOptions): Promise<void> {
+    const { remote } = socket;
+    const admitted = await this.#engine.admit(this.#admission, {
+      address: remote.kind === "tcp" ? remote.host : "",
+      port: remote.kind === "tcp" ? remote.port : 0,
+      listener: options.listener,
+    });
+    if (admitted) this.#open(socket, options);
+    else socket.destroy();
+  }
+
+  #open(socket: Socket, options: Http1ServerOptions): void {
+    if (this.#draining) {
+      socket.destroy();
+      return;
+    }
+    const { remote } = socket;
+    const facts: ConnectionFacts = {
+      id: ++lastConnection,
+      remote: remote.kind === "tcp" ? { ...remote, host: unmapIpv4(remote.host) } : remote,
+      local: socket.local,
+      tls: socket.tls,
+      since: performance.now(),
+    };
+    const connection = new Http1DownstreamConnection(socket, facts, options, () => {
+      this.#connections.delete(connection);
+      if (this.#connections.size === 0) this.#whenEmpty?.();
+    });
+    this.#connections.add(connection);
+    connection.start();
+  }
+}
+
+/** The hooks that decide about connections: those of all routes, each plugin once. */
+function admissionLinks(routes: readonly Route[]): readonly Link[] {
+  const links = new Map<PhaseHandler, Link>();
+  for (const { plan } of routes) {
+    for (const link of plan.connectionFilter ?? []) links.set(link.handler, link);
+  }
+  return [...links.values()];
+}
