@@ -26,10 +26,16 @@ export interface Config {
   readonly upstreams: readonly UpstreamConfig[];
   readonly plugins: readonly PluginConfig[];
   readonly accessLog: AccessLogConfig;
-  readonly log: { readonly level: LogLevel };
+  readonly log: LogConfig;
 }
 
 export type LogLevel = "debug" | "info" | "warning" | "error";
+
+/** The operational log, on stderr. */
+export interface LogConfig {
+  readonly level: LogLevel;
+  readonly format: "text" | "json";
+}
 
 export interface ServerConfig {
   /** Service workers per service. */
@@ -38,6 +44,11 @@ export interface ServerConfig {
   readonly gracePeriod: number;
   /** Attempts per request beyond the first, all causes together. */
   readonly maxRetries: number;
+  /**
+   * Addresses that plugins may name in `upstreamPeer` beside the endpoints of `upstreams`, as Deno's net rights
+   * spell them: `host:port`, `host`, `*.domain`, CIDR. YAML: `server.allowed_peers`, default none.
+   */
+  readonly allowedPeers: readonly string[];
   /** Idle upstream connections per service worker, over all peers. */
   readonly upstreamKeepalivePoolSize: number;
 }
@@ -115,8 +126,12 @@ export interface RetryConfig {
   readonly bufferBytes: number;
 }
 
+/** How endpoints take turns. `weighted` is `round_robin` with the weights; `random` heeds them, too. */
+export type BalancingPolicy = "round_robin" | "weighted" | "random";
+
 export interface UpstreamConfig {
   readonly name: string;
+  readonly policy: BalancingPolicy;
   readonly endpoints: readonly EndpointConfig[];
   readonly tls: PeerTls | null;
   readonly options: PeerOptions;
@@ -158,4 +173,6 @@ export interface PluginUseConfig {
 export interface AccessLogConfig {
   /** `off`, `stdout` or a file. */
   readonly output: "off" | "stdout" | { readonly file: string };
+  /** What becomes of query strings: kept, kept without the values of secret parameters, or left out. */
+  readonly query: "keep" | "redact" | "drop";
 }

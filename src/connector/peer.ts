@@ -97,10 +97,15 @@ export function createPeer(parts: PeerParts): Peer {
     label: formatAddress(address),
     tls,
     options,
-    // Whatever changes trust or route must be in here. JSON keeps the parts apart, whatever they hold.
+    // Whatever changes trust or route must be in here, and what a connection, or the limit on their number, is made
+    // with. JSON keeps the parts apart, whatever they hold.
     reuseKey: JSON.stringify([
       address,
       options.localAddress,
+      options.firstByteTimeout,
+      options.readTimeout,
+      options.writeTimeout,
+      options.maxConnections,
       tls && [
         tls.serverName,
         tls.alternativeName,

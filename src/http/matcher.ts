@@ -83,7 +83,9 @@ function pathError(pattern: string): string | null {
   const literal = star < 0 ? pattern : pattern.slice(0, -1);
   const normal = normalPath(literal);
   if (normal === literal) return null;
-  return `path ${shown} would never match, write ${JSON.stringify(star < 0 ? normal : `${normal}*`)}`;
+  return `path ${shown} would never match, write ${
+    JSON.stringify(star < 0 ? normal : `${normal}*`)
+  }`;
 }
 
 function methodError(method: string): string | null {
@@ -265,7 +267,10 @@ function decodeUnreserved(path: string): string {
     const code = parseInt(hex, 16);
     const letter = (code >= 65 && code <= 90) || (code >= 97 && code <= 122);
     // ALPHA / DIGIT / "-" / "." / "_" / "~" (RFC 3986 §2.3).
-    if (letter || (code >= 48 && code <= 57) || code === 45 || code === 46 || code === 95 || code === 126) {
+    if (
+      letter || (code >= 48 && code <= 57) || code === 45 || code === 46 || code === 95 ||
+      code === 126
+    ) {
       return String.fromCharCode(code);
     }
     return `%${hex.toUpperCase()}`;

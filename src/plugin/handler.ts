@@ -51,6 +51,8 @@ export interface PhaseHandler {
   readonly phases: ReadonlySet<PhaseName>;
   /** Whether a failed call is passed over instead of failing the request. */
   readonly failOpen: boolean;
+  /** Whether hooks get the live session, and may look at it until what they return is settled. */
+  readonly inline: boolean;
   /** Which requests a hook is for; `null`: all. */
   match(phase: PhaseName): Match | null;
   /**

@@ -63,26 +63,26 @@ export async function makeAttempt(
     request.fields.appendTrusted("Host", peer.label);
   }
   exchange.content.rewind(exchange.route!.retryBuffer);
-  const upload = await startUpload(exchange, upstream, engine);
+  const started = startUpload(exchange, upstream, engine);
+  const upload = started instanceof Promise ? await started : started;
   try {
     await readHead(exchange, upstream, engine);
     if (exchange.response!.status === 101) {
-      await settle(exchange, upload);
+      if (upload !== null) await settle(exchange, upload);
       await runTunnel(exchange, upstream);
       return;
     }
     await sendResponse(exchange, upstream, engine);
   } catch (error) {
-    upload.stop();
-    throw upload.readError ?? error;
+    upload?.stop();
+    throw upload?.readError ?? error;
   }
-  await settle(exchange, upload);
+  if (upload !== null) await settle(exchange, upload);
   upstream.release();
 }
 
 /** Lets the upload end, if all of it has come from the client; else gives it up. */
 async function settle(exchange: Exchange, upload: Upload): Promise<void> {
-  if (upload.done === null) return;
   if (exchange.content.done) await upload.done;
   else upload.stop();
 }

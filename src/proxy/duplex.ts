@@ -10,13 +10,14 @@ import { hasNoContent } from "../http/message.ts";
 import { ProxyError } from "../base/error.ts";
 import type { PhaseEngine } from "./engine.ts";
 import type { Exchange } from "./exchange.ts";
+import type { Link } from "./plan.ts";
 
 const NOTHING = new Uint8Array(0);
 
 /** The upload of one attempt, which may outlive the response or fail before it. */
 export class Upload {
-  /** Resolves when nothing more will be written; never rejects. `null` if it was over at once. */
-  done: Promise<void> | null = null;
+  /** Resolves when nothing more will be written; never rejects. */
+  done: Promise<void> = Promise.resolve();
   /** Why writing failed; a response may come all the same. */
   writeError: ProxyError | null = null;
   /** Why reading from the client failed; the attempt is over then. */
@@ -36,41 +37,48 @@ export class Upload {
 /**
  * Writes the request head and begins to send the content.
  *
- * @returns The upload, which runs on while the response is awaited.
+ * @returns The upload, which runs on while the response is awaited; `null` if all is sent already.
  */
-export async function startUpload(
+export function startUpload(
   exchange: Exchange,
   upstream: UpstreamSession,
   engine: PhaseEngine,
-): Promise<Upload> {
+): Upload | null | Promise<Upload> {
   const { content, plan } = exchange;
-  const request = exchange.upstreamRequest();
-  const upload = new Upload();
   const filters = plan.requestBodyFilter;
-  if (content.length === 0) {
-    const made = filters === null
-      ? NOTHING
-      : await engine.content(filters, "requestBodyFilter", exchange.hooks, NOTHING, true);
-    if (made.length > 0) {
-      upstream.writeHead(request, { kind: "length", length: made.length });
-      watch(exchange, upstream, upload, write(upstream, made));
-    } else {
-      upstream.writeHead(request, NO_CONTENT);
-      const flushed = upstream.flush();
-      if (flushed !== undefined) watch(exchange, upstream, upload, flushed);
-    }
-    return upload;
+  if (content.length !== 0) {
+    const upload = new Upload();
+    upstream.writeHead(
+      exchange.upstreamRequest(),
+      filters === null && content.length > 0
+        ? { kind: "length", length: content.length }
+        : { kind: "stream" },
+    );
+    return watch(exchange, upstream, upload, sendContent(exchange, upstream, engine, upload));
   }
-  const framing: Framing = filters === null && content.length > 0
-    ? { kind: "length", length: content.length }
-    : { kind: "stream" };
-  upstream.writeHead(request, framing);
-  watch(exchange, upstream, upload, sendContent(exchange, upstream, engine, upload));
-  return upload;
+  if (filters !== null) return sendMadeContent(exchange, upstream, engine, filters);
+  upstream.writeHead(exchange.upstreamRequest(), NO_CONTENT);
+  const flushed = upstream.flush();
+  return flushed === undefined ? null : watch(exchange, upstream, new Upload(), flushed);
 }
 
-async function write(upstream: UpstreamSession, bytes: Uint8Array): Promise<void> {
-  await upstream.writeBody(bytes, true);
+/** A request without content whose filters are told of its end, and may give it some. */
+async function sendMadeContent(
+  exchange: Exchange,
+  upstream: UpstreamSession,
+  engine: PhaseEngine,
+  filters: readonly Link[],
+): Promise<Upload> {
+  const made = await engine.content(filters, "requestBodyFilter", exchange.hooks, NOTHING, true);
+  upstream.writeHead(
+    exchange.upstreamRequest(),
+    made.length > 0 ? { kind: "length", length: made.length } : NO_CONTENT,
+  );
+  return watch(exchange, upstream, new Upload(), finishContent(upstream, made));
+}
+
+async function finishContent(upstream: UpstreamSession, bytes: Uint8Array): Promise<void> {
+  await (bytes.length > 0 ? upstream.writeBody(bytes, true) : upstream.flush());
 }
 
 function watch(
@@ -78,7 +86,7 @@ function watch(
   upstream: UpstreamSession,
   upload: Upload,
   work: Promise<void>,
-): void {
+): Upload {
   upload.done = work.catch((caught) => {
     if (upload.stopped) return;
     const error = ProxyError.wrap(caught, "internal_error", "Cannot send the request content");
@@ -91,6 +99,7 @@ function watch(
     exchange.downstream.keepAlive = false;
     upstream.abort(error);
   });
+  return upload;
 }
 
 async function sendContent(

@@ -108,7 +108,11 @@ export class PhaseEngine {
     return chunk;
   }
 
-  /** Tells all hooks of an `observe`; nobody waits, and failures are only noted. */
+  /**
+   * Tells all hooks of an `observe`. Failures are only noted.
+   *
+   * @returns When no hook looks at the session any more, unless that is at once.
+   */
   observe(
     links: readonly Link[],
     phase: PhaseName,
@@ -123,9 +127,10 @@ export class PhaseEngine {
         session.enter(phase);
         const result = link.handler.call(phase, session, argument);
         if (result instanceof Promise) {
-          (pending ??= []).push(
-            result.catch((error) => this.#onFailure(link.handler, phase, wrap(error, link, phase))),
+          const settled = result.catch((error) =>
+            this.#onFailure(link.handler, phase, wrap(error, link, phase))
           );
+          if (link.handler.inline) (pending ??= []).push(settled);
         }
       } catch (error) {
         this.#onFailure(link.handler, phase, wrap(error, link, phase));

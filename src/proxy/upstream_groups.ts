@@ -14,15 +14,20 @@ export interface WeightedPeer {
   readonly weight: number;
 }
 
-/** A named set of peers, taken in turn by weight. */
+/** How the peers of a group take turns; both heed the weights. */
+export type Policy = "round_robin" | "random";
+
+/** A named set of peers. */
 export class UpstreamGroup {
   readonly name: string;
   readonly #members: readonly WeightedPeer[];
+  readonly #policy: Policy;
   readonly #current: number[];
 
-  constructor(name: string, members: readonly WeightedPeer[]) {
+  constructor(name: string, members: readonly WeightedPeer[], policy: Policy = "round_robin") {
     this.name = name;
     this.#members = members;
+    this.#policy = policy;
     this.#current = members.map(() => 0);
   }
 
@@ -31,8 +36,7 @@ export class UpstreamGroup {
   }
 
   /**
-   * The next peer by smooth weighted round robin, as nginx does it: heavier peers come more often, and evenly
-   * spread.
+   * The next peer.
    *
    * @param tried Peers that have failed this request; they come again only when all have.
    * @returns `null` if every weight is zero.
@@ -40,6 +44,14 @@ export class UpstreamGroup {
   pick(tried: ReadonlySet<Peer> | null): Peer | null {
     const members = this.#members;
     if (members.length === 1) return members[0]!.weight > 0 ? members[0]!.peer : null;
+    const peer = this.#policy === "random" ? this.#draw(tried) : this.#turn(tried);
+    if (peer === null && tried !== null && tried.size > 0) return this.pick(null);
+    return peer;
+  }
+
+  /** Smooth weighted round robin, as nginx does it: heavier peers come more often, and evenly spread. */
+  #turn(tried: ReadonlySet<Peer> | null): Peer | null {
+    const members = this.#members;
     let best = -1;
     let total = 0;
     for (let i = 0; i < members.length; i++) {
@@ -49,15 +61,28 @@ export class UpstreamGroup {
       this.#current[i]! += weight;
       if (best < 0 || this.#current[i]! > this.#current[best]!) best = i;
     }
-    if (best < 0) return tried !== null && tried.size > 0 ? this.pick(null) : null;
+    if (best < 0) return null;
     this.#current[best]! -= total;
     return members[best]!.peer;
+  }
+
+  #draw(tried: ReadonlySet<Peer> | null): Peer | null {
+    let total = 0;
+    for (const { peer, weight } of this.#members) if (!tried?.has(peer)) total += weight;
+    let left = Math.random() * total;
+    for (const { peer, weight } of this.#members) {
+      if (weight === 0 || tried?.has(peer)) continue;
+      left -= weight;
+      if (left < 0) return peer;
+    }
+    return null;
   }
 }
 
 /** What a group is made from. */
 export interface GroupParts {
   readonly name: string;
+  readonly policy: "round_robin" | "weighted" | "random";
   readonly endpoints: readonly { readonly address: Peer["address"]; readonly weight: number }[];
   readonly tls: PeerTls | null;
   readonly options: PeerOptions;
@@ -73,7 +98,7 @@ export class UpstreamGroups {
   /** @param options For peers that plugins name. */
   constructor(groups: readonly GroupParts[], options: PeerOptions) {
     this.#options = options;
-    for (const { name, endpoints, tls, options } of groups) {
+    for (const { name, policy, endpoints, tls, options } of groups) {
       const members = endpoints.map(({ address, weight }) => {
         // A name to check is not asked of the operator when the address already is one.
         const named = tls !== null && tls.serverName === "" && address.kind === "tcp"
@@ -81,7 +106,10 @@ export class UpstreamGroups {
           : tls;
         return { peer: createPeer({ group: name, address, tls: named, options }), weight };
       });
-      this.#groups.set(name, new UpstreamGroup(name, members));
+      this.#groups.set(
+        name,
+        new UpstreamGroup(name, members, policy === "random" ? "random" : "round_robin"),
+      );
     }
   }
 

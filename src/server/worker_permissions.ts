@@ -12,8 +12,8 @@ export interface WorkerPermissions {
   readonly net: string[] | boolean;
   readonly read: string[] | boolean;
   readonly write: string[] | boolean;
-  readonly env: boolean;
-  readonly sys: boolean;
+  readonly env: string[] | boolean;
+  readonly sys: string[] | boolean;
   readonly run: boolean;
   readonly ffi: boolean;
   readonly import: boolean;
@@ -23,10 +23,13 @@ export interface WorkerPermissions {
 export interface PermissionExtras {
   /** Unix sockets of sandboxed plugins in processes of their own. */
   readonly sockets: readonly string[];
-  /** Roots of plugins that run inline. */
-  readonly inlineRoots: readonly string[];
-  /** What inline plugins were granted to reach. */
-  readonly inlineNet: readonly string[];
+  /** Plugins that run inline: they share the worker's rights, so it needs theirs. */
+  readonly inline: readonly {
+    readonly root: string;
+    readonly rights: {
+      readonly [Kind in "net" | "read" | "write" | "env" | "sys"]: readonly string[] | true;
+    };
+  }[];
 }
 
 /** Makes the permissions of the workers of a service. */
@@ -35,8 +38,8 @@ export function workerPermissions(
   service: ServiceConfig,
   extras: PermissionExtras,
 ): WorkerPermissions {
-  const net = new Set<string>(extras.inlineNet);
-  const read = new Set<string>(extras.inlineRoots);
+  const net = new Set<string>();
+  const read = new Set<string>(extras.inline.map(({ root }) => root));
   const write = new Set<string>();
   const add = (address: Address) => {
     if (address.kind === "tcp") {
@@ -62,12 +65,17 @@ export function workerPermissions(
     read.add(output.file);
     write.add(output.file);
   }
+  const together = (kind: "net" | "read" | "write" | "env" | "sys", own: Iterable<string> = []) => {
+    const asked = extras.inline.map(({ rights }) => rights[kind]);
+    if (asked.includes(true)) return true;
+    return [...own, ...asked.flatMap((list) => list === true ? [] : list)];
+  };
   return {
-    net: [...net],
-    read: [...read],
-    write: [...write],
-    env: false,
-    sys: false,
+    net: together("net", net),
+    read: together("read", read),
+    write: together("write", write),
+    env: together("env"),
+    sys: together("sys"),
     run: false,
     ffi: false,
     import: false,

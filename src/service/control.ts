@@ -4,7 +4,7 @@
  * @module
  */
 import type { Config } from "../config/types.ts";
-import type { PluginWiring } from "../sandbox/wiring.ts";
+import type { PluginsInit } from "../sandbox/wire.ts";
 
 /** What a service worker is started with. */
 export interface WorkerSetup {
@@ -13,15 +13,13 @@ export interface WorkerSetup {
   /** Position among the workers of its service, from 0. */
   readonly index: number;
   readonly config: Config;
-  /** How to reach the plugins; ports are transferred with the message. */
-  readonly plugins: readonly PluginWiring[];
+  /** How to reach the plugins; its `wire` is transferred with the message. */
+  readonly plugins: PluginsInit;
 }
 
 /** Server to service worker. */
 export type ServerMessage =
   | { readonly kind: "start"; readonly setup: WorkerSetup }
-  /** A plugin has a new sandbox. */
-  | { readonly kind: "rewire"; readonly plugin: PluginWiring }
   /** Stop accepting, finish what runs, say `drained`; what is left after `grace` milliseconds is cut. */
   | { readonly kind: "drain"; readonly grace: number }
   /** The log files were moved away: open new ones. */

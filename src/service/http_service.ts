@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { TimerWheel } from "../base/timer_wheel.ts";
+import type { TimerWheel } from "../base/timer_wheel.ts";
 import type { Config, ListenerConfig, ServiceConfig } from "../config/types.ts";
 import { Connector } from "../connector/connector.ts";
 import { PEER_OPTIONS } from "../connector/peer.ts";
@@ -24,7 +24,8 @@ import { compileRoutes } from "../proxy/router.ts";
 import type { Route } from "../proxy/route.ts";
 import { compileRule } from "../proxy/rules.ts";
 import { UpstreamGroups } from "../proxy/upstream_groups.ts";
-import { listen, type Listener } from "../transport/listener.ts";
+import { listen } from "../transport/listen.ts";
+import type { Listener } from "../transport/listener.ts";
 import { unmapIpv4 } from "../transport/address.ts";
 import type { Socket } from "../transport/socket.ts";
 import type { ServiceObserver } from "./service_observer.ts";
@@ -35,6 +36,8 @@ export interface HttpServiceOptions {
   readonly service: ServiceConfig;
   /** Position among the workers of the service. */
   readonly index: number;
+  /** Where all deadlines wait. */
+  readonly wheel: TimerWheel;
   /** The plugins of the config, by plugin and use. */
   readonly handler: (plugin: number, use: number) => PhaseHandler;
   readonly observer: ServiceObserver;
@@ -45,11 +48,11 @@ let lastConnection = 0;
 /** Listeners, connections and proxy of one service in this worker. */
 export class HttpService {
   readonly #options: HttpServiceOptions;
-  readonly #wheel: TimerWheel;
   readonly #connector: Connector;
   readonly #engine: PhaseEngine;
   readonly #proxy: HttpProxy;
-  readonly #admission: readonly Link[];
+  #routes: readonly Route[] = [];
+  #admission: readonly Link[] = [];
   readonly #connections = new Set<Http1DownstreamConnection>();
   readonly #listeners: Listener[] = [];
   #draining = false;
@@ -58,38 +61,23 @@ export class HttpService {
   constructor(options: HttpServiceOptions) {
     const { config, service, observer } = options;
     this.#options = options;
-    this.#wheel = new TimerWheel();
     this.#engine = new PhaseEngine((handler, phase, error) =>
       observer.hookFailed(handler.name, phase, error)
     );
     this.#connector = new Connector({
-      wheel: this.#wheel,
+      wheel: options.wheel,
       poolSize: config.server.upstreamKeepalivePoolSize,
       limits: UPSTREAM_LIMITS,
       chunkLimits: CHUNK_LIMITS,
       clearTextEngine: "deno",
     });
-    const routes = service.routes.map((route): Route => ({
-      id: route.id,
-      plan: compilePlan(
-        route.plugins.map(({ plugin, use, when }) => ({
-          handler: options.handler(plugin, use),
-          when,
-        })),
-      ),
-      rules: route.rules.map(compileRule),
-      upstream: route.upstream,
-      bodyBytes: route.bodyBytes,
-      connectRetries: route.retry.on.includes("connect_failure") ? route.retry.attempts : 0,
-      retryBuffer: route.retry.bufferBytes,
-    }));
     const find = compileRoutes(service.routes);
-    this.#admission = admissionLinks(routes);
+    this.replan();
     this.#proxy = new HttpProxy({
       engine: this.#engine,
       connector: this.#connector,
       groups: new UpstreamGroups(config.upstreams, PEER_OPTIONS),
-      route: (head) => routes[find(head)] ?? null,
+      route: (head) => this.#routes[find(head)] ?? null,
       maxRetries: config.server.maxRetries,
       onFinished: (exchange) => observer.finished(exchange),
       onError: (exchange, error, summary, final) =>
@@ -97,27 +85,46 @@ export class HttpService {
     });
   }
 
+  /** Makes the chains of all routes anew: a plugin was replaced by one with other hooks. */
+  replan(): void {
+    const { service, handler } = this.#options;
+    this.#routes = service.routes.map((route): Route => ({
+      id: route.id,
+      plan: compilePlan(
+        route.plugins.map(({ plugin, use, when }) => ({ handler: handler(plugin, use), when })),
+      ),
+      rules: route.rules.map(compileRule),
+      upstream: route.upstream,
+      bodyBytes: route.bodyBytes,
+      connectRetries: route.retry.on.includes("connect_failure") ? route.retry.attempts : 0,
+      retryBuffer: route.retry.bufferBytes,
+    }));
+    this.#admission = admissionLinks(this.#routes);
+  }
+
   /**
    * Binds all listeners.
    *
    * @throws {Error} If one cannot be bound.
    */
-  listen(): void {
+  async listen(): Promise<void> {
     for (const name of this.#options.service.listeners) {
       const listener = this.#options.config.listeners.find((one) => one.name === name)!;
       // A unix socket has one owner: nothing like a shared accept queue exists for it.
       if (listener.address.kind === "unix" && this.#options.index > 0) continue;
       const accept = this.#acceptor(listener);
-      this.#listeners.push(listen({
-        name,
-        address: listener.address,
-        engine: "deno",
-        backlog: listener.backlog,
-        unixMode: listener.unixMode,
-        maxConnections: listener.maxConnections,
-        onSocket: accept,
-        onError: (error) => this.#options.observer.listenerFailed(name, error),
-      }));
+      this.#listeners.push(
+        await listen({
+          name,
+          address: listener.address,
+          engine: "deno",
+          backlog: listener.backlog,
+          unixMode: listener.unixMode,
+          maxConnections: listener.maxConnections,
+          onSocket: accept,
+          onError: (error) => this.#options.observer.listenerFailed(name, error),
+        }),
+      );
     }
   }
 
@@ -144,7 +151,6 @@ export class HttpService {
     const cut = this.#connections.size;
     for (const connection of [...this.#connections]) connection.destroy();
     this.#connector.close();
-    this.#wheel.close();
     return cut;
   }
 
@@ -161,7 +167,7 @@ export class HttpService {
       listener: listener.name,
       limits: listener.limits,
       chunkLimits: CHUNK_LIMITS,
-      wheel: this.#wheel,
+      wheel: this.#options.wheel,
       allowConnect: listener.allowConnect,
       abortOnClose: listener.abortOnClose,
       serve: (session: DownstreamSession) => this.#proxy.serve(session, exchangeOptions),

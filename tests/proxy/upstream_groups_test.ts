@@ -31,9 +31,29 @@ Deno.test("a peer that failed comes again only when all have failed", () => {
   assert.notEqual(group.pick(new Set([a, b])), null);
 });
 
+Deno.test("a random group spreads by weight, and leaves out who failed", () => {
+  const [a, b, c] = [peer(1), peer(2), peer(3)];
+  const group = new UpstreamGroup("g", [
+    { peer: a, weight: 3 },
+    { peer: b, weight: 1 },
+    { peer: c, weight: 0 },
+  ], "random");
+  let first = 0;
+  for (let i = 0; i < 20_000; i++) {
+    const picked = group.pick(null)!;
+    assert.notEqual(picked, c);
+    if (picked === a) first++;
+  }
+  // Six standard deviations.
+  assert.ok(Math.abs(first - 15_000) < 370, `${first} of 20000`);
+  assert.equal(group.pick(new Set([a])), b);
+  assert.notEqual(group.pick(new Set([a, b])), null);
+});
+
 Deno.test("a plugin may name a group or an address, and anything else is told", () => {
   const groups = new UpstreamGroups([{
     name: "pool",
+    policy: "round_robin",
     endpoints: [{ address: { kind: "tcp", host: "127.0.0.1", port: 9 }, weight: 1 }],
     tls: null,
     options: PEER_OPTIONS,

@@ -1,0 +1,65 @@
+/**
+ * `check`: would this config run? Binds nothing.
+ *
+ * @module
+ */
+import type { ConfigError } from "../config/errors.ts";
+import { loadConfig } from "../config/load.ts";
+import type { Config } from "../config/types.ts";
+import { describeConfig, matchText } from "./describe.ts";
+import { errorText, pluginErrors } from "./load.ts";
+import { CliExit, EXIT, type Output } from "./output.ts";
+import type { Inspection, Program } from "./program.ts";
+
+/** Loads the config, the plugins and their configs, and prints what it found. */
+export async function check(
+  file: string,
+  json: boolean,
+  program: Program,
+  output: Output,
+): Promise<void> {
+  const result = await loadConfig(file, Deno.env.toObject(), { findPlugins: program.findPlugins });
+  if (result.errors !== undefined) fail(result.errors, json, output);
+  const { config } = result;
+  const inspection: Inspection = config.plugins.length === 0
+    ? { reports: [], errors: [] }
+    : await program.inspectPlugins(config);
+  if (inspection.errors.length > 0) fail(pluginErrors(inspection.errors), json, output);
+  if (json) output.out(`${JSON.stringify(summary(config, inspection), null, 2)}\n`);
+  else output.out(`${describeConfig(config, inspection.reports)}\n${file}: no errors\n`);
+}
+
+function fail(errors: readonly ConfigError[], json: boolean, output: Output): never {
+  if (!json) throw new CliExit(EXIT.config, errorText(errors));
+  const list = errors.map(({ file, line, column, message, remedy }) => ({
+    file,
+    line,
+    column,
+    message,
+    remedy,
+  }));
+  output.out(`${JSON.stringify({ ok: false, errors: list }, null, 2)}\n`);
+  throw new CliExit(EXIT.config);
+}
+
+function summary(config: Config, inspection: Inspection): unknown {
+  return {
+    ok: true,
+    errors: [],
+    listeners: config.listeners.map(({ name, address }) => ({ name, address })),
+    services: config.services.map((service) => ({
+      name: service.name,
+      threads: service.threads,
+      listeners: service.listeners,
+      routes: service.routes.map((route) => ({
+        id: route.id,
+        match: route.match,
+        matches: matchText(route.match),
+        upstream: route.upstream,
+        plugins: route.plugins.map((use) => config.plugins[use.plugin]!.name),
+      })),
+    })),
+    upstreams: config.upstreams.map(({ name, policy, endpoints }) => ({ name, policy, endpoints })),
+    plugins: inspection.reports,
+  };
+}

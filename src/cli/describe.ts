@@ -1,0 +1,95 @@
+/**
+ * A config and its plugins in words.
+ *
+ * @module
+ */
+import type { Config, RouteConfig } from "../config/types.ts";
+import { alternatives } from "../http/matcher.ts";
+import type { Match, Permissions } from "../plugin/plugin.ts";
+import { formatAddress } from "../transport/address.ts";
+import { count, table } from "./output.ts";
+import type { PluginReport } from "./program.ts";
+
+const RIGHTS = ["net", "read", "write", "env", "sys"] as const;
+
+/** A match in one line. */
+export function matchText(match: Match): string {
+  const parts: string[] = [];
+  const method = alternatives(match.method);
+  const host = alternatives(match.host);
+  const path = alternatives(match.path);
+  if (method.length > 0) parts.push(method.join("|"));
+  if (host.length > 0) parts.push(`host ${host.join("|")}`);
+  if (path.length > 0) parts.push(path.join("|"));
+  for (const [name, value] of Object.entries(match.header ?? {})) {
+    parts.push(
+      value === true ? `with ${name}` : value === false ? `without ${name}` : `${name}: ${value}`,
+    );
+  }
+  return parts.length === 0 ? "everything" : parts.join(", ");
+}
+
+/** Rights in one line. */
+export function rightsText(rights: Permissions): string {
+  const parts: string[] = [];
+  for (const kind of RIGHTS) {
+    const value = rights[kind];
+    if (value === undefined || value === false) continue;
+    if (value === true) parts.push(`${kind}: any`);
+    else if (value.length > 0) parts.push(`${kind}: ${value.join(" ")}`);
+  }
+  return parts.length === 0 ? "nothing" : parts.join("; ");
+}
+
+/** Where a route leads. */
+export function targetText(config: Config, route: RouteConfig): string {
+  if (route.upstream === null) return "plugins and rules";
+  const upstream = config.upstreams.find((one) => one.name === route.upstream);
+  const addresses = (upstream?.endpoints ?? []).map((one) => formatAddress(one.address));
+  const shown = addresses.slice(0, 3).join(" ") + (addresses.length > 3 ? " …" : "");
+  return `${route.upstream} (${upstream?.tls === null ? "" : "TLS "}${shown})`;
+}
+
+/** Listeners, routes and plugins, for `check`. */
+export function describeConfig(config: Config, reports: readonly PluginReport[]): string {
+  let text = "Listeners\n";
+  text += table(
+    config.listeners.map((one) => [
+      one.name,
+      formatAddress(one.address),
+      `service ${config.services.find((s) => s.listeners.includes(one.name))?.name ?? "-"}`,
+    ]),
+    "  ",
+  );
+  for (const service of config.services) {
+    text += `\nRoutes of service ${service.name} (${count(service.threads, "thread")})\n`;
+    text += table(
+      service.routes.map((route) => [
+        route.id,
+        matchText(route.match),
+        targetText(config, route),
+        pluginsText(config, route),
+      ]),
+      "  ",
+    );
+  }
+  if (reports.length > 0) text += `\nPlugins\n${reports.map(reportText).join("")}`;
+  return text;
+}
+
+function pluginsText(config: Config, route: RouteConfig): string {
+  if (route.plugins.length === 0) return "";
+  return `plugins: ${route.plugins.map((use) => config.plugins[use.plugin]!.name).join(", ")}`;
+}
+
+/** One plugin: phases, what it asked for and what it got. */
+export function reportText(report: PluginReport): string {
+  const version = report.version === "" ? "" : ` ${report.version}`;
+  return `  ${report.name}${version}\n` + table([
+    ["file", report.file],
+    ["isolation", report.isolation],
+    ["phases", report.phases.length === 0 ? "none" : report.phases.join(", ")],
+    ["asks for", rightsText(report.asked)],
+    ["granted", rightsText(report.granted)],
+  ], "    ");
+}

@@ -1,0 +1,81 @@
+/**
+ * `run`: the proxy in the foreground.
+ *
+ * @module
+ */
+import { configFromFlags } from "../config/flags.ts";
+import type { Config } from "../config/types.ts";
+import { formatAddress } from "../transport/address.ts";
+import { configFile, errorText, load } from "./load.ts";
+import { CliExit, count, EXIT, type Output } from "./output.ts";
+import type { Program, ReadyInfo } from "./program.ts";
+
+/** Flags of `run`. */
+export interface RunFlags {
+  readonly config?: string;
+  readonly plugins?: string;
+  readonly listen?: string;
+  readonly upstream?: string;
+  readonly grant?: "as-requested";
+  readonly threads?: number;
+  readonly accessLog?: string;
+}
+
+/** Runs until a signal. */
+export async function run(flags: RunFlags, program: Program, output: Output): Promise<void> {
+  const config = await configOf(flags, program);
+  await serve(config, program, output);
+}
+
+async function configOf(flags: RunFlags, program: Program): Promise<Config> {
+  const bare = flags.plugins ?? flags.listen ?? flags.upstream ?? flags.grant;
+  if (flags.config !== undefined && bare !== undefined) {
+    throw new CliExit(
+      EXIT.usage,
+      "error: -c FILE stands against --plugins, --listen, --upstream and --grant: the file says it all\n",
+    );
+  }
+  if (bare === undefined) {
+    const config = await load(configFile(flags.config), program);
+    return override(config, flags);
+  }
+  const result = await configFromFlags(flags, program.findPlugins);
+  if (result.errors !== undefined) throw new CliExit(EXIT.usage, errorText(result.errors));
+  return result.config;
+}
+
+/** `--threads` and `--access-log` also hold over a file. */
+function override(config: Config, flags: RunFlags): Config {
+  const { threads, accessLog } = flags;
+  return {
+    ...config,
+    ...(threads === undefined ? {} : {
+      server: { ...config.server, threads },
+      services: config.services.map((service) => ({ ...service, threads })),
+    }),
+    ...(accessLog === undefined ? {} : {
+      accessLog: {
+        ...config.accessLog,
+        output: accessLog === "off" || accessLog === "stdout" ? accessLog : { file: accessLog },
+      },
+    }),
+  };
+}
+
+/** Runs a config, and says on stderr when it is ready. */
+export async function serve(config: Config, program: Program, output: Output): Promise<void> {
+  await program.runServer(config, {
+    signals: true,
+    onReady: (info) => output.err(readyText(config, info)),
+  });
+}
+
+function readyText(config: Config, info: ReadyInfo): string {
+  const where = info.listeners.length > 0
+    ? info.listeners.map((one) => one.address)
+    : config.listeners.map((one) => formatAddress(one.address));
+  const routes = config.services.reduce((sum, service) => sum + service.routes.length, 0);
+  return `sluice is ready on ${where.join(", ")} (${count(routes, "route")}, ${
+    count(config.plugins.length, "plugin")
+  })\n`;
+}

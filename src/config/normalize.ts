@@ -1,0 +1,153 @@
+/**
+ * From checked file data to the {@linkcode Config} that the program runs by.
+ *
+ * @module
+ */
+import { formatAddress } from "../transport/address.ts";
+import { absolute } from "./absolute.ts";
+import type { ConfigDocument } from "./document.ts";
+import type { FoundPlugin } from "./found_plugins.ts";
+import { normalizeServices, PluginUses } from "./normalize_services.ts";
+import { normalizeUpstream } from "./normalize_upstreams.ts";
+import type { FileData } from "./schema.ts";
+import type {
+  AccessLogConfig,
+  Config,
+  Isolation,
+  ListenerConfig,
+  PluginConfig,
+  ServerConfig,
+} from "./types.ts";
+
+/** What {@linkcode normalize} needs besides the data. */
+export interface NormalizeContext {
+  /** `null` for a config that comes from flags. */
+  readonly document: ConfigDocument | null;
+  /** The plugins of the folder, in any order. */
+  readonly plugins: readonly FoundPlugin[];
+  /** Service workers that `auto` stands for. */
+  readonly cores: number;
+  /** Makes a path absolute. */
+  readonly resolve: (path: string) => string;
+  /** The text of a file that was read before. */
+  readonly file: (path: string) => string;
+}
+
+/** Fills in what depends on other values, and turns names into positions. */
+export function normalize(data: FileData, context: NormalizeContext): Config {
+  const server: ServerConfig = {
+    threads: threads(data.server.threads, context.cores),
+    gracePeriod: data.server.grace_period_seconds === undefined
+      ? data.server.grace_period
+      : data.server.grace_period_seconds * 1000,
+    maxRetries: data.server.max_retries,
+    allowedPeers: data.server.allowed_peers,
+    upstreamKeepalivePoolSize: data.server.upstream_keepalive_pool_size,
+  };
+  const listeners = data.listeners.map((listener) =>
+    normalizeListener(listener, data.trusted_proxies, context)
+  );
+  const caFile = data.server.ca_file;
+  const ca = caFile === undefined ? null : context.file(caFile);
+  const plugins = [...context.plugins].sort((a, b) => a.name < b.name ? -1 : 1);
+  const uses = new PluginUses(plugins, data.plugins.disabled, context.document);
+  const services = normalizeServices(data, uses, {
+    listeners: listeners.map((listener) => listener.name),
+    threads: (wanted) => wanted === undefined ? server.threads : threads(wanted, context.cores),
+  });
+  return {
+    version: 1,
+    server,
+    listeners,
+    services,
+    upstreams: data.upstreams.map((upstream) => normalizeUpstream(upstream, ca, context)),
+    plugins: plugins.map((plugin, i) => normalizePlugin(plugin, data.plugins, uses.of(i))),
+    accessLog: normalizeAccessLog(data.telemetry.access_log, context),
+    log: data.telemetry.log,
+  };
+}
+
+function threads(wanted: number | "auto", cores: number): number {
+  return wanted === "auto" ? Math.max(1, cores) : wanted;
+}
+
+function normalizeListener(
+  data: FileData["listeners"][number],
+  trustedProxies: readonly string[],
+  context: NormalizeContext,
+): ListenerConfig {
+  const limits = data.limits;
+  return {
+    name: data.name ?? formatAddress(data.address),
+    address: absolute(data.address, context.resolve),
+    unixMode: data.unix_mode,
+    backlog: data.backlog,
+    maxConnections: data.max_connections,
+    limits: {
+      headBytes: limits.head_bytes,
+      fields: limits.fields,
+      targetBytes: limits.target_bytes,
+      bodyBytes: limits.body_bytes,
+      headerTimeout: limits.header_timeout,
+      bodyTimeout: limits.body_timeout,
+      bodyMinRate: limits.body_min_rate,
+      keepAliveTimeout: limits.keep_alive_timeout,
+      requestsPerConnection: limits.requests_per_connection,
+      writeTimeout: limits.write_timeout,
+      minSendRate: limits.min_send_rate,
+      drainBytes: limits.drain_bytes,
+      drainTimeout: limits.drain_timeout,
+    },
+    pluginBodyBuffer: data.plugin_body_buffer,
+    allowConnect: data.allow_connect,
+    abortOnClose: data.abort_on_close,
+    trustedProxies: data.trusted_proxies ?? trustedProxies,
+    forwarded: data.forwarded,
+  };
+}
+
+function normalizeAccessLog(
+  data: FileData["telemetry"]["access_log"],
+  context: NormalizeContext,
+): AccessLogConfig {
+  const { output, query } = data;
+  return {
+    output: output === "off" || output === "stdout" ? output : { file: context.resolve(output) },
+    query,
+  };
+}
+
+/** What holds for one plugin of a setting that is one value for all, or values by name. */
+function perPlugin<T extends string | number>(
+  setting: T | Readonly<Record<string, T>> | undefined,
+  name: string,
+): T | null {
+  if (setting === undefined) return null;
+  if (typeof setting !== "object") return setting;
+  return Object.hasOwn(setting, name) ? setting[name]! : null;
+}
+
+function normalizePlugin(
+  plugin: FoundPlugin,
+  data: FileData["plugins"],
+  uses: PluginConfig["uses"],
+): PluginConfig {
+  return {
+    name: plugin.name,
+    file: plugin.file,
+    root: plugin.root,
+    isolation: perPlugin<Isolation>(data.isolation, plugin.name) ?? "worker",
+    grant: Object.hasOwn(data.grant, plugin.name) ? withoutUndefined(data.grant[plugin.name]!) : {},
+    onError: perPlugin<"fail_open" | "fail_closed">(data.on_error, plugin.name),
+    timeout: perPlugin<number>(data.timeout, plugin.name),
+    heap: perPlugin<number>(data.heap, plugin.name),
+    uses,
+  };
+}
+
+function withoutUndefined(
+  grant: FileData["plugins"]["grant"][string],
+): PluginConfig["grant"] {
+  if (grant === "as-requested") return grant;
+  return Object.fromEntries(Object.entries(grant).filter(([, value]) => value !== undefined));
+}

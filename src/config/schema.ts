@@ -1,0 +1,318 @@
+/**
+ * The shape of the config file: every key, its kind, default and meaning. JSON Schema and the manual are made
+ * from it.
+ *
+ * @module
+ */
+import { z } from "zod";
+import { DOWNSTREAM_LIMITS } from "../http1/limits.ts";
+import {
+  address,
+  cidr,
+  duration,
+  integer,
+  leaf,
+  name,
+  Refusal,
+  size,
+  text,
+  yesNo,
+} from "./leaves.ts";
+import { mapping, optional, required, withDefault } from "./schema_base.ts";
+import { serviceSchema } from "./schema_services.ts";
+import { upstreamSchema } from "./schema_upstreams.ts";
+import { formatDuration, formatSize } from "./units.ts";
+
+const LIMITS = DOWNSTREAM_LIMITS;
+
+const netRight = () =>
+  leaf("host:port, host, *.domain or a network", { type: "string" }, (value) => {
+    if (typeof value !== "string") return new Refusal("", "", true);
+    return /^(\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f:.]+|(\*\.)?[A-Za-z0-9._-]+)(:\d{1,5}|\/\d{1,3})?$/.test(
+        value,
+      )
+      ? value
+      : new Refusal("");
+  });
+
+const server = () =>
+  mapping({
+    threads: withDefault(
+      z.union([z.literal("auto"), integer(1, 256)]),
+      "auto",
+      "Service workers per service; `auto`: as many as there are cores.",
+    ),
+    grace_period: withDefault(
+      duration(),
+      "10s",
+      "How long a drain may take before what is left is cut off.",
+    ),
+    grace_period_seconds: optional(
+      integer(0, 86_400),
+      "The same as `grace_period`, as Pingora spells it.",
+    ),
+    max_retries: withDefault(
+      integer(0, 16),
+      4,
+      "Attempts per request beyond the first, whatever the routes say.",
+    ),
+    allowed_peers: withDefault(
+      z.array(netRight()),
+      [],
+      "Addresses that plugins may name as a peer, beside the endpoints of `upstreams`: `host:port`, `host`, `*.domain` or a network.",
+    ),
+    upstream_keepalive_pool_size: withDefault(
+      integer(0, 65_536),
+      1024,
+      "Idle upstream connections per service worker, over all upstreams.",
+    ),
+    ca_file: optional(
+      text("the path of a PEM file"),
+      "PEM file with the roots to trust in upstreams. Default: those of the system.",
+    ),
+  });
+
+const limits = () =>
+  mapping({
+    head_bytes: withDefault(
+      size(1024, 1024 * 1024),
+      formatSize(LIMITS.headBytes),
+      "Request line and fields together; over it: 431.",
+    ),
+    fields: withDefault(integer(1, 1000), LIMITS.fields, "Number of fields; over it: 431."),
+    target_bytes: withDefault(
+      size(16, 1024 * 1024),
+      formatSize(LIMITS.targetBytes),
+      "Length of path and query; over it: 414.",
+    ),
+    body_bytes: withDefault(
+      size(),
+      LIMITS.bodyBytes,
+      "Content of one request; over it: 413; `0`: no limit.",
+    ),
+    header_timeout: withDefault(
+      duration(1),
+      formatDuration(LIMITS.headerTimeout),
+      "From the first byte of a request head to its last, and for a fresh connection to begin; over it: 408.",
+    ),
+    body_timeout: withDefault(
+      duration(1),
+      formatDuration(LIMITS.bodyTimeout),
+      "Between two pieces of request content; over it: 408.",
+    ),
+    body_min_rate: withDefault(
+      size(),
+      LIMITS.bodyMinRate,
+      "Bytes per second that request content must come with, after `body_timeout`; `0`: off.",
+    ),
+    keep_alive_timeout: withDefault(
+      duration(),
+      formatDuration(LIMITS.keepAliveTimeout),
+      "How long an idle connection is kept for its next request.",
+    ),
+    requests_per_connection: withDefault(
+      integer(0),
+      LIMITS.requestsPerConnection,
+      "Requests that one connection may carry; `0`: no limit.",
+    ),
+    write_timeout: withDefault(
+      duration(1),
+      formatDuration(LIMITS.writeTimeout),
+      "How long a write may wait for the client to read.",
+    ),
+    min_send_rate: withDefault(
+      size(),
+      LIMITS.minSendRate,
+      "Bytes per second that a client must read, instead of `write_timeout`; `0`: off.",
+    ),
+    drain_bytes: withDefault(
+      size(),
+      formatSize(LIMITS.drainBytes),
+      "Unread request content that is read and thrown away to keep the connection.",
+    ),
+    drain_timeout: withDefault(
+      duration(),
+      formatDuration(LIMITS.drainTimeout),
+      "How long that may take.",
+    ),
+  });
+
+const unixMode = () =>
+  leaf('a file mode in quotes such as "0660"', { type: "string", pattern: "^0?[0-7]{3}$" }, (
+    value,
+  ) => {
+    if (typeof value === "number") {
+      return new Refusal("it is not text", `quote it: "${String(value).padStart(4, "0")}"`);
+    }
+    if (typeof value !== "string") return new Refusal("", "", true);
+    return /^0?[0-7]{3}$/.test(value) ? parseInt(value, 8) : new Refusal("");
+  });
+
+const listener = () =>
+  mapping({
+    name: optional(name(), "Name for services to refer to. Default: the address."),
+    address: required(
+      address(),
+      "Where to listen: `host:port`, `[ipv6]:port` in quotes, `:port` (all IPv4 addresses) or `unix:/path`.",
+    ),
+    protocols: withDefault(z.array(z.enum(["h1"])).min(1), ["h1"], "What is spoken: HTTP/1."),
+    unix_mode: withDefault(unixMode(), "0660", "Mode of a unix socket file."),
+    backlog: withDefault(
+      integer(1, 65_535),
+      511,
+      "Connections that may wait to be accepted.",
+    ),
+    max_connections: withDefault(
+      integer(1),
+      10_000,
+      "Most open connections per service worker; further ones are closed at once.",
+    ),
+    limits: withDefault(limits(), {}, "What a client may do, and how long it may take."),
+    plugin_body_buffer: withDefault(
+      size(0, 256 * 1024 * 1024),
+      "1MiB",
+      "Most request content that a plugin may read as a whole.",
+    ),
+    allow_connect: withDefault(
+      yesNo(),
+      false,
+      "Whether CONNECT is passed on; otherwise it is answered 405.",
+    ),
+    abort_on_close: withDefault(
+      yesNo(),
+      false,
+      "Whether a client that has finished writing counts as gone.",
+    ),
+    trusted_proxies: optional(
+      z.array(cidr()),
+      "Networks whose `X-Forwarded-*` and `Forwarded` fields are believed. Default: the `trusted_proxies` of the top level.",
+    ),
+    forwarded: withDefault(
+      z.enum(["x_forwarded", "rfc7239", "both", "off"]),
+      "x_forwarded",
+      "Which fields tell the upstream who the client is.",
+    ),
+  });
+
+const permissionList = (what: string, description: string) =>
+  optional(z.union([yesNo(), z.array(text(what))]), description);
+
+const grant = () =>
+  z.union([
+    z.literal("as-requested"),
+    mapping({
+      net: permissionList("host:port", "Hosts, `host:port`, `*.domain` or networks; `true`: any."),
+      read: permissionList("a path", "Files and folders; relative to the plugin."),
+      write: permissionList("a path", "Files and folders; relative to the plugin."),
+      env: permissionList("a name", "Environment variables."),
+      sys: permissionList("a kind", "Kinds of system information, as in `Deno.permissions`."),
+    }),
+  ]);
+
+/** A value for all plugins, or plugin names to values. */
+const perPlugin = <S extends z.ZodType>(value: S) => z.union([value, z.record(z.string(), value)]);
+
+const plugins = () =>
+  mapping({
+    directory: optional(
+      text("the path of a folder"),
+      "Folder of the plugins: each is a file `name.ts` or a folder `name/` with `mod.ts`.",
+    ),
+    grant: withDefault(
+      z.record(z.string(), grant()),
+      {},
+      "Plugin name to rights: `as-requested`, or a mapping. What is not granted is denied.",
+    ),
+    isolation: withDefault(
+      perPlugin(z.enum(["worker", "process", "inline"])),
+      "worker",
+      "How plugins are kept apart, for all or by name.",
+    ),
+    trust: withDefault(
+      z.array(name()),
+      [],
+      "Plugins that may run `inline`, inside the service worker.",
+    ),
+    on_error: optional(
+      perPlugin(z.enum(["fail_closed", "fail_open"])),
+      "What a failed hook does to the request, for all or by name. Default: what the plugin says.",
+    ),
+    timeout: optional(
+      perPlugin(duration(1)),
+      "Deadline of one hook call, for all or by name. Default: what the plugin or the phase says.",
+    ),
+    heap: optional(
+      perPlugin(size(8 * 1024 * 1024, 4 * 1024 ** 3)),
+      "Heap of the sandbox, for all or by name. Default: what the plugin says, or 64MiB.",
+    ),
+    disabled: withDefault(
+      z.array(name()),
+      [],
+      "Plugins of the folder that do not run by themselves.",
+    ),
+  });
+
+const telemetry = () =>
+  mapping({
+    access_log: withDefault(
+      mapping({
+        output: withDefault(
+          text("off, stdout or the path of a file"),
+          "off",
+          "`off`, `stdout`, or a file, which is appended to.",
+        ),
+        format: withDefault(z.enum(["json"]), "json", "One JSON object per line."),
+        query: withDefault(
+          z.enum(["keep", "redact", "drop"]),
+          "redact",
+          "Query strings: kept, kept without the values of secret parameters, or left out.",
+        ),
+      }),
+      {},
+      "A line for each request.",
+    ),
+    log: withDefault(
+      mapping({
+        level: withDefault(
+          z.enum(["debug", "info", "warning", "error"]),
+          "info",
+          "The least severe lines to write.",
+        ),
+        format: withDefault(
+          z.enum(["text", "json"]),
+          "text",
+          "How lines are written.",
+        ),
+      }),
+      {},
+      "The operational log, on stderr.",
+    ),
+  });
+
+/** The schema of the whole file. */
+export const FILE_SCHEMA = mapping({
+  version: withDefault(
+    z.literal(1),
+    1,
+    "Version of the format.",
+  ),
+  server: withDefault(server(), {}, "The program as a whole."),
+  trusted_proxies: withDefault(
+    z.array(cidr()),
+    [],
+    "Networks of proxies in front of us, for every listener that does not name its own.",
+  ),
+  listeners: required(z.array(listener()).min(1), "Where clients connect."),
+  services: required(z.array(serviceSchema()).min(1), "What becomes of requests."),
+  upstreams: withDefault(z.array(upstreamSchema()), [], "Who is asked."),
+  plugins: withDefault(plugins(), {}, "Where plugins are, and what they may do."),
+  telemetry: withDefault(telemetry(), {}, "Logs."),
+});
+
+/** The file after the schema: keys as written, values read, defaults filled in. */
+export type FileData = z.output<typeof FILE_SCHEMA>;
+export type ServiceData = FileData["services"][number];
+export type RouteData = ServiceData["routes"][number];
+export type UpstreamData = FileData["upstreams"][number];
+export type MatchData = RouteData["match"];
+export type UseData = RouteData["plugins"][number];

@@ -1,0 +1,224 @@
+/**
+ * What a schema cannot say: names that must be unique, references that must lead somewhere.
+ *
+ * @module
+ */
+import { formatAddress, parseAddress } from "../transport/address.ts";
+import type { ConfigDocument, Path } from "./document.ts";
+import type { ConfigError } from "./errors.ts";
+import { Findings } from "./findings.ts";
+import type { FoundPlugin } from "./found_plugins.ts";
+import { pathText } from "./later.ts";
+import { rawList, rawMap, rawText } from "./raw.ts";
+import { checkRoutes } from "./semantics_routes.ts";
+import { checkUpstream } from "./semantics_upstreams.ts";
+import { didYouMean } from "./suggest.ts";
+
+/** Checks names and references; the shape may still be wrong. */
+export function checkSemantics(
+  document: ConfigDocument,
+  plugins: readonly FoundPlugin[],
+  pluginsKnown: boolean,
+): ConfigError[] {
+  const root = rawMap(document.data);
+  const findings = new Findings(document);
+  const listeners = checkListeners(findings, rawList(root["listeners"]));
+  const upstreams = checkNames(findings, "upstream", ["upstreams"], rawList(root["upstreams"]));
+  rawList(root["upstreams"]).forEach((upstream, i) =>
+    checkUpstream(findings, ["upstreams", i], rawMap(upstream))
+  );
+  const services = rawList(root["services"]);
+  checkNames(findings, "service", ["services"], services);
+  checkServiceListeners(findings, services, listeners);
+  checkRoutes(
+    findings,
+    services,
+    new Set(upstreams.keys()),
+    pluginsKnown ? plugins.map((one) => one.name) : null,
+  );
+  checkPluginSettings(
+    findings,
+    rawMap(root["plugins"]),
+    pluginsKnown ? plugins.map((one) => one.name) : null,
+  );
+  const seconds = rawMap(root["server"])["grace_period_seconds"];
+  if (seconds !== undefined && rawMap(root["server"])["grace_period"] !== undefined) {
+    findings.atKey(
+      ["server", "grace_period_seconds"],
+      "grace_period and grace_period_seconds are the same",
+      "remove one of the two",
+    );
+  }
+  return findings.errors;
+}
+
+function checkNames(
+  findings: Findings,
+  kind: string,
+  path: Path,
+  entries: readonly unknown[],
+): Map<string, number> {
+  const places = new Map<string, number>();
+  entries.forEach((entry, i) => {
+    const name = rawText(rawMap(entry)["name"]);
+    if (name === null) return;
+    const first = places.get(name);
+    if (first === undefined) {
+      places.set(name, i);
+      return;
+    }
+    const here = [...path, i, "name"];
+    findings.at(
+      here,
+      `${kind} ${findings.quote(here, name)} is named a second time, first at ${
+        pathText([...path, first])
+      }`,
+      "give it another name",
+    );
+  });
+  return places;
+}
+
+function checkListeners(findings: Findings, listeners: readonly unknown[]): Map<string, number> {
+  const names = checkNames(findings, "listener", ["listeners"], listeners);
+  const byAddress = new Map<string, number>();
+  listeners.forEach((entry, i) => {
+    const written = rawText(rawMap(entry)["address"]);
+    if (written === null) return;
+    const address = parseAddress(written);
+    if (rawText(rawMap(entry)["name"]) === null) {
+      names.set(typeof address === "string" ? written : formatAddress(address), i);
+    }
+    if (typeof address === "string" || (address.kind === "tcp" && address.port === 0)) return;
+    const path = ["listeners", i, "address"];
+    for (const [other, first] of byAddress) {
+      if (!sameSocket(other, address)) continue;
+      findings.at(
+        path,
+        `${findings.quote(path, written)} is taken by listeners[${first}] already`,
+        "give one of the two another port",
+      );
+      return;
+    }
+    byAddress.set(formatAddress(address), i);
+  });
+  return names;
+}
+
+/** Whether binding both would fail: the same, or the same port with one on all interfaces of the family. */
+function sameSocket(written: string, b: ReturnType<typeof parseAddress>): boolean {
+  const a = parseAddress(written);
+  if (typeof a === "string" || typeof b === "string") return false;
+  if (a.kind === "unix" || b.kind === "unix") {
+    return a.kind === "unix" && b.kind === "unix" && a.path === b.path;
+  }
+  if (a.port !== b.port) return false;
+  if (a.host === b.host) return true;
+  const v6 = a.host.includes(":");
+  if (v6 !== b.host.includes(":")) return false;
+  return v6 ? a.host === "::" || b.host === "::" : a.host === "0.0.0.0" || b.host === "0.0.0.0";
+}
+
+function checkServiceListeners(
+  findings: Findings,
+  services: readonly unknown[],
+  listeners: ReadonlyMap<string, number>,
+): void {
+  const users = new Map<string, number>();
+  services.forEach((entry, s) => {
+    const service = rawMap(entry);
+    if (service["listeners"] === undefined && services.length > 1) {
+      findings.atKey(
+        ["services", s],
+        `"listeners" is missing in services[${s}]`,
+        "with more than one service, each must name its listeners",
+      );
+    }
+    rawList(service["listeners"]).forEach((value, l) => {
+      const name = rawText(value);
+      if (name === null) return;
+      const path = ["services", s, "listeners", l];
+      if (!listeners.has(name)) {
+        findings.unknown("listener", path, name, listeners.keys(), "add it under listeners");
+        return;
+      }
+      const user = users.get(name);
+      if (user !== undefined) {
+        findings.at(
+          path,
+          `listener ${findings.quote(path, name)} is used by services[${user}] already`,
+          "a listener belongs to one service: add routes there, or another listener",
+        );
+      } else users.set(name, s);
+    });
+  });
+  const allNamed = services.length > 0 &&
+    services.every((entry) => rawList(rawMap(entry)["listeners"]).length > 0);
+  if (!allNamed) return;
+  for (const [name, i] of listeners) {
+    if (users.has(name)) continue;
+    findings.atKey(
+      ["listeners", i],
+      `listeners[${i}] belongs to no service`,
+      "name it in the listeners of a service, or remove it",
+    );
+  }
+}
+
+function checkPluginSettings(
+  findings: Findings,
+  plugins: Readonly<Record<string, unknown>>,
+  known: readonly string[] | null,
+): void {
+  const trusted = new Set(rawList(plugins["trust"]));
+  const check = (path: Path, name: string, isKey: boolean): void => {
+    if (known === null || known.includes(name)) return;
+    const hint = didYouMean(name, known);
+    const message = `unknown plugin ${JSON.stringify(name)}${hint}`;
+    const remedy = hint === ""
+      ? known.length === 0 ? "the folder holds no plugins" : `the folder holds: ${known.join(", ")}`
+      : "";
+    if (isKey) findings.atKey(path, message, remedy);
+    else findings.at(path, message, remedy);
+  };
+  for (const key of ["grant", "isolation", "on_error", "timeout", "heap"]) {
+    for (const name of Object.keys(rawMap(plugins[key]))) {
+      check(["plugins", key, name], name, true);
+    }
+  }
+  for (const key of ["trust", "disabled"]) {
+    rawList(plugins[key]).forEach((value, i) => {
+      const name = rawText(value);
+      if (name !== null) check(["plugins", key, i], name, false);
+    });
+  }
+  const needsTrust =
+    "inline runs the plugin inside the service worker: name it under plugins.trust";
+  if (plugins["isolation"] === "inline") {
+    for (const name of known ?? []) {
+      if (trusted.has(name)) continue;
+      findings.at(
+        ["plugins", "isolation"],
+        `plugin ${JSON.stringify(name)} may not run inline: it is not trusted`,
+        needsTrust,
+      );
+    }
+  }
+  for (const [name, level] of Object.entries(rawMap(plugins["isolation"]))) {
+    if (level !== "inline" || trusted.has(name)) continue;
+    findings.at(
+      ["plugins", "isolation", name],
+      `plugin ${JSON.stringify(name)} may not run inline: it is not trusted`,
+      needsTrust,
+    );
+  }
+  if (plugins["directory"] !== undefined) return;
+  const settings = Object.keys(plugins).filter((key) => !key.startsWith("x-"));
+  if (settings.length > 0) {
+    findings.atKey(
+      ["plugins"],
+      '"directory" is missing in plugins',
+      "name the folder that the plugins are in: directory: ./plugins",
+    );
+  }
+}

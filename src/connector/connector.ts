@@ -1,0 +1,306 @@
+/**
+ * Connections to peers: kept while they are good for another request, made when there is none, limited in number.
+ *
+ * @module
+ */
+import { ProxyError } from "../base/error.ts";
+import type { TimerWheel } from "../base/timer_wheel.ts";
+import type { UpstreamSession } from "../http/session.ts";
+import type { ChunkLimits, UpstreamLimits } from "../http1/limits.ts";
+import { Http1UpstreamConnection } from "../http1/upstream_connection.ts";
+import { abortError } from "../transport/io_error.ts";
+import { IdleList } from "./idle_list.ts";
+import { openSocket } from "./open.ts";
+import type { Peer } from "./peer.ts";
+import { Pool, type PoolableConnection, PooledConnection } from "./pool.ts";
+
+/** Options of {@linkcode Connector}. */
+export interface ConnectorOptions {
+  readonly wheel: TimerWheel;
+  /** Idle connections kept over all peers; beyond it the one that has been idle for longest is closed. */
+  readonly poolSize: number;
+  readonly limits: UpstreamLimits;
+  readonly chunkLimits: ChunkLimits;
+  /** What carries clear-text connections. */
+  readonly clearTextEngine: "deno" | "handle";
+  /** Makes a connection; a test may put its own here. Default: HTTP/1 over TCP, TLS or a unix socket. */
+  readonly open?: OpenConnection;
+}
+
+/** Makes an idle connection to a peer. Closes what is half open when the signal aborts. */
+export type OpenConnection = (peer: Peer, signal: AbortSignal) => Promise<PoolableConnection>;
+
+/** What {@linkcode Connector.stats} tells of one peer. */
+export interface PeerStats {
+  idle: number;
+  active: number;
+  connecting: number;
+  pending: number;
+}
+
+/** What {@linkcode Connector.stats} tells. */
+export interface ConnectorStats {
+  /** Connections that wait for a request. */
+  readonly idle: number;
+  /** Connections that carry one. */
+  readonly active: number;
+  /** Connections being made. */
+  readonly connecting: number;
+  /** Requests that wait for a place under `maxConnections`. */
+  readonly pending: number;
+  /** The same by `Peer.label`; only peers that have any of them. */
+  readonly perPeer: Map<string, PeerStats>;
+  /** Connections made so far. */
+  readonly opened: number;
+  /** Requests that found a connection. */
+  readonly reused: number;
+  /** Connections closed so far. */
+  readonly closed: number;
+  /** Connections that could not be made, those given up among them. */
+  readonly failed: number;
+}
+
+/** Gives sessions on connections to peers. One per service worker. */
+export class Connector {
+  readonly #options: ConnectorOptions;
+  readonly #open: OpenConnection;
+  readonly #pools = new Map<string, Pool>();
+  readonly #all = new Set<PooledConnection>();
+  readonly #idle = new IdleList<PooledConnection>();
+  /** One for each connection being made. */
+  readonly #attempts = new Set<AbortController>();
+  readonly #onIdleTimeout = (pooled: PooledConnection): void => this.#discard(pooled);
+  #draining = false;
+  #closed = false;
+  #nextId = 1;
+  #opened = 0;
+  #reused = 0;
+  #gone = 0;
+  #failed = 0;
+
+  constructor(options: ConnectorOptions) {
+    this.#options = options;
+    this.#open = options.open ?? ((peer, signal) => this.#openHttp1(peer, signal));
+  }
+
+  /** A session on an idle connection, at once, or `null` if there is none. */
+  take(peer: Peer, method: string): UpstreamSession | null {
+    const pool = this.#pools.get(peer.reuseKey);
+    if (pool === undefined) return null;
+    for (let pooled = pool.pop(); pooled !== undefined; pooled = pool.pop()) {
+      this.#idle.remove(pooled);
+      this.#options.wheel.cancel(pooled.idleDeadline);
+      pooled.place = "busy";
+      pool.busy++;
+      if (pooled.connection.closed) {
+        this.#discard(pooled);
+        continue;
+      }
+      this.#reused++;
+      pooled.peer = peer;
+      return pooled.connection.begin(method);
+    }
+    return null;
+  }
+
+  /**
+   * A session on an idle connection if there is one, else on a new one; waits for a place if `maxConnections` are
+   * in use.
+   *
+   * @param signal Gives up when it aborts: leaves the line, or closes what is half open.
+   * @throws {ProxyError} With source `upstream`: why it could not connect, or `connection_limit`; `shutting_down`
+   * after `close()`; or what the signal gives as its reason.
+   */
+  connect(peer: Peer, method: string, signal?: AbortSignal): Promise<UpstreamSession> {
+    if (this.#closed) return Promise.reject(closedError(peer));
+    const taken = this.take(peer, method);
+    if (taken !== null) return Promise.resolve(taken);
+    const pool = this.#poolOf(peer);
+    return pool.hasRoom(peer.options.maxConnections)
+      ? this.#connect(pool, peer, method, signal)
+      : pool.line.join(peer, method, signal);
+  }
+
+  /** What is there now and what has happened so far. */
+  stats(): ConnectorStats {
+    const perPeer = new Map<string, PeerStats>();
+    const all = { idle: 0, active: 0, connecting: 0, pending: 0 };
+    for (const pool of this.#pools.values()) {
+      let one = perPeer.get(pool.label);
+      if (one === undefined) {
+        one = { idle: 0, active: 0, connecting: 0, pending: 0 };
+        perPeer.set(pool.label, one);
+      }
+      for (const sum of [one, all]) {
+        sum.idle += pool.idle;
+        sum.active += pool.busy;
+        sum.connecting += pool.connecting;
+        sum.pending += pool.line.size;
+      }
+    }
+    return {
+      ...all,
+      perPeer,
+      opened: this.#opened,
+      reused: this.#reused,
+      closed: this.#gone,
+      failed: this.#failed,
+    };
+  }
+
+  /** Closes idle connections now, and busy ones when they are released. New ones are still made. */
+  drain(): void {
+    this.#draining = true;
+    for (let one = this.#idle.oldest; one !== null; one = this.#idle.oldest) this.#discard(one);
+  }
+
+  /** Closes everything at once; who waits or connects gets `shutting_down`. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.drain();
+    for (const attempt of [...this.#attempts]) attempt.abort();
+    for (const pool of [...this.#pools.values()]) {
+      for (let one = pool.line.next(); one !== null; one = pool.line.next()) {
+        one.reject(closedError(one.peer));
+      }
+      this.#forget(pool);
+    }
+    for (const pooled of [...this.#all]) this.#discard(pooled);
+  }
+
+  async #connect(
+    pool: Pool,
+    peer: Peer,
+    method: string,
+    signal: AbortSignal | undefined,
+  ): Promise<UpstreamSession> {
+    pool.connecting++;
+    const attempt = new AbortController();
+    const giveUp = () => attempt.abort(abortError(signal!, `Connecting to ${peer.label}`));
+    if (signal?.aborted) giveUp();
+    signal?.addEventListener("abort", giveUp, { once: true });
+    this.#attempts.add(attempt);
+    let connection: PoolableConnection | null = null;
+    try {
+      connection = await this.#open(peer, attempt.signal);
+      // Between the end of the attempt and here somebody may have given up.
+      if (attempt.signal.aborted) throw attempt.signal.reason;
+    } catch (error) {
+      pool.connecting--;
+      this.#failed++;
+      connection?.destroy();
+      this.#placeFreed(pool);
+      if (this.#closed) throw closedError(peer);
+      throw ProxyError.wrap(error, "connect_error", `Connecting to ${peer.label}`, "upstream");
+    } finally {
+      signal?.removeEventListener("abort", giveUp);
+      this.#attempts.delete(attempt);
+    }
+    pool.connecting--;
+    return this.#adopt(connection, pool, peer).begin(method);
+  }
+
+  /** Takes over a new connection, as a busy one. */
+  #adopt(connection: PoolableConnection, pool: Pool, peer: Peer): PoolableConnection {
+    const pooled = new PooledConnection(connection, pool, peer, this.#onIdleTimeout);
+    this.#opened++;
+    this.#all.add(pooled);
+    pool.busy++;
+    connection.onIdle = () => this.#released(pooled);
+    connection.onClosed = () => this.#discard(pooled);
+    return connection;
+  }
+
+  /** A connection is free: it goes to who waits, to the pool, or away. */
+  #released(pooled: PooledConnection): void {
+    if (pooled.place !== "busy") return;
+    const { pool, peer } = pooled;
+    const { idleTimeout, maxIdle } = peer.options;
+    if (this.#draining || idleTimeout === 0) return this.#discard(pooled);
+    const waiter = pool.line.next();
+    if (waiter !== null) {
+      this.#reused++;
+      pooled.peer = waiter.peer;
+      return waiter.resolve(pooled.connection.begin(waiter.method));
+    }
+    if (maxIdle === 0 || this.#options.poolSize === 0) return this.#discard(pooled);
+    while (pool.idle >= maxIdle) this.#discard(pool.oldest!);
+    while (this.#idle.size >= this.#options.poolSize) this.#discard(this.#idle.oldest!);
+    pool.busy--;
+    pooled.place = "idle";
+    pool.push(pooled);
+    this.#idle.add(pooled);
+    this.#options.wheel.arm(pooled.idleDeadline, idleTimeout);
+  }
+
+  /** A connection is to go, or is gone. */
+  #discard(pooled: PooledConnection): void {
+    const { pool, place } = pooled;
+    if (place === "gone") return;
+    if (place === "idle") {
+      pool.remove(pooled);
+      this.#idle.remove(pooled);
+      this.#options.wheel.cancel(pooled.idleDeadline);
+    } else {
+      pool.busy--;
+    }
+    pooled.place = "gone";
+    this.#gone++;
+    this.#all.delete(pooled);
+    pooled.connection.onIdle = null;
+    pooled.connection.onClosed = null;
+    if (!pooled.connection.closed) pooled.connection.destroy();
+    this.#placeFreed(pool);
+  }
+
+  /** One connection less: who waits first gets a new one. */
+  #placeFreed(pool: Pool): void {
+    const waiter = this.#closed ? null : pool.line.next();
+    if (waiter === null) return this.#forget(pool);
+    this.#connect(pool, waiter.peer, waiter.method, waiter.signal).then(
+      waiter.resolve,
+      waiter.reject,
+    );
+  }
+
+  #poolOf(peer: Peer): Pool {
+    let pool = this.#pools.get(peer.reuseKey);
+    if (pool === undefined) {
+      pool = new Pool(peer, this.#options.wheel);
+      this.#pools.set(peer.reuseKey, pool);
+    }
+    return pool;
+  }
+
+  /** Pools of peers that nobody uses must not add up: plugins may name peers as they like. */
+  #forget(pool: Pool): void {
+    if (pool.empty && this.#pools.get(pool.key) === pool) this.#pools.delete(pool.key);
+  }
+
+  async #openHttp1(peer: Peer, signal: AbortSignal): Promise<PoolableConnection> {
+    const { wheel, limits, chunkLimits, clearTextEngine } = this.#options;
+    const socket = await openSocket(peer, { wheel, clearTextEngine, signal });
+    const { firstByteTimeout, readTimeout, writeTimeout } = peer.options;
+    return new Http1UpstreamConnection(socket, {
+      id: this.#nextId++,
+      remote: peer.address,
+      local: socket.local,
+      tls: socket.tls,
+      since: performance.now(),
+    }, {
+      limits,
+      chunkLimits,
+      wheel,
+      timeouts: { firstByteTimeout, readTimeout, writeTimeout },
+    });
+  }
+}
+
+function closedError(peer: Peer): ProxyError {
+  return new ProxyError(
+    "shutting_down",
+    `Connecting to ${peer.label}: the connector is closed`,
+    { source: "internal" },
+  );
+}

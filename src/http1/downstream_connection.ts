@@ -1,0 +1,623 @@
+/**
+ * The HTTP/1 connection of a client: one request after the other, in order.
+ *
+ * ```text
+ *   FRESH ──first byte──▶ HEAD ──head──▶ SERVING ──over──▶ FLUSHING ──▶ DRAINING ──▶ IDLE ──▶ HEAD …
+ *                          └─ bad head: refuse ─┐  └─ last one ─┐
+ *                                               └───────────────┴──▶ FLUSHING ──▶ LINGERING ──▶ CLOSED
+ * ```
+ *
+ * @module
+ */
+import { ProxyError } from "../base/error.ts";
+import { Deadline, type TimerWheel } from "../base/timer_wheel.ts";
+import type { ResponseHead } from "../http/message.ts";
+import type { ConnectionFacts, DownstreamSession } from "../http/session.ts";
+import type { Socket, SocketHandler } from "../transport/socket.ts";
+import { BodyReader } from "./body_reader.ts";
+import { BodyWriter } from "./body_writer.ts";
+import { BODY_BUFFER, SMALL_BUFFER } from "./buffer_pool.ts";
+import { type DownstreamHost, Http1DownstreamSession } from "./downstream_session.ts";
+import { INCOMPLETE } from "./field_section_parser.ts";
+import { CLASS, CR, LF, TOKEN } from "./grammar.ts";
+import { HeadScanner } from "./head_scanner.ts";
+import { writeResponseHead } from "./head_writer.ts";
+import { InputBuffer } from "./input_buffer.ts";
+import type { ChunkLimits, DownstreamLimits } from "./limits.ts";
+import { Output } from "./output.ts";
+import { parseRequestHead, requestRules, type RequestRules } from "./request_head_parser.ts";
+import { readRequest } from "./request_rules.ts";
+
+/** What the connections of one listener have in common. */
+export interface Http1ServerOptions {
+  /** Name of the listener. */
+  readonly listener: string;
+  readonly limits: DownstreamLimits;
+  readonly chunkLimits: ChunkLimits;
+  readonly wheel: TimerWheel;
+  /** Whether CONNECT is handed out; else it is refused with 405. */
+  readonly allowConnect: boolean;
+  /** Whether a client that ends its direction while a response is pending counts as gone. */
+  readonly abortOnClose: boolean;
+  /** Handles one request; when it returns or its promise resolves the exchange is over. Never rejects. */
+  readonly serve: (session: DownstreamSession) => void | Promise<void>;
+  /** Makes the answer to a request that could not be read or is not allowed, and takes note of it. */
+  readonly refuse: (
+    error: ProxyError,
+    connection: ConnectionFacts,
+  ) => { readonly head: ResponseHead; readonly body: Uint8Array };
+}
+
+const FRESH = 0;
+const IDLE = 1;
+const HEAD = 2;
+const SERVING = 3;
+const FLUSHING = 4;
+const DRAINING = 5;
+const LINGERING = 6;
+const CLOSED = 7;
+
+/** How long a client gets to read the last answer and to close, in milliseconds. */
+const LINGER_TIME = 2_000;
+
+/** A client's connection. */
+export class Http1DownstreamConnection implements SocketHandler, DownstreamHost {
+  readonly facts: ConnectionFacts;
+  readonly limits: DownstreamLimits;
+  readonly input: InputBuffer = new InputBuffer();
+  readonly output: Output;
+  readonly reader: BodyReader;
+  readonly writer: BodyWriter;
+  readonly #socket: Socket;
+  readonly #options: Http1ServerOptions;
+  readonly #rules: RequestRules;
+  readonly #onClosed: () => void;
+  readonly #scanner: HeadScanner = new HeadScanner();
+  readonly #deadline: Deadline = new Deadline(() => this.#onDeadline());
+  readonly #exchangeOver: () => void = () => this.#guard(this.#overAndNext);
+  readonly #exchangeBroke: (error: unknown) => void = (error) => this.#broke(error);
+  #session: Http1DownstreamSession | null = null;
+  #state = FRESH;
+  #requests = 0;
+  #attempted = false;
+  #skippedLine = false;
+  #reading = false;
+  #pumping = false;
+  #eof = false;
+  #draining = false;
+  #last = false;
+  #drained = 0;
+  #waitedFor = 0;
+  #waitingSince = 0;
+
+  constructor(
+    socket: Socket,
+    facts: ConnectionFacts,
+    options: Http1ServerOptions,
+    onClosed: () => void,
+  ) {
+    this.#socket = socket;
+    this.facts = facts;
+    this.limits = options.limits;
+    this.#options = options;
+    this.#onClosed = onClosed;
+    this.#rules = requestRules(options.limits);
+    this.output = new Output(socket, {
+      wheel: options.wheel,
+      timeout: options.limits.writeTimeout,
+      minRate: options.limits.minSendRate,
+      onTimeout: () => this.#onWriteTimeout(),
+    });
+    this.reader = new BodyReader(options.chunkLimits, "invalid_request", "head_too_large", false);
+    this.writer = new BodyWriter(this.output);
+    socket.handler = this;
+  }
+
+  /** Whether no request is being received or served. */
+  get idle(): boolean {
+    return (this.#state === FRESH || this.#state === IDLE) && this.input.size === 0;
+  }
+
+  get listener(): string {
+    return this.#options.listener;
+  }
+
+  get reusable(): boolean {
+    const most = this.limits.requestsPerConnection;
+    return !this.#draining && !this.#eof && (most === 0 || this.#requests < most);
+  }
+
+  /** Begins reading. */
+  start(): void {
+    this.#arm(this.limits.headerTimeout);
+    this.#ask();
+  }
+
+  /** Closes when idle, else after the response being made, which says so if its head is not yet written. */
+  drain(): void {
+    this.#draining = true;
+    if (this.idle) this.#close();
+  }
+
+  /** Closes at once. */
+  destroy(): void {
+    this.cut(new ProxyError("shutting_down", "Connection: closed by us", { source: "internal" }));
+  }
+
+  // What the socket calls.
+
+  readBuffer(): Uint8Array {
+    if (this.#state === SERVING || this.#state === DRAINING) {
+      const { reader } = this;
+      if (!reader.done) return this.input.window(reader.bufferSize, reader.most);
+    }
+    return this.input.window(this.#state === LINGERING ? BODY_BUFFER : SMALL_BUFFER);
+  }
+
+  onRead(length: number): void {
+    this.#reading = false;
+    this.input.commit(length);
+    this.#guard(length === 0 ? this.#onEnd : this.#onBytes);
+  }
+
+  onDrain(): void {
+    this.output.onDrain();
+    if (this.#state === FLUSHING) this.#guard(this.#afterFlush);
+  }
+
+  onError(error: ProxyError): void {
+    this.cut(
+      new ProxyError("client_closed", "Connection: broken by the client", {
+        source: "downstream",
+        cause: error,
+      }),
+    );
+  }
+
+  // What the session calls.
+
+  wantBytes(isTunnel: boolean): void {
+    if (!isTunnel) {
+      this.#arm(this.limits.bodyTimeout);
+      this.#waitingSince = this.#options.wheel.now;
+    }
+    if (!this.#eof) {
+      this.#ask();
+      return;
+    }
+    // The end was read before the tunnel began. The waiter is not in place yet.
+    const session = this.#session;
+    queueMicrotask(() => session?.onTunnelEnd());
+  }
+
+  contentEnded(): void {
+    this.#disarm();
+    // Asked for only when `serve` goes on for longer than this turn: see #serve.
+    if (!this.#pumping) this.#watch();
+  }
+
+  closeWrite(): void {
+    this.#socket.closeWrite();
+  }
+
+  cut(error: ProxyError): void {
+    if (this.#state === CLOSED) return;
+    this.#socket.destroy();
+    this.#close();
+    const session = this.#session;
+    if (session === null) return;
+    try {
+      session.fail(error);
+    } catch (bug) {
+      reportError(bug);
+    }
+  }
+
+  // Receiving.
+
+  #ask(): void {
+    if (this.#reading || this.#eof || this.#state === CLOSED) return;
+    this.#reading = true;
+    this.#socket.read();
+  }
+
+  /** While a request is served: keeps reading, to see the client go, as long as little is pipelined. */
+  #watch(): void {
+    if (this.input.size < SMALL_BUFFER) this.#ask();
+  }
+
+  readonly #onBytes = (): void => {
+    switch (this.#state) {
+      case FRESH:
+      case IDLE:
+      case HEAD:
+        this.#pump();
+        break;
+      case SERVING: {
+        const session = this.#session!;
+        if (!session.waiting) {
+          if (this.reader.done) this.#watch();
+          break;
+        }
+        if (!session.isTunnel && !this.#isFastEnough()) {
+          session.failBody(bodyTimeout("came too slowly"));
+          break;
+        }
+        session.onBytes();
+        break;
+      }
+      case DRAINING:
+        this.#drainContent();
+        break;
+      case LINGERING:
+        this.input.clear();
+        this.#ask();
+        break;
+    }
+  };
+
+  readonly #onEnd = (): void => {
+    this.#eof = true;
+    const session = this.#session;
+    switch (this.#state) {
+      case SERVING:
+        if (session!.isTunnel) {
+          session!.onTunnelEnd();
+        } else if (!this.reader.done || this.#options.abortOnClose) {
+          this.cut(
+            new ProxyError("client_closed", "Connection: closed by the client", {
+              source: "downstream",
+            }),
+          );
+        } else {
+          session!.keepAlive = false;
+        }
+        break;
+      case FLUSHING:
+        break;
+      default:
+        this.#close();
+    }
+  };
+
+  /** Takes requests out of what was received, until bytes are missing or one takes its time. */
+  #pump(): void {
+    if (this.#pumping) return;
+    this.#pumping = true;
+    try {
+      while (this.#state <= HEAD) {
+        if (this.input.size === 0 && this.#state !== HEAD) {
+          if (this.#draining || this.#eof) this.#close();
+          else this.#ask();
+          return;
+        }
+        const session = this.#readHead();
+        if (session !== null) {
+          this.#serve(session);
+        } else if (this.#state <= HEAD) {
+          if (this.#eof) this.#close();
+          else this.#ask();
+          return;
+        }
+      }
+    } finally {
+      this.#pumping = false;
+    }
+    if (this.#state === SERVING && this.reader.done) this.#watch();
+  }
+
+  /** The next session; `null` if bytes are missing, or if the head was refused. */
+  #readHead(): Http1DownstreamSession | null {
+    const { input } = this;
+    if (this.#state !== HEAD) {
+      this.#state = HEAD;
+      this.#attempted = false;
+      this.#skippedLine = false;
+      this.#scanner.reset();
+      // Most heads are here with their first byte; those need no deadline.
+    }
+    try {
+      // RFC 9112 §2.2: one empty line before a request line is passed over.
+      if (!this.#skippedLine && input.bytes[input.start] === CR) {
+        if (input.size === 1) return this.#awaitHead();
+        if (input.bytes[input.start + 1] === LF) {
+          input.consume(2);
+          this.#skippedLine = true;
+          if (input.size === 0) return this.#awaitHead();
+        }
+      }
+      const end = this.#parse();
+      if (end === INCOMPLETE) return this.#awaitHead();
+      const request = readRequest(input.bytes);
+      input.start = end;
+      input.holdHead();
+      if (request.head.method === "CONNECT" && !this.#options.allowConnect) {
+        request.head.release();
+        throw new ProxyError("method_not_allowed", "Request: CONNECT is not allowed here");
+      }
+      this.#requests++;
+      this.#disarm();
+      const { contentLength } = request;
+      this.reader.begin(
+        contentLength < 0 ? "chunked" : "length",
+        contentLength,
+        this.limits.bodyBytes,
+      );
+      this.#waitedFor = 0;
+      this.#drained = 0;
+      return new Http1DownstreamSession(this, request, this.#requests);
+    } catch (error) {
+      this.#refuse(ProxyError.wrap(error, "internal_error", "Request head", "downstream"));
+      return null;
+    }
+  }
+
+  #awaitHead(): null {
+    if (!this.#deadlineIsHead) {
+      this.#deadlineIsHead = true;
+      this.#arm(this.limits.headerTimeout);
+    }
+    return null;
+  }
+
+  #deadlineIsHead = false;
+
+  /** Parses the head; see {@linkcode HeadScanner} for when its verdict counts. */
+  #parse(): number {
+    const { bytes, start, end } = this.input;
+    const limit = this.limits.headBytes;
+    const until = Math.min(end, start + limit);
+    if (!this.#attempted) {
+      this.#attempted = true;
+      let failure: unknown = null;
+      try {
+        const headEnd = parseRequestHead(bytes, start, until, this.#rules);
+        if (headEnd !== INCOMPLETE) return headEnd;
+      } catch (error) {
+        failure = error;
+      }
+      // What is not HTTP at all (TLS on a clear-text port, say) is told so without waiting.
+      if (failure !== null && (CLASS[bytes[start]!]! & TOKEN) === 0) throw failure;
+    }
+    if (!this.#scanner.isDecided(bytes, start, end, limit)) return INCOMPLETE;
+    const headEnd = parseRequestHead(bytes, start, until, this.#rules);
+    if (headEnd !== INCOMPLETE) return headEnd;
+    throw end - start >= limit
+      ? new ProxyError("head_too_large", `Request head: more than ${limit} bytes`)
+      : new ProxyError("invalid_request", "Request head: a line ends too early");
+  }
+
+  // Serving.
+
+  #serve(session: Http1DownstreamSession): void {
+    this.#state = SERVING;
+    this.#session = session;
+    let served: void | Promise<void>;
+    try {
+      served = this.#options.serve(session);
+    } catch (error) {
+      this.#broke(error);
+      return;
+    }
+    if (served === undefined) this.#over();
+    else served.then(this.#exchangeOver, this.#exchangeBroke);
+  }
+
+  /** A bug in `serve`: it may not take more down than this connection. */
+  #broke(error: unknown): void {
+    reportError(error);
+    this.cut(ProxyError.wrap(error, "internal_error", "Serving a request", "internal"));
+    this.#over();
+  }
+
+  readonly #overAndNext = (): void => {
+    this.#over();
+    if (this.#state <= HEAD) this.#pump();
+  };
+
+  #over(): void {
+    const session = this.#session;
+    if (session === null) return;
+    if (this.#state === CLOSED) {
+      this.#session = null;
+      session.detach();
+      this.#dispose();
+      return;
+    }
+    const { responded, complete, isTunnel, keepAlive } = session;
+    const isHead = session.head.method === "HEAD";
+    if (responded && !complete) {
+      // An announced end that does not come is how the client learns that something is missing.
+      this.cut(new ProxyError("internal_error", "Response: not complete", { source: "internal" }));
+      this.#session = null;
+      session.detach();
+      this.#dispose();
+      return;
+    }
+    this.#session = null;
+    session.detach();
+    if (!responded) {
+      this.#refuse(new ProxyError("internal_error", "Request: served without a response"), isHead);
+      return;
+    }
+    this.output.flush();
+    this.#last = isTunnel || !keepAlive || !this.reusable;
+    this.#state = FLUSHING;
+    if (!this.output.waiting) this.#afterFlush();
+  }
+
+  readonly #afterFlush = (): void => {
+    if (this.#last) {
+      this.#linger();
+      return;
+    }
+    if (this.reader.done) {
+      this.#goIdle();
+      return;
+    }
+    this.#state = DRAINING;
+    this.input.dropView();
+    this.#arm(this.limits.drainTimeout);
+    this.#drainContent();
+  };
+
+  /** Reads over content that nobody wanted: the next request must not begin inside it (CVE-2025-4366). */
+  #drainContent(): void {
+    const { reader, input } = this;
+    reader.limit = 0;
+    try {
+      for (;;) {
+        input.dropView();
+        const piece = reader.next(input);
+        if (piece === null) break;
+        this.#drained += piece.length;
+        if (this.#drained > this.limits.drainBytes) return this.#linger();
+        if (reader.done) {
+          reader.trailers?.release();
+          return this.#goIdle();
+        }
+      }
+    } catch {
+      return this.#linger();
+    }
+    this.#ask();
+  }
+
+  #goIdle(): void {
+    this.#state = IDLE;
+    this.#deadlineIsHead = false;
+    this.input.releaseHeld();
+    if (this.input.size === 0) {
+      if (this.#draining || this.#eof) return this.#close();
+      this.#arm(this.limits.keepAliveTimeout);
+      this.#ask();
+    } else {
+      this.#pump();
+    }
+  }
+
+  /** Answers what could not be read as a request. Where it ended is unknown, so the connection ends, too. */
+  #refuse(error: ProxyError, isHead: boolean = false): void {
+    this.#disarm();
+    if (error.status === 0) return this.cut(error);
+    const { head, body } = this.#options.refuse(error, this.facts);
+    writeResponseHead(this.output, head, body.length, "close");
+    this.writer.begin("length", body.length);
+    if (body.length > 0 && !isHead) this.writer.write(body, true);
+    this.output.flush();
+    this.#last = true;
+    this.#state = FLUSHING;
+    if (!this.output.waiting) this.#linger();
+  }
+
+  /**
+   * Ends our direction and reads on for a short time. Closing with bytes unread would make the kernel send a
+   * reset, which can take the answer from the client's hands (RFC 9112 §9.6).
+   */
+  #linger(): void {
+    if (this.#eof) return this.#close();
+    this.#state = LINGERING;
+    this.#socket.closeWrite();
+    this.input.clear();
+    this.input.releaseHeld();
+    this.#arm(LINGER_TIME);
+    this.#ask();
+  }
+
+  // Ending.
+
+  #close(): void {
+    if (this.#state === CLOSED) return;
+    this.#state = CLOSED;
+    this.#options.wheel.cancel(this.#deadline);
+    if (!this.#socket.closed) this.#socket.close();
+    if (this.#session === null) this.#dispose();
+  }
+
+  #disposed = false;
+
+  #dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.input.dispose();
+    this.output.fail(new ProxyError("client_closed", "Connection: closed"));
+    this.#onClosed();
+  }
+
+  // Time.
+
+  #arm(ms: number): void {
+    this.#timed = true;
+    this.#options.wheel.arm(this.#deadline, ms);
+  }
+
+  /** The deadline is left where it is: moving it later is cheap, taking it out is not. */
+  #disarm(): void {
+    this.#timed = false;
+  }
+
+  #timed = false;
+
+  #onDeadline(): void {
+    if (!this.#timed) return;
+    switch (this.#state) {
+      case HEAD:
+        this.#guard(this.#onHeadTimeout);
+        break;
+      case SERVING:
+        if (this.#session!.waiting && !this.#session!.isTunnel) {
+          this.#session!.failBody(bodyTimeout("did not come"));
+        }
+        break;
+      case DRAINING:
+        this.#linger();
+        break;
+      case LINGERING:
+        this.#socket.destroy();
+        this.#close();
+        break;
+      default:
+        this.#close();
+    }
+  }
+
+  readonly #onHeadTimeout = (): void => {
+    this.#refuse(
+      new ProxyError("header_timeout", "Request head: not complete in time", {
+        source: "downstream",
+      }),
+    );
+  };
+
+  #onWriteTimeout(): void {
+    this.cut(
+      new ProxyError("write_timeout", "Response: the client does not read", {
+        source: "downstream",
+      }),
+    );
+  }
+
+  /** Counts only the time spent waiting for the client, not that in which nobody asked it for bytes. */
+  #isFastEnough(): boolean {
+    const rate = this.limits.bodyMinRate;
+    if (rate === 0) return true;
+    this.#waitedFor += this.#options.wheel.now - this.#waitingSince;
+    this.#waitingSince = this.#options.wheel.now;
+    const counted = this.#waitedFor - this.limits.bodyTimeout;
+    return counted <= 0 || (this.reader.bytes + this.input.size) * 1000 >= rate * counted;
+  }
+
+  /** A bug of ours may end this connection, but not the process. */
+  #guard(step: () => void): void {
+    try {
+      step();
+    } catch (error) {
+      reportError(error);
+      this.cut(ProxyError.wrap(error, "internal_error", "Connection", "internal"));
+    }
+  }
+}
+
+function bodyTimeout(problem: string): ProxyError {
+  return new ProxyError("body_timeout", `Request content: ${problem}`, { source: "downstream" });
+}

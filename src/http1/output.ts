@@ -1,0 +1,160 @@
+/**
+ * The sending side of a connection: gathers heads and small pieces, so that a small message is one write.
+ *
+ * @module
+ */
+import type { ProxyError } from "../base/error.ts";
+import { Deadline, type TimerWheel } from "../base/timer_wheel.ts";
+import type { Socket } from "../transport/socket.ts";
+import { giveBuffer, NO_BUFFER, takeBuffer } from "./buffer_pool.ts";
+
+/** Most bytes gathered before they are sent. */
+export const GATHER_BYTES = 64 * 1024;
+/** A piece of this size is worth a write of its own when nothing is gathered before it. */
+const DIRECT_BYTES = 8 * 1024;
+const FIRST_BYTES = 4 * 1024;
+
+/** How long a write may take. */
+export interface OutputOptions {
+  readonly wheel: TimerWheel;
+  /** Milliseconds that a write may wait for the other side. */
+  readonly timeout: number;
+  /** Bytes per second that the other side must take; `0` is off, else it replaces `timeout`. */
+  readonly minRate: number;
+  /** Called when it took longer. */
+  readonly onTimeout: () => void;
+}
+
+/** Gathers and writes bytes, and says when the other side is slower. */
+export class Output {
+  bytes: Uint8Array = NO_BUFFER;
+  length = 0;
+  readonly #socket: Socket;
+  readonly #options: OutputOptions;
+  readonly #deadline: Deadline;
+  readonly #inFlight: Uint8Array[] = [];
+  #waiting = false;
+  #failure: ProxyError | null = null;
+  #promise: Promise<void> | null = null;
+  #resolve: () => void = nothing;
+  #reject: (error: ProxyError) => void = nothing;
+
+  constructor(socket: Socket, options: OutputOptions) {
+    this.#socket = socket;
+    this.#options = options;
+    this.#deadline = new Deadline(options.onTimeout);
+  }
+
+  /** Whether bytes wait for the other side. */
+  get waiting(): boolean {
+    return this.#waiting;
+  }
+
+  /** Why nothing can be sent any more, or `null`. */
+  get failure(): ProxyError | null {
+    return this.#failure;
+  }
+
+  /** Makes room for `length` bytes behind `this.length`; the caller writes them and moves `length`. */
+  reserve(length: number): void {
+    if (this.length > 0 && this.length + length > GATHER_BYTES) this.flush();
+    if (this.bytes.length - this.length >= length) return;
+    const next = takeBuffer(Math.max(FIRST_BYTES, this.length + length));
+    if (this.length > 0) next.set(this.bytes.subarray(0, this.length));
+    giveBuffer(this.bytes);
+    this.bytes = next;
+  }
+
+  /** Sends bytes that stay the caller's: copied if they are few, written from where they are if not. */
+  put(bytes: Uint8Array): void {
+    const length = bytes.length;
+    if (length === 0) return;
+    if (
+      (this.length === 0 && length >= DIRECT_BYTES) || this.length + length > GATHER_BYTES
+    ) {
+      this.flush();
+      if (length >= DIRECT_BYTES) {
+        if (this.#failure === null && !this.#socket.write(bytes)) this.#wait();
+        return;
+      }
+    }
+    this.reserve(length);
+    this.bytes.set(bytes, this.length);
+    this.length += length;
+  }
+
+  /** Writes what is gathered. */
+  flush(): void {
+    const { bytes, length } = this;
+    if (length === 0) return;
+    this.bytes = NO_BUFFER;
+    this.length = 0;
+    if (this.#failure !== null) {
+      giveBuffer(bytes);
+    } else if (this.#socket.write(bytes.subarray(0, length))) {
+      giveBuffer(bytes);
+    } else {
+      this.#inFlight.push(bytes);
+      this.#wait();
+    }
+  }
+
+  /**
+   * Nothing if all that was written is with the kernel, else a promise of that.
+   *
+   * @throws {ProxyError} If the connection is gone.
+   */
+  settle(): void | Promise<void> {
+    if (this.#failure !== null) throw this.#failure;
+    if (!this.#waiting) return;
+    if (this.#promise === null) {
+      this.#promise = new Promise((resolve, reject) => {
+        this.#resolve = resolve;
+        this.#reject = reject;
+      });
+      // Who does not wait for it learns of the failure elsewhere; it must not end the process.
+      this.#promise.catch(nothing);
+    }
+    return this.#promise;
+  }
+
+  /** To be called by the socket's handler. */
+  onDrain(): void {
+    if (!this.#waiting) return;
+    this.#waiting = false;
+    this.#options.wheel.cancel(this.#deadline);
+    for (const bytes of this.#inFlight) giveBuffer(bytes);
+    this.#inFlight.length = 0;
+    if (this.#promise === null) return;
+    const resolve = this.#resolve;
+    this.#promise = null;
+    this.#resolve = this.#reject = nothing;
+    resolve();
+  }
+
+  /** Makes every write from here on fail, and whoever waits. */
+  fail(error: ProxyError): void {
+    if (this.#failure !== null) return;
+    this.#failure = error;
+    this.#options.wheel.cancel(this.#deadline);
+    // What the engine still holds goes to the garbage collector, not back to the pool.
+    this.#inFlight.length = 0;
+    giveBuffer(this.bytes);
+    this.bytes = NO_BUFFER;
+    this.length = 0;
+    this.#waiting = false;
+    const reject = this.#reject;
+    this.#promise = null;
+    this.#resolve = this.#reject = nothing;
+    reject(error);
+  }
+
+  #wait(): void {
+    this.#waiting = true;
+    const { minRate, timeout, wheel } = this.#options;
+    const ms = minRate > 0 ? Math.max(1000, this.#socket.pending / minRate * 1000) : timeout;
+    wheel.arm(this.#deadline, ms);
+  }
+}
+
+function nothing(): void {}

@@ -1,0 +1,134 @@
+/**
+ * The operational log: what the program itself has to say, on stderr.
+ *
+ * @module
+ */
+import { configureSync, getLogger, type Logger, type LogRecord, resetSync } from "@logtape/logtape";
+import { jsonText, timestamp } from "./json_text.ts";
+import { type LineSink, standardSink } from "./line_sink.ts";
+import { LineWriter } from "./line_writer.ts";
+
+export type { Logger };
+
+/** The least severe lines that are written. */
+export type Level = "debug" | "info" | "warning" | "error";
+
+/** Options of {@linkcode startLog}. */
+export interface LogOptions {
+  /** Default `info`. */
+  readonly level?: Level;
+  /** Default `text`. */
+  readonly format?: "text" | "json";
+  /** Default: stderr. */
+  readonly sink?: LineSink;
+}
+
+/** A log that was started. */
+export interface RunningLog {
+  /** Lines dropped because nobody read them. */
+  readonly dropped: number;
+  /** Writes what has gathered. */
+  flush(): Promise<void>;
+  /** Writes what has gathered, and ends the log. */
+  close(): Promise<void>;
+}
+
+const ROOT = "sluice";
+
+/** The logger of a part of the program: `logger("server")`. */
+export function logger(...category: string[]): Logger {
+  return getLogger([ROOT, ...category]);
+}
+
+/**
+ * Starts the log of this isolate. A sink that stalls or is closed costs lines, never time, and never an error.
+ *
+ * Started again, it replaces the one before.
+ */
+export function startLog(options: LogOptions = {}): RunningLog {
+  const format = options.format === "json" ? jsonLine : textLine;
+  const writer = new LineWriter({
+    sink: options.sink ?? standardSink("stderr"),
+    flushInterval: 0,
+    droppedLine: (dropped) =>
+      format({
+        category: [ROOT, "log"],
+        level: "warning",
+        message: [`${dropped} log lines were dropped because nobody read them`],
+        rawMessage: "",
+        timestamp: Date.now(),
+        properties: {},
+      }),
+  });
+  configureSync({
+    reset: true,
+    sinks: { lines: (record: LogRecord) => writer.write(format(record)) },
+    loggers: [
+      { category: [ROOT], lowestLevel: options.level ?? "info", sinks: ["lines"] },
+      { category: ["logtape", "meta"], lowestLevel: "error", sinks: ["lines"] },
+    ],
+  });
+  return {
+    get dropped() {
+      return writer.dropped;
+    },
+    flush: () => writer.flush(),
+    async close() {
+      resetSync();
+      await writer.close();
+    },
+  };
+}
+
+const NAMES: Readonly<Record<LogRecord["level"], string>> = {
+  trace: "DEBUG",
+  debug: "DEBUG",
+  info: "INFO",
+  warning: "WARN",
+  error: "ERROR",
+  fatal: "ERROR",
+};
+
+/** Fields that never reach a log, whoever hands them in. */
+const SECRET =
+  /^(authorization|proxy-authorization|cookie|set-cookie|x-api-key|password|secret|token)$/i;
+
+function textOf(value: unknown): string {
+  if (typeof value === "string") return value;
+  if (value instanceof Error) return value.stack ?? `${value.name}: ${value.message}`;
+  if (typeof value === "bigint") return String(value);
+  try {
+    return JSON.stringify(value) ?? String(value);
+  } catch {
+    return String(value);
+  }
+}
+
+function jsonLine(record: LogRecord): string {
+  let line = `{"timestamp":"${timestamp(record.timestamp)}","severity":"${
+    NAMES[record.level]
+  }","logger":${jsonText(record.category.join("."))},"message":${
+    jsonText(record.message.map(textOf).join(""))
+  }`;
+  for (const [name, value] of Object.entries(record.properties)) {
+    const plain = typeof value === "number" && Number.isFinite(value) || typeof value === "boolean";
+    const text = SECRET.test(name) ? '"REDACTED"' : plain ? String(value) : jsonText(textOf(value));
+    line += `,${jsonText(name)}:${text}`;
+  }
+  return `${line}}`;
+}
+
+function textLine(record: LogRecord): string {
+  let line = `${timestamp(record.timestamp)} ${NAMES[record.level].padEnd(5)} ${
+    record.category.join(".")
+  }: ${record.message.map(textOf).join("")}`;
+  for (const [name, value] of Object.entries(record.properties)) {
+    line += ` ${name}=${SECRET.test(name) ? "REDACTED" : jsonText(textOf(value))}`;
+  }
+  // One record is one line, and only a terminal's own text may drive the terminal.
+  // deno-lint-ignore no-control-regex -- control characters are what it looks for
+  return line.replace(/[\x00-\x1f\x7f-\uffff]/g, (character) => {
+    if (character === "\n") return "\\n";
+    return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  });
+}

@@ -1,0 +1,192 @@
+/**
+ * One hook call, in the sandbox.
+ *
+ * @module
+ */
+import type { Plugin } from "../plugin/plugin.ts";
+import type { Channel } from "./channel.ts";
+import type { CallContext } from "./context.ts";
+import { EffectList } from "./effects.ts";
+import { DONE, FAILED, MAX_TEXT, type PhaseShape, READ_BODY } from "./protocol.ts";
+import { normaliseResult } from "./results.ts";
+import { readConnection, readFailureArgument, SandboxSession } from "./sandbox_session.ts";
+import { worthMoving } from "./snapshot.ts";
+import { describeError, isBytes } from "./values.ts";
+
+/** The calls of one channel that are not over. */
+export type CallTable = Map<number, ActiveCall>;
+
+/** What waits for the content of the request. */
+interface BodyWaiter {
+  readonly resolve: (body: Uint8Array) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** A call from its message to its answer. */
+export class ActiveCall {
+  readonly #channel: Channel;
+  readonly #calls: CallTable;
+  readonly #id: number;
+  readonly #shape: PhaseShape;
+  readonly #effects = new EffectList();
+  #context: CallContext | null = null;
+  #chunk: Uint8Array | null = null;
+  #waiting: BodyWaiter[] | null = null;
+  #over = false;
+
+  constructor(channel: Channel, calls: CallTable, id: number, shape: PhaseShape) {
+    this.#channel = channel;
+    this.#calls = calls;
+    this.#id = id;
+    this.#shape = shape;
+  }
+
+  /** Calls the hook and answers when it is done. */
+  run(
+    plugin: Plugin,
+    hook: (...values: unknown[]) => unknown,
+    context: CallContext,
+    message: readonly unknown[],
+  ): void {
+    this.#context = context;
+    const shape = this.#shape;
+    let result: unknown;
+    try {
+      if (shape.session === "none") {
+        result = hook.call(plugin, context);
+      } else {
+        const snapshot = message[4] as unknown[];
+        const session = shape.session === "connection"
+          ? readConnection(snapshot)
+          : new SandboxSession(shape, snapshot, this.#effects, this.#readBody);
+        result = this.#callWith(plugin, hook, session, context, message);
+      }
+    } catch (error) {
+      return this.fail(error);
+    }
+    if (isThenable(result)) {
+      this.#calls.set(this.#id, this);
+      Promise.resolve(result).then(this.#settle, this.#reject);
+    } else {
+      this.#settle(result);
+    }
+  }
+
+  #callWith(
+    plugin: Plugin,
+    hook: (...values: unknown[]) => unknown,
+    session: unknown,
+    context: CallContext,
+    message: readonly unknown[],
+  ): unknown {
+    const { extra } = this.#shape;
+    if (extra === "none") return hook.call(plugin, session, context);
+    if (extra === "chunk") {
+      this.#chunk = message[5] as Uint8Array;
+      return hook.call(plugin, session, context, this.#chunk, message[6]);
+    }
+    const first = extra === "failure"
+      ? readFailureArgument(message[5], this.#shape, this.#effects)
+      : message[5];
+    return hook.call(plugin, session, context, first);
+  }
+
+  /** Nobody waits for the answer any more. */
+  cancel(reason: string): void {
+    this.#context?.abort(new DOMException(reason, "AbortError"));
+    this.#failBodies(new Error(reason));
+  }
+
+  /** The content of the request has come, or cannot be had. */
+  takeBody(body: Uint8Array | null, error: string): void {
+    if (!isBytes(body)) return this.#failBodies(new RangeError(error));
+    const waiting = this.#waiting;
+    this.#waiting = null;
+    // Each gets its own bytes, as two calls of a live session would.
+    waiting?.forEach((one, i) => one.resolve(i === 0 ? body : new Uint8Array(body)));
+  }
+
+  /** Answers that the hook failed. */
+  fail(error: unknown): void {
+    if (this.#finish() === undefined) return;
+    this.#channel.post([FAILED, this.#id, describeError(error, MAX_TEXT)]);
+  }
+
+  readonly #reject = (error: unknown): void => this.fail(error);
+
+  readonly #settle = (raw: unknown): void => {
+    try {
+      const form = normaliseResult(this.#shape.result, raw);
+      if (form instanceof Promise) {
+        this.#calls.set(this.#id, this);
+        form.then(this.#done, this.#reject);
+      } else {
+        this.#done(form);
+      }
+    } catch (error) {
+      this.fail(error);
+    }
+  };
+
+  readonly #done = (form: unknown): void => {
+    const effects = this.#finish();
+    if (effects === undefined) return;
+    if (isBytes(form)) return this.#sendBytes(effects, form, form, form);
+    if (Array.isArray(form) && isBytes(form[2])) {
+      const body = new Uint8Array(form[2]);
+      return this.#sendBytes(effects, [form[0], form[1], body], form[2], body);
+    }
+    this.#channel.post([DONE, this.#id, effects, form]);
+  };
+
+  #sendBytes(
+    effects: unknown[] | null,
+    form: unknown,
+    made: Uint8Array<ArrayBuffer>,
+    body: Uint8Array<ArrayBuffer>,
+  ): void {
+    // Memory that the plugin made may be used by it again, so it gets to keep it and a copy is sent.
+    // The piece it was given is nobody's any more.
+    let result = form;
+    let bytes = body;
+    if (form === made && made.buffer !== this.#chunk?.buffer) result = bytes = new Uint8Array(made);
+    if (worthMoving(bytes)) this.#channel.post([DONE, this.#id, effects, result], bytes.buffer);
+    else this.#channel.post([DONE, this.#id, effects, result]);
+  }
+
+  /** The effects, or `undefined` if it was answered before. */
+  #finish(): unknown[] | null | undefined {
+    if (this.#over) return undefined;
+    this.#over = true;
+    this.#calls.delete(this.#id);
+    this.#failBodies(new Error("the hook has ended"));
+    return this.#effects.close();
+  }
+
+  readonly #readBody = (limit?: number): Promise<Uint8Array> => {
+    if (this.#over) return Promise.reject(new TypeError("Cannot read the content: the hook has ended"));
+    if (limit !== undefined && (typeof limit !== "number" || !(limit >= 0))) {
+      return Promise.reject(new RangeError("Cannot read the content: the limit must be a number of bytes"));
+    }
+    return new Promise((resolve, reject) => {
+      if (this.#waiting === null) {
+        this.#waiting = [];
+        this.#calls.set(this.#id, this);
+        this.#channel.post([READ_BODY, this.#id, limit]);
+      }
+      this.#waiting.push({ resolve, reject });
+    });
+  };
+
+  #failBodies(error: Error): void {
+    const waiting = this.#waiting;
+    this.#waiting = null;
+    if (waiting !== null) { for (const one of waiting) one.reject(error); }
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return value instanceof Promise ||
+    (typeof value === "object" && value !== null &&
+      typeof (value as { then?: unknown }).then === "function");
+}

@@ -1,0 +1,261 @@
+/**
+ * The plugins as a service worker has them.
+ *
+ * @module
+ */
+import type { TimerWheel } from "../base/timer_wheel.ts";
+import type { PhaseHandler } from "../plugin/handler.ts";
+import type { PhaseName } from "../plugin/phases.ts";
+import { type Channel, PortChannel } from "./channel.ts";
+import { HELLO } from "./control.ts";
+import { InlineHandler, type InlinePlugin, type InlineState, loadInline, runTicks } from "./inline_handler.ts";
+import { Link } from "./link.ts";
+import { calledPhases, RemoteHandler, type RemotePlugin } from "./remote_handler.ts";
+import type { Line } from "./sandbox.ts";
+import { MAX_FRAME_FROM_SANDBOX, SocketChannel } from "./socket_channel.ts";
+import type { HostNotice, PluginFacts, PluginsInit, WorkerNotice } from "./wire.ts";
+import { describeError } from "./values.ts";
+
+/** What {@linkcode connectPlugins} takes besides. */
+export interface ConnectOptions {
+  /** Where the deadlines of calls wait. */
+  readonly timers: TimerWheel;
+  /** Called when a plugin was replaced by one with other phases or matches: chains have to be made anew. */
+  readonly onChange?: (plugin: number) => void;
+}
+
+/** The plugins of a service worker. */
+export interface PluginConnections {
+  /**
+   * The handler of one use of a plugin. It stays good when the plugin is restarted or replaced.
+   *
+   * @param plugin Index of the plugin in the configuration.
+   * @param use Index of its use.
+   * @throws {RangeError} If there is none.
+   */
+  handler(plugin: number, use: number): PhaseHandler;
+  /** Calls that wait for an answer, over all plugins. */
+  readonly pending: number;
+  /** Tells the host, fails what waits, and disposes inline plugins. */
+  close(): Promise<void>;
+}
+
+/**
+ * Connects this service worker with the sandboxes of all plugins, and loads those that run inline.
+ *
+ * @param init What `PluginHost.connect` made on the main thread.
+ * @throws {PluginLoadError} If an inline plugin cannot be loaded.
+ */
+export async function connectPlugins(
+  init: PluginsInit,
+  options: ConnectOptions,
+): Promise<PluginConnections> {
+  const connections = new Connections(init, options);
+  try {
+    await connections.ready;
+  } catch (error) {
+    await connections.close();
+    throw error;
+  }
+  return connections;
+}
+
+/** One plugin as this service worker has it; a `RemotePlugin` and an `InlineState` in one. */
+class Entry implements RemotePlugin, InlineState {
+  facts: PluginFacts;
+  phases: ReadonlySet<PhaseName>;
+  link: Link | null = null;
+  loaded: InlinePlugin | null = null;
+  reason = "it is not started";
+  waiting = 0;
+  /** Links that take no more calls but still wait for answers, by generation. */
+  readonly links = new Map<number, Link>();
+  stopTicks: AbortController | null = null;
+  work: Promise<void> = Promise.resolve();
+  generation = 0;
+
+  constructor(facts: PluginFacts) {
+    this.facts = facts;
+    this.phases = calledPhases(facts);
+  }
+}
+
+class Connections implements PluginConnections {
+  readonly ready: Promise<void>;
+  readonly #entries: Entry[];
+  readonly #wire: MessagePort;
+  readonly #options: ConnectOptions;
+  #ticks = false;
+  #synced = false;
+  #closed = false;
+
+  constructor(init: PluginsInit, options: ConnectOptions) {
+    this.#entries = init.plugins.map((facts) => new Entry(facts));
+    this.#wire = init.wire;
+    this.#options = options;
+    this.ready = new Promise((resolve, reject) => {
+      init.wire.onmessage = (event) => {
+        const notice = event.data as HostNotice;
+        if (notice[0] !== "synced") return this.#heard(notice);
+        this.#synced = true;
+        Promise.all(this.#entries.map((entry) => entry.work)).then(() => resolve(), reject);
+      };
+    });
+  }
+
+  get pending(): number {
+    let pending = 0;
+    for (const entry of this.#entries) {
+      pending += entry.waiting;
+      for (const link of entry.links.values()) pending += link.size;
+    }
+    return pending;
+  }
+
+  handler(plugin: number, use: number): PhaseHandler {
+    const entry = this.#entries[plugin];
+    if (entry === undefined || use < 0 || use >= entry.facts.uses) {
+      throw new RangeError(`There is no use ${use} of plugin ${plugin}`);
+    }
+    return entry.facts.isolation === "inline"
+      ? new InlineHandler(entry, use, this.#options.timers)
+      : new RemoteHandler(entry, use);
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const entry of this.#entries) {
+      entry.stopTicks?.abort();
+      for (const link of entry.links.values()) link.close("the service worker ends");
+      if (entry.loaded !== null) await disposeInline(entry.loaded);
+    }
+    this.#wire.postMessage(null);
+    this.#wire.close();
+  }
+
+  #heard(notice: HostNotice): void {
+    if (this.#closed) return;
+    if (notice[0] === "ticks") {
+      this.#ticks = notice[1];
+      for (const entry of this.#entries) this.#startTicks(entry);
+      return;
+    }
+    if (notice[0] === "synced") return;
+    const entry = this.#entries[notice[1]]!;
+    if (notice[0] === "down") return this.#down(entry, notice[2], notice[3]);
+    const [, index, generation, line, facts] = notice;
+    // In order, or an older generation could end up as the current one.
+    entry.work = entry.work.then(() => this.#attach(entry, index, generation, line, facts));
+    // Once all are ready, who was replaced badly goes on as before; before that, starting fails.
+    if (this.#synced) {
+      entry.work = entry.work.catch((error) => {
+        this.#say(["log", index, "error", describeError(error, 4096), undefined]);
+      });
+    } else entry.work.catch(() => {});
+  }
+
+  async #attach(
+    entry: Entry,
+    index: number,
+    generation: number,
+    line: Line | null,
+    facts: PluginFacts,
+  ): Promise<void> {
+    if (line === null) return await this.#attachInline(entry, index, generation, facts);
+    let channel: Channel;
+    try {
+      channel = line.kind === "port" ? new PortChannel(line.port) : await connectSocket(line);
+    } catch {
+      // It died before it could be reached; the host knows, and starts it again.
+      return this.#say(["drained", index, generation]);
+    }
+    if (this.#closed) return channel.close();
+    const link = new Link(facts.name, channel, this.#options.timers, {
+      late: (rounds) => this.#say(["late", index, generation, rounds]),
+      foul: (reason) => this.#say(["foul", index, generation, reason]),
+      drained: () => {
+        entry.links.delete(generation);
+        this.#say(["drained", index, generation]);
+      },
+    });
+    if (channel instanceof SocketChannel) channel.start();
+    const old = entry.link;
+    entry.links.set(generation, link);
+    entry.link = link;
+    entry.generation = generation;
+    old?.retire();
+    this.#changed(entry, index, facts);
+  }
+
+  async #attachInline(
+    entry: Entry,
+    index: number,
+    generation: number,
+    facts: PluginFacts,
+  ): Promise<void> {
+    const loaded = await loadInline(
+      facts.inline!,
+      generation,
+      (level, message, fields) => this.#say(["log", index, level, message, fields]),
+    );
+    const old = entry.loaded;
+    entry.stopTicks?.abort();
+    entry.stopTicks = null;
+    entry.loaded = loaded;
+    this.#changed(entry, index, facts);
+    this.#startTicks(entry);
+    if (old !== null) await disposeInline(old);
+  }
+
+  #changed(entry: Entry, index: number, facts: PluginFacts): void {
+    const before = entry.facts;
+    entry.facts = facts;
+    const same = JSON.stringify([before.phases, before.match, before.matchHooks]) ===
+      JSON.stringify([facts.phases, facts.match, facts.matchHooks]);
+    if (same) return;
+    entry.phases = calledPhases(facts);
+    this.#options.onChange?.(index);
+  }
+
+  #down(entry: Entry, generation: number, reason: string): void {
+    const work = entry.work.then(() => {
+      const link = entry.links.get(generation);
+      if (link === undefined) return;
+      entry.links.delete(generation);
+      if (entry.link === link) {
+        entry.link = null;
+        entry.reason = `it is being restarted: ${reason}`;
+      }
+      link.close(reason);
+    });
+    entry.work = work.catch(() => {});
+  }
+
+  #startTicks(entry: Entry): void {
+    if (!this.#ticks || entry.loaded === null || entry.stopTicks !== null) return;
+    entry.stopTicks = new AbortController();
+    runTicks(entry, entry.stopTicks.signal);
+  }
+
+  #say(notice: WorkerNotice): void {
+    if (!this.#closed) this.#wire.postMessage(notice);
+  }
+}
+
+async function connectSocket(line: Line & { kind: "socket" }): Promise<Channel> {
+  const connection = await Deno.connect({ transport: "unix", path: line.path });
+  const channel = new SocketChannel(connection, MAX_FRAME_FROM_SANDBOX);
+  channel.post([HELLO, line.token, "calls"]);
+  return channel;
+}
+
+async function disposeInline(loaded: InlinePlugin): Promise<void> {
+  for (const use of loaded.uses) {
+    try {
+      await loaded.plugin.dispose?.(use.state);
+    } catch (error) {
+      use.log.error(`dispose failed: ${describeError(error, 4096)}`);
+    }
+  }
+}

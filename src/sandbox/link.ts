@@ -1,0 +1,242 @@
+/**
+ * The line from one service worker to one plugin: sends calls, and makes of the answers what they may be.
+ *
+ * @module
+ */
+import type { TimerWheel } from "../base/timer_wheel.ts";
+import type { HostSession } from "../plugin/handler.ts";
+import type { ConnectionView, Failure, FailureView } from "../plugin/session.ts";
+import type { Channel } from "./channel.ts";
+import { applyEffects, checkEffects } from "./effects.ts";
+import { callError, PendingCall, type PendingOwner } from "./pending_call.ts";
+import { BODY, CALL, CANCEL, DONE, FAILED, MAX_TEXT, type PhaseShape, READ_BODY } from "./protocol.ts";
+import { checkResult } from "./results.ts";
+import { takeChunk, takeFailure, takeSnapshot, worthMoving } from "./snapshot.ts";
+import { clip, describeError } from "./values.ts";
+
+/** Bytes that may wait to be sent to a process; it is stuck if they are more. */
+const MAX_BACKLOG = 32 * 1024 * 1024;
+/** Answers to nothing, after which a sandbox is given up. A few are left over from calls that timed out. */
+const MAX_IGNORED = 10_000;
+/** Missed deadlines within so many milliseconds count as one. */
+const LATE_ROUND = 100;
+/** Pending calls that are kept to be used again. */
+const MAX_FREE = 1024;
+
+/** What a link says of its sandbox. */
+export interface LinkListener {
+  /** A deadline was missed, in so many rounds in a row. */
+  late(rounds: number): void;
+  /** What it sends makes no sense. */
+  foul(reason: string): void;
+  /** It is closed, and nobody waits for it. */
+  drained(): void;
+}
+
+/** A line to one sandbox. */
+export class Link implements PendingOwner {
+  readonly #plugin: string;
+  readonly #channel: Channel;
+  readonly #timers: TimerWheel;
+  readonly #listener: LinkListener;
+  readonly #pending = new Map<number, PendingCall>();
+  readonly #free: PendingCall[] = [];
+  #next = 0;
+  #ignored = 0;
+  #rounds = 0;
+  #lastLate = -Infinity;
+  #retired = false;
+  #closed = "";
+
+  constructor(plugin: string, channel: Channel, timers: TimerWheel, listener: LinkListener) {
+    this.#plugin = plugin;
+    this.#channel = channel;
+    this.#timers = timers;
+    this.#listener = listener;
+    channel.onMessage = (message) => this.#receive(message);
+    channel.onClose = (reason, malformed) => {
+      this.close(reason);
+      if (malformed) listener.foul(reason);
+    };
+  }
+
+  /** Whether calls can be made. */
+  get open(): boolean {
+    return this.#closed === "" && !this.#retired;
+  }
+
+  /** Calls that wait. */
+  get size(): number {
+    return this.#pending.size;
+  }
+
+  /** Answers that nobody waited for. */
+  get ignored(): number {
+    return this.#ignored;
+  }
+
+  /**
+   * Makes a call.
+   *
+   * @throws {ProxyError} `plugin_error`, `plugin_timeout` or `plugin_unavailable`, as a rejection.
+   */
+  call(
+    use: number,
+    shape: PhaseShape,
+    timeout: number,
+    session: HostSession | ConnectionView | null,
+    first: unknown,
+    second: unknown,
+  ): Promise<unknown> {
+    if (this.#closed !== "" || this.#channel.backlog > MAX_BACKLOG) {
+      const reason = this.#closed === "" ? "it does not take what is sent to it" : this.#closed;
+      return Promise.reject(callError("plugin_unavailable", this.#plugin, shape, reason));
+    }
+    const call = this.#free.pop() ?? new PendingCall(this, this.#timers);
+    const id = this.#next = (this.#next + 1) & 0x7fffffff;
+    call.id = id;
+    call.shape = shape;
+    if (shape.session === "request") call.session = session as HostSession;
+    if (shape.retry) call.failure = first as Failure;
+    const promise = new Promise<unknown>(call.executor as never);
+    this.#pending.set(id, call);
+    const snapshot = takeSnapshot(shape, session);
+    if (shape.extra === "chunk") {
+      const chunk = takeChunk(first as Uint8Array);
+      const message = [CALL, id, use, shape.number, snapshot, chunk, second];
+      this.#channel.post(message, worthMoving(chunk) ? chunk.buffer : undefined);
+    } else {
+      const extra = shape.extra === "failure" && first !== null && first !== undefined
+        ? takeFailure(first as FailureView)
+        : first;
+      this.#channel.post([CALL, id, use, shape.number, snapshot, extra, undefined]);
+    }
+    call.arm(timeout);
+    return promise;
+  }
+
+  /** Takes no more calls; says `drained` once the last is answered. */
+  retire(): void {
+    this.#retired = true;
+    this.#settled();
+  }
+
+  /** Fails what waits, and all calls from now on. */
+  close(reason: string): void {
+    if (this.#closed !== "") return;
+    this.#closed = reason;
+    this.#channel.close();
+    for (const call of [...this.#pending.values()]) {
+      const { reject, shape } = call;
+      this.#finish(call);
+      reject?.(callError("plugin_unavailable", this.#plugin, shape!, reason));
+    }
+  }
+
+  expired(call: PendingCall): void {
+    const { reject, shape, id } = call;
+    this.#channel.post([CANCEL, id]);
+    this.#finish(call);
+    reject?.(callError("plugin_timeout", this.#plugin, shape!, "it missed its deadline"));
+    const { now } = this.#timers;
+    if (now - this.#lastLate < LATE_ROUND) return;
+    this.#lastLate = now;
+    if (this.#closed === "") this.#listener.late(++this.#rounds);
+  }
+
+  cancelled(call: PendingCall): void {
+    this.#channel.post([CANCEL, call.id]);
+  }
+
+  #receive(message: unknown): void {
+    if (!Array.isArray(message)) return this.#ignore();
+    const call = this.#pending.get(message[1] as number);
+    if (call === undefined) return this.#ignore();
+    switch (message[0]) {
+      case DONE:
+        return this.#done(call, message[2], message[3]);
+      case FAILED:
+        return this.#fail(call, typeof message[2] === "string" ? message[2] : "it failed");
+      case READ_BODY:
+        return this.#readBody(call, message[2]);
+      default:
+        this.#ignore();
+    }
+  }
+
+  #done(call: PendingCall, effects: unknown, form: unknown): void {
+    const { resolve, shape, session, failure } = call;
+    let result: unknown;
+    try {
+      const checked = checkEffects(effects, shape!);
+      result = checkResult(shape!.result, form);
+      if (checked !== null && session !== null) applyEffects(checked, shape!, session, failure);
+    } catch (error) {
+      return this.#fail(call, describeError(error, MAX_TEXT));
+    }
+    this.#rounds = 0;
+    this.#finish(call);
+    resolve!(result);
+  }
+
+  #fail(call: PendingCall, message: string): void {
+    const { reject, shape } = call;
+    this.#rounds = 0;
+    this.#finish(call);
+    reject!(callError("plugin_error", this.#plugin, shape!, clip(message, MAX_TEXT)));
+  }
+
+  #readBody(call: PendingCall, limit: unknown): void {
+    if (!call.shape!.body || call.reading || call.session === null) return this.#ignore();
+    const { id } = call;
+    call.reading = true;
+    // A client that sends slowly must not make the plugin look slow.
+    call.pause();
+    const most = typeof limit === "number" && limit >= 0 ? limit : undefined;
+    let reading: Promise<Uint8Array>;
+    try {
+      reading = call.session.readBody(most);
+    } catch (error) {
+      reading = Promise.reject(error);
+    }
+    reading.then(
+      (body) => this.#sendBody(call, id, new Uint8Array(body), ""),
+      (error) => this.#sendBody(call, id, null, clip(String(error?.message ?? error), MAX_TEXT)),
+    );
+  }
+
+  #sendBody(
+    call: PendingCall,
+    id: number,
+    body: Uint8Array<ArrayBuffer> | null,
+    error: string,
+  ): void {
+    // Meanwhile the object may stand for another call.
+    if (call.id !== id || this.#pending.get(id) !== call) return;
+    call.reading = false;
+    const move = body !== null && worthMoving(body) ? body.buffer : undefined;
+    this.#channel.post([BODY, id, body, error], move);
+    call.resume();
+  }
+
+  #ignore(): void {
+    if (++this.#ignored === MAX_IGNORED) {
+      const reason = `it sent ${MAX_IGNORED} answers to nothing`;
+      this.close(reason);
+      this.#listener.foul(reason);
+    }
+  }
+
+  #finish(call: PendingCall): void {
+    this.#pending.delete(call.id);
+    call.release();
+    if (this.#free.length < MAX_FREE) this.#free.push(call);
+    if (this.#retired) this.#settled();
+  }
+
+  #settled(): void {
+    if (this.#pending.size > 0 || this.#closed !== "") return;
+    this.close("it was replaced");
+    this.#listener.drained();
+  }
+}

@@ -1,0 +1,135 @@
+/**
+ * A channel over a unix socket, to a sandbox that is a process.
+ *
+ * @module
+ */
+import { type Channel, Outbox } from "./channel.ts";
+import { encodeFrame, FrameReader } from "./codec.ts";
+import { ProtocolError } from "./protocol.ts";
+
+/** What a sandbox may send in one frame: the largest reply, and room for its fields. */
+export const MAX_FRAME_FROM_SANDBOX: number = 10 * 1024 * 1024;
+/** What the core may send in one frame. It is trusted; the bound only catches a broken stream. */
+export const MAX_FRAME_TO_SANDBOX: number = 1024 * 1024 * 1024;
+
+/** The part of `Deno.Conn` that is used. */
+export interface ByteConnection {
+  read(into: Uint8Array): Promise<number | null>;
+  write(bytes: Uint8Array): Promise<number>;
+  close(): void;
+}
+
+/** A channel over a byte stream. */
+export class SocketChannel implements Channel {
+  onMessage: (message: unknown) => void = () => {};
+  onClose: (reason: string, malformed: boolean) => void = () => {};
+  readonly #connection: ByteConnection;
+  readonly #reader: FrameReader;
+  readonly #outbox: Outbox;
+  #queue: Uint8Array[] = [];
+  #backlog = 0;
+  #writing = false;
+  #open = true;
+
+  /** @param most Bytes that one frame of the other side may have. */
+  constructor(connection: ByteConnection, most: number) {
+    this.#connection = connection;
+    this.#reader = new FrameReader(most);
+    this.#outbox = new Outbox((messages) => this.#send(messages));
+  }
+
+  get open(): boolean {
+    return this.#open;
+  }
+
+  get backlog(): number {
+    return this.#backlog;
+  }
+
+  /** Begins to read. To be called once `onMessage` and `onClose` are set. */
+  start(): void {
+    void this.#read();
+  }
+
+  post(message: unknown[], _move?: ArrayBuffer): void {
+    if (this.#open) this.#outbox.push(message);
+  }
+
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#queue = [];
+    closeQuietly(this.#connection);
+  }
+
+  #fail(reason: string, malformed = false): void {
+    if (!this.#open) return;
+    this.close();
+    this.onClose(reason, malformed);
+  }
+
+  async #read(): Promise<void> {
+    try {
+      while (this.#open) {
+        const length = await this.#connection.read(this.#reader.room());
+        if (length === null) return this.#fail("it closed the connection");
+        this.#reader.filled(length);
+        for (let message = this.#reader.next(); message !== null && this.#open;) {
+          this.onMessage(message);
+          message = this.#reader.next();
+        }
+      }
+    } catch (error) {
+      if (error instanceof ProtocolError) this.#fail(error.message, true);
+      else this.#fail("the connection broke");
+    }
+  }
+
+  #send(messages: unknown[][]): void {
+    if (!this.#open) return;
+    for (const message of messages) {
+      const frame = encodeFrame(message);
+      this.#backlog += frame.length;
+      this.#queue.push(frame);
+    }
+    if (!this.#writing) void this.#write();
+  }
+
+  async #write(): Promise<void> {
+    this.#writing = true;
+    try {
+      while (this.#queue.length > 0) {
+        const bytes = this.#queue.length === 1 ? this.#queue[0]! : join(this.#queue);
+        this.#queue = [];
+        for (let sent = 0; sent < bytes.length;) {
+          const length = await this.#connection.write(bytes.subarray(sent));
+          sent += length;
+          this.#backlog -= length;
+        }
+      }
+    } catch {
+      this.#fail("the connection broke");
+    }
+    this.#writing = false;
+  }
+}
+
+function join(pieces: readonly Uint8Array[]): Uint8Array {
+  let length = 0;
+  for (const piece of pieces) length += piece.length;
+  const whole = new Uint8Array(length);
+  let position = 0;
+  for (const piece of pieces) {
+    whole.set(piece, position);
+    position += piece.length;
+  }
+  return whole;
+}
+
+function closeQuietly(connection: ByteConnection): void {
+  try {
+    connection.close();
+  } catch {
+    // It was closed from the other side.
+  }
+}

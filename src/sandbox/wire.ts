@@ -1,0 +1,63 @@
+/**
+ * What crosses between the plugin host on the main thread and a service worker: where the sandboxes are, and
+ * how they do. Calls do not go this way.
+ *
+ * @module
+ */
+import type { PhaseName } from "../plugin/phases.ts";
+import type { Match } from "../plugin/plugin.ts";
+import type { Cloneable } from "../plugin/session.ts";
+import type { LogLevel } from "./context.ts";
+import type { LoadOrder } from "./control.ts";
+import type { Line } from "./sandbox.ts";
+
+/** What a service worker has to know of one plugin. Plain data. */
+export interface PluginFacts {
+  readonly name: string;
+  readonly isolation: "worker" | "process" | "inline";
+  readonly phases: readonly PhaseName[];
+  readonly match: Match | null;
+  readonly matchHooks: { readonly [Phase in PhaseName]?: Match };
+  readonly failOpen: boolean;
+  /** Deadline of a call in milliseconds, or `null` for that of each phase. */
+  readonly timeout: number | null;
+  readonly concurrency: number;
+  /** How many uses it has. */
+  readonly uses: number;
+  /** What to load, if it runs inline. */
+  readonly inline: LoadOrder | null;
+  readonly tickInterval: number;
+}
+
+/** What a service worker is started with. Can be posted, with `wire` in the transfer list. */
+export interface PluginsInit {
+  readonly plugins: readonly PluginFacts[];
+  readonly wire: MessagePort;
+}
+
+/** From the host. */
+export type HostNotice =
+  /** New calls of this plugin go to this generation. */
+  | readonly ["attach", plugin: number, generation: number, line: Line | null, facts: PluginFacts]
+  /** This generation is gone. */
+  | readonly ["down", plugin: number, generation: number, reason: string]
+  /** Whether this service worker runs the ticks of inline plugins. */
+  | readonly ["ticks", boolean]
+  /** All that was there at the start has been said. */
+  | readonly ["synced"];
+
+/** From a service worker. */
+export type WorkerNotice =
+  /** A call missed its deadline; so many rounds in a row did. */
+  | readonly ["late", plugin: number, generation: number, rounds: number]
+  /** What the sandbox sends makes no sense. */
+  | readonly ["foul", plugin: number, generation: number, reason: string]
+  /** No call waits for this generation any more. */
+  | readonly ["drained", plugin: number, generation: number]
+  | readonly [
+    "log",
+    plugin: number,
+    level: LogLevel,
+    message: string,
+    fields: Readonly<Record<string, Cloneable>> | undefined,
+  ];

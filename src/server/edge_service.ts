@@ -1,0 +1,78 @@
+/**
+ * A service of the config as the program runs it: its workers, and what is said of them.
+ *
+ * @module
+ */
+import type { Config, ServiceConfig } from "../config/types.ts";
+import type { Logger } from "../observe/log.ts";
+import type { PluginHost } from "../sandbox/host.ts";
+import type { Service } from "./service_graph.ts";
+import { Supervisor, type SupervisorEvent } from "./supervisor.ts";
+import { workerPermissions } from "./worker_permissions.ts";
+
+/** What an {@linkcode EdgeService} is made from. */
+export interface EdgeServiceOptions {
+  readonly config: Config;
+  readonly service: ServiceConfig;
+  /** The plugins; running before the service starts. */
+  readonly plugins: () => PluginHost;
+  readonly log: Logger;
+}
+
+/** Workers that serve one service. */
+export class EdgeService implements Service {
+  readonly name: string;
+  readonly dependsOn: readonly string[] = ["plugins"];
+  readonly #options: EdgeServiceOptions;
+  #supervisor: Supervisor | null = null;
+
+  constructor(options: EdgeServiceOptions) {
+    this.#options = options;
+    this.name = `edge:${options.service.name}`;
+  }
+
+  async start(): Promise<void> {
+    const { config, service, plugins } = this.#options;
+    const host = plugins();
+    this.#supervisor = new Supervisor({
+      service: service.name,
+      threads: service.threads,
+      permissions: workerPermissions(config, service, {
+        sockets: host.socketPaths,
+        inline: host.inlineRights,
+      }),
+      setup: (index) => {
+        const connected = host.connect();
+        return {
+          message: {
+            kind: "start",
+            setup: { service: service.name, index, config, plugins: connected },
+          },
+          transfer: [connected.wire],
+        };
+      },
+      onEvent: (event) => this.#tell(event),
+    });
+    await this.#supervisor.start();
+  }
+
+  async stop(): Promise<void> {
+    const { log, service, config } = this.#options;
+    const cut = await this.#supervisor!.drain(config.server.gracePeriod);
+    if (cut > 0) {
+      log.warn(`${cut} connections of service ${service.name} were cut: the grace period was over`);
+    }
+  }
+
+  #tell(event: SupervisorEvent): void {
+    const { log, service } = this.#options;
+    const worker = `Worker ${event.index} of service ${service.name}`;
+    if (event.kind === "died") {
+      log.error(`${worker} died: ${event.reason}; another starts in ${event.delay} ms`);
+    } else if (event.restarts > 0) {
+      log.info(`${worker} serves again`, { restarts: event.restarts });
+    } else {
+      log.debug(`${worker} serves`);
+    }
+  }
+}

@@ -1,0 +1,109 @@
+/**
+ * Plugins as the program and `check` see them: what they are, what they may do, what becomes of them.
+ *
+ * @module
+ */
+import type { Config } from "../config/types.ts";
+import { logger } from "../observe/log.ts";
+import type { Permissions } from "../plugin/plugin.ts";
+import { PluginHost } from "../sandbox/host.ts";
+import { PluginLoadError } from "../sandbox/load_error.ts";
+import { inspectPlugins as inspectSpecs } from "../sandbox/loader.ts";
+import { settleRights } from "../sandbox/permissions.ts";
+import type { PluginEvent } from "../sandbox/runner.ts";
+
+/** What a plugin is, asks for and gets. */
+export interface PluginReport {
+  readonly name: string;
+  /** Empty if it says none. */
+  readonly version: string;
+  readonly file: string;
+  readonly isolation: string;
+  readonly phases: readonly string[];
+  readonly asked: Permissions;
+  readonly granted: Permissions;
+}
+
+/** Something wrong with a plugin. */
+export interface PluginProblem {
+  readonly message: string;
+  readonly file: string;
+  readonly line?: number | undefined;
+  readonly column?: number | undefined;
+  readonly remedy?: string | undefined;
+}
+
+/**
+ * Loads every plugin of a config in a sandbox, with its rights and its configs, and ends it again: `setup` and
+ * `dispose` are called, no hook is.
+ */
+export async function inspectPlugins(
+  config: Config,
+): Promise<{ reports: PluginReport[]; errors: PluginProblem[] }> {
+  const reports: PluginReport[] = [];
+  const errors: PluginProblem[] = [];
+  for (const { spec, manifest, error } of await inspectSpecs(config.plugins)) {
+    if (error !== null) {
+      errors.push(problem(error));
+      continue;
+    }
+    reports.push({
+      name: spec.name,
+      version: manifest.version,
+      file: spec.file,
+      isolation: spec.isolation,
+      phases: manifest.phases,
+      asked: manifest.permissions,
+      granted: settleRights(manifest, spec),
+    });
+  }
+  if (errors.length > 0) return { reports, errors };
+  for (const plugin of config.plugins) {
+    // One by one, so that all that is wrong is told at once.
+    try {
+      const host = await PluginHost.start({ plugins: [plugin] });
+      await host.close();
+    } catch (error) {
+      if (!(error instanceof PluginLoadError)) throw error;
+      errors.push(problem(error));
+    }
+  }
+  return { reports, errors };
+}
+
+function problem(error: PluginLoadError): PluginProblem {
+  return {
+    message: error.message,
+    file: error.file,
+    line: error.line,
+    column: error.column,
+    remedy: error.remedy,
+  };
+}
+
+/** Writes what happens to plugins, and what they say, to the operational log. */
+export function logPluginEvent(event: PluginEvent): void {
+  const log = logger("plugin", event.plugin);
+  switch (event.kind) {
+    case "started":
+      log.debug("Started", { ms: Math.round(event.milliseconds) });
+      break;
+    case "replaced":
+      log.info("Replaced by a fresh sandbox", { ms: Math.round(event.milliseconds) });
+      break;
+    case "restarted":
+      log.info("Runs again", { ms: Math.round(event.milliseconds) });
+      break;
+    case "crashed":
+      log.error(`Ended (${event.cause}): ${event.message}; starts again in ${event.restartIn} ms`);
+      break;
+    case "breaker_open":
+      log.error(
+        `Ended too often: left alone for ${event.milliseconds} ms; its hooks fail until then`,
+      );
+      break;
+    case "log":
+      log[event.level](event.message, event.fields ?? {});
+      break;
+  }
+}

@@ -1,0 +1,107 @@
+/**
+ * The program as a whole: starts its services in order, tells when it is ready, and ends it all in the opposite
+ * order. The main thread never touches traffic.
+ *
+ * @module
+ */
+import type { Config } from "../config/types.ts";
+import { type Logger, logger, startLog } from "../observe/log.ts";
+import { PluginHost } from "../sandbox/host.ts";
+import { formatAddress } from "../transport/address.ts";
+import { EdgeService } from "./edge_service.ts";
+import { logPluginEvent } from "./plugins.ts";
+import { HeldListeners } from "./held_listeners.ts";
+import { ServiceGraph } from "./service_graph.ts";
+import { whenToldToStop } from "./signals.ts";
+
+/** What is told when everything serves. */
+export interface ReadyInfo {
+  readonly listeners: readonly { readonly name: string; readonly address: string }[];
+}
+
+/** Options of {@linkcode runServer}. */
+export interface ServerOptions {
+  /** Whether SIGTERM and SIGINT drain it. Without, only `stop` ends it. */
+  readonly signals: boolean;
+  /** Called once, when every listener is ready. */
+  readonly onReady: (info: ReadyInfo) => void;
+  /** Ends it, as a signal would. */
+  readonly stop?: AbortSignal;
+}
+
+/**
+ * Runs until told to stop, then drains: what runs is finished, for as long as the grace period at most.
+ *
+ * @throws {Error} If it cannot start; nothing runs then.
+ */
+export async function runServer(config: Config, options: ServerOptions): Promise<void> {
+  const running = startLog(config.log);
+  const log = logger("server");
+  const guard = guardProcess(log);
+  try {
+    const held = HeldListeners.bind(config);
+    try {
+      await serve(held.config, options, log);
+    } finally {
+      held.close();
+    }
+  } finally {
+    guard.release();
+    await running.close();
+  }
+}
+
+async function serve(config: Config, options: ServerOptions, log: Logger): Promise<void> {
+  const graph = new ServiceGraph();
+  let host: PluginHost | null = null;
+  graph.add({
+    name: "plugins",
+    dependsOn: [],
+    async start() {
+      host = await PluginHost.start({
+        plugins: config.plugins,
+        onEvent: (event) => logPluginEvent(event),
+      });
+    },
+    stop: () => host!.close(),
+  });
+  for (const service of config.services) {
+    graph.add(new EdgeService({ config, service, plugins: () => host!, log }));
+  }
+  const stop = whenToldToStop(options.signals, options.stop);
+  try {
+    await graph.start();
+    options.onReady({
+      listeners: config.listeners.map(({ name, address }) => ({
+        name,
+        address: formatAddress(address),
+      })),
+    });
+    const reason = await stop.asked;
+    log.info(`Draining: ${reason}`, { grace_ms: config.server.gracePeriod });
+    await graph.stop();
+    log.info("Stopped");
+  } finally {
+    stop.release();
+  }
+}
+
+/** Keeps one stray error of the main thread from ending the program. */
+function guardProcess(log: Logger): { release(): void } {
+  const rejected = (event: PromiseRejectionEvent) => {
+    event.preventDefault();
+    log.error("A promise was rejected and nobody listened", { error: event.reason });
+  };
+  const thrown = (event: ErrorEvent) => {
+    event.preventDefault();
+    log.error("An error was thrown and nobody caught it", { error: event.error });
+  };
+  globalThis.addEventListener("unhandledrejection", rejected);
+  globalThis.addEventListener("error", thrown);
+  return {
+    release() {
+      globalThis.removeEventListener("unhandledrejection", rejected);
+      globalThis.removeEventListener("error", thrown);
+    },
+  };
+}

@@ -1,0 +1,164 @@
+/**
+ * Writes down what happens to requests and connections of a service worker.
+ *
+ * @module
+ */
+import type { ProxyError } from "../base/error.ts";
+import { USER_AGENT } from "../http/field_names.ts";
+import { versionText } from "../http/message.ts";
+import type { ConnectionFacts } from "../http/session.ts";
+import { type AccessLog, type AccessRecord, emptyAccessRecord } from "../observe/access_log.ts";
+import type { Logger } from "../observe/log.ts";
+import type { PhaseName } from "../plugin/phases.ts";
+import type { Exchange } from "../proxy/exchange.ts";
+
+/** How often one kind of line may be written; the rest is counted and told with the next. */
+const LINES_PER_SECOND = 20;
+
+/** Access log and operational log of one service worker. */
+export class ServiceObserver {
+  readonly #log: Logger;
+  readonly #accessLog: AccessLog | null;
+  /** One for all requests: it is written out before the next one is filled in. */
+  readonly #record: AccessRecord = emptyAccessRecord();
+  readonly #limit = new LineLimit(LINES_PER_SECOND);
+
+  constructor(service: string, log: Logger, accessLog: AccessLog | null) {
+    this.#log = log;
+    this.#accessLog = accessLog;
+    this.#record.service = service;
+  }
+
+  /** A request is over. */
+  finished(exchange: Exchange): void {
+    if (this.#accessLog === null) return;
+    const { downstream, peer, upstream, error } = exchange;
+    const { head, connection } = downstream;
+    const record = this.#record;
+    record.timestamp = Date.now() - exchange.elapsed;
+    record.requestId = exchange.id;
+    record.method = head.method;
+    record.scheme = exchange.scheme;
+    record.authority = head.authority;
+    record.path = head.path;
+    record.query = head.query;
+    record.route = exchange.routeId;
+    record.protocolVersion = versionText(head.version);
+    record.clientAddress = exchange.clientAddress;
+    this.#fillConnection(connection);
+    record.userAgent = head.fields.first(USER_AGENT);
+    record.status = downstream.status;
+    record.bytesIn = downstream.bodyBytes;
+    record.bytesOut = downstream.bytesSent;
+    record.duration = exchange.elapsed;
+    record.upstreamName = peer?.group ?? null;
+    record.upstreamAddress = peer?.label ?? null;
+    record.upstreamStatus = exchange.upstreamStatus;
+    record.upstreamAttempts = exchange.attempt;
+    record.upstreamReused = upstream?.reused ?? false;
+    record.upstreamConnect = upstream === null || upstream.reused ? -1 : exchange.connectTime;
+    record.upstreamFirstByte = exchange.firstByteAt === 0
+      ? -1
+      : exchange.firstByteAt - exchange.attemptAt;
+    record.error = error === null ? null : error.token || error.type;
+    record.errorSource = error?.source ?? null;
+    record.shortCircuit = exchange.answeredBy || null;
+    record.listener = downstream.listener;
+    this.#accessLog.write(record);
+  }
+
+  /** A request was so malformed that there is nothing but the refusal to write down. */
+  refused(
+    listener: string,
+    connection: ConnectionFacts,
+    error: ProxyError,
+    status: number,
+    requestId: string,
+  ): void {
+    if (this.#accessLog !== null) {
+      const record = Object.assign(this.#record, emptyAccessRecord(), {
+        service: this.#record.service,
+        timestamp: Date.now(),
+        requestId,
+        status,
+        error: error.token || error.type,
+        errorSource: error.source,
+        listener,
+      });
+      this.#fillConnection(connection);
+      record.clientAddress = record.peerAddress;
+      this.#accessLog.write(record);
+    }
+    this.#log.debug(`Refused a request: ${error.explain()}`);
+  }
+
+  /** An attempt or a whole request has failed. */
+  failed(exchange: Exchange, error: ProxyError, summary: string, final: boolean): void {
+    const { source } = error;
+    // What clients do wrong is theirs to notice; the access log has it.
+    if (source === "downstream") {
+      this.#log.debug(`Request failed: ${summary}: ${error.explain()}`);
+      return;
+    }
+    const left = this.#limit.admit();
+    if (left < 0) return;
+    const peer = exchange.peer === null ? "" : `, peer ${exchange.peer.label}`;
+    const text = `${
+      final ? "Request failed" : "Attempt failed, trying again"
+    }: ${summary}: ${error.explain()} (source ${source}${peer}, attempt ${exchange.attempt})`;
+    const fields = { request_id: exchange.id, ...(left > 0 ? { lines_left_out: left } : {}) };
+    if (final && source === "internal" && error.status >= 500) this.#log.error(text, fields);
+    else this.#log.warn(text, fields);
+  }
+
+  /** A hook has failed; the request may go on all the same. */
+  hookFailed(plugin: string, phase: PhaseName, error: ProxyError): void {
+    const left = this.#limit.admit();
+    if (left < 0) return;
+    this.#log.warn(`Plugin ${plugin} failed in ${phase}: ${error.explain()}`, {
+      plugin,
+      phase,
+      ...(left > 0 ? { lines_left_out: left } : {}),
+    });
+  }
+
+  /** A listener cannot accept, or a connection could not be taken on. */
+  listenerFailed(listener: string, error: ProxyError): void {
+    this.#log.error(`Listener ${listener}: ${error.explain()}`, { listener });
+  }
+
+  #fillConnection({ remote }: ConnectionFacts): void {
+    const record = this.#record;
+    record.peerAddress = remote.kind === "tcp" ? remote.host : "";
+    record.clientPort = remote.kind === "tcp" ? remote.port : 0;
+  }
+}
+
+/** Lets so many lines a second pass: clients must not be able to fill a disk with our own words. */
+class LineLimit {
+  readonly #perSecond: number;
+  #second = 0;
+  #used = 0;
+  #left = 0;
+
+  constructor(perSecond: number) {
+    this.#perSecond = perSecond;
+  }
+
+  /** How many lines were left out since the last one, or `-1` to leave this one out, too. */
+  admit(): number {
+    const second = Math.floor(performance.now() / 1000);
+    if (second !== this.#second) {
+      this.#second = second;
+      this.#used = 0;
+    }
+    if (this.#used >= this.#perSecond) {
+      this.#left++;
+      return -1;
+    }
+    this.#used++;
+    const left = this.#left;
+    this.#left = 0;
+    return left;
+  }
+}

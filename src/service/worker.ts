@@ -1,0 +1,65 @@
+/**
+ * ENTRY of a service worker: what runs in its own thread, with rights of its own.
+ *
+ * @module
+ */
+import { logger, type RunningLog, startLog } from "../observe/log.ts";
+import type { ServerMessage, WorkerMessage } from "./control.ts";
+import { type RunningService, startService } from "./start.ts";
+
+// The types of a page do not know that a worker's `self` can post.
+const server = self as unknown as {
+  postMessage(message: WorkerMessage): void;
+  onmessage: ((event: MessageEvent<ServerMessage>) => void) | null;
+};
+const say = (message: WorkerMessage) => server.postMessage(message);
+
+let log: RunningLog | null = null;
+let service: RunningService | null = null;
+
+server.onmessage = (event) => {
+  const message = event.data;
+  switch (message.kind) {
+    case "start":
+      void start(message);
+      break;
+    case "drain":
+      void drain(message.grace);
+      break;
+    case "reopen_logs":
+      void service?.reopenLogs();
+      break;
+  }
+};
+
+async function start(message: ServerMessage & { kind: "start" }): Promise<void> {
+  const { config, service: name, index } = message.setup;
+  log = startLog(config.log);
+  try {
+    service = await startService(message.setup);
+    setInterval(() => say({ kind: "alive" }), 1_000);
+    say({ kind: "ready" });
+  } catch (error) {
+    logger("service", name).debug(`Worker ${index} cannot start`, { error });
+    await log.close();
+    say({ kind: "failed", message: error instanceof Error ? error.message : String(error) });
+  }
+}
+
+async function drain(grace: number): Promise<void> {
+  const cut = await service?.drain(grace) ?? 0;
+  await log?.close();
+  say({ kind: "drained", cut });
+}
+
+// One bad promise of one plugin or one request is no reason to drop all connections.
+self.addEventListener("unhandledrejection", (event) => {
+  event.preventDefault();
+  logger("service").error("A promise was rejected and nobody listened", { error: event.reason });
+});
+self.addEventListener("error", (event) => {
+  event.preventDefault();
+  logger("service").error("An error was thrown outside of any request", { error: event.error });
+});
+
+say({ kind: "loaded" });

@@ -1,0 +1,121 @@
+/**
+ * Accepting on a native TCP handle. Each worker has an accept queue of its own, by SO_REUSEPORT.
+ *
+ * @module
+ */
+import { isIPv6 } from "node:net";
+import type { TcpAddress } from "./address.ts";
+import { ConnectionGate, type GateOptions } from "./connection_gate.ts";
+import { localAddress, remoteAddress } from "./handle_dial.ts";
+import { HandleSocket } from "./handle_socket.ts";
+import type { Listener } from "./listener.ts";
+import {
+  type NativeTcp,
+  nativeTcp,
+  REUSE_PORT,
+  statusError,
+  type TcpHandle,
+} from "./native_handle.ts";
+
+/** Keeps listening handles from being collected while only the event loop knows them. */
+const listening = new Set<HandleListener>();
+
+/**
+ * Binds and begins accepting. The host must be an IP address.
+ *
+ * @throws {Error} With the errno name as `code`, if the address cannot be listened on.
+ */
+export function listenHandle(
+  address: TcpAddress,
+  options: GateOptions & { readonly backlog?: number },
+): Listener {
+  const native = nativeTcp();
+  if (native === null) throw new Error("this runtime has no native handles");
+  const { host, port } = address;
+  const handle = new native.TCP(native.types.SERVER);
+  try {
+    check(
+      isIPv6(host)
+        ? handle.bind6(host, port, REUSE_PORT)
+        : handle.bindWithFlags(host, port, REUSE_PORT),
+      "bind",
+    );
+    return new HandleListener(native, handle, host, options);
+  } catch (error) {
+    handle.close();
+    throw error;
+  }
+}
+
+class HandleListener implements Listener {
+  readonly name: string;
+  readonly address: TcpAddress;
+  readonly engine = "handle";
+  readonly #native: NativeTcp;
+  readonly #handle: TcpHandle;
+  readonly #gate: ConnectionGate;
+  #closed = false;
+
+  constructor(
+    native: NativeTcp,
+    handle: TcpHandle,
+    host: string,
+    options: GateOptions & { readonly backlog?: number },
+  ) {
+    this.name = options.name;
+    this.#native = native;
+    this.#handle = handle;
+    this.#gate = new ConnectionGate(options);
+    handle.onconnection = (status, client) => this.#serve(status, client);
+    native.setupListenWrap(handle);
+    check(handle.listen(options.backlog ?? 511), "listen");
+    const bound = localAddress(handle);
+    this.address = { kind: "tcp", host, port: bound.kind === "tcp" ? bound.port : 0 };
+    listening.add(this);
+  }
+
+  get connectionCount(): number {
+    return this.#gate.connectionCount;
+  }
+
+  get accepted(): number {
+    return this.#gate.accepted;
+  }
+
+  get rejected(): number {
+    return this.#gate.rejected;
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    listening.delete(this);
+    this.#handle.close();
+  }
+
+  #serve(status: number, client: TcpHandle | undefined): void {
+    // Called by native code: whatever is thrown from here would end the process.
+    try {
+      if (status < 0 || client === undefined) {
+        if (!this.#closed) this.#gate.acceptFailed(statusError(status, "accept"));
+        return;
+      }
+      if (this.#closed || !this.#gate.enter()) return client.close();
+      client.setNoDelay(true);
+      this.#gate.pass(
+        new HandleSocket(this.#native, client, {
+          remote: remoteAddress(client),
+          local: localAddress(client),
+          tls: null,
+          onReleased: this.#gate.onReleased,
+        }),
+      );
+    } catch (error) {
+      this.#gate.acceptFailed(error);
+    }
+  }
+}
+
+function check(status: number, call: string): void {
+  if (status < 0) throw statusError(status, call);
+}

@@ -1,0 +1,95 @@
+/**
+ * A connection over the native TCP handle: no promise per read or write, and one read buffer for all.
+ *
+ * @module
+ */
+import type { SocketFacts } from "./base_socket.ts";
+import { readError, writeError } from "./io_error.ts";
+import {
+  END_OF_FILE,
+  type NativeTcp,
+  statusError,
+  type TcpHandle,
+  type WriteRequest,
+} from "./native_handle.ts";
+import { PushSocket } from "./push_socket.ts";
+
+/** Where the kernel's bytes land. One for the isolate: what is in it is copied out before the next read. */
+const READ_BUFFER = new Uint8Array(64 * 1024);
+
+/** Keeps handles from being collected while only the event loop knows them. */
+const live = new Set<HandleSocket>();
+
+/** A socket over an established native handle. */
+export class HandleSocket extends PushSocket {
+  readonly #native: NativeTcp;
+  readonly #handle: TcpHandle;
+  /** Unused as long as the kernel takes every write at once, which it nearly always does. */
+  #request: WriteRequest;
+  #length = 0;
+  readonly #onWritten = (status: number): void => this.#written(status);
+
+  constructor(native: NativeTcp, handle: TcpHandle, facts: SocketFacts) {
+    super(facts);
+    this.#native = native;
+    this.#handle = handle;
+    this.#request = new native.WriteWrap();
+    live.add(this);
+    handle.useUserBuffer(READ_BUFFER);
+    handle.onread = () => this.#read();
+    const status = handle.readStart();
+    if (status < 0) queueMicrotask(() => this.#readFailed(status));
+  }
+
+  protected override startSource(): void {
+    const status = this.#handle.readStart();
+    if (status < 0) queueMicrotask(() => this.#readFailed(status));
+  }
+
+  protected override stopSource(): void {
+    this.#handle.readStop();
+  }
+
+  protected override startWrite(bytes: Uint8Array): boolean {
+    const request = this.#request;
+    request.oncomplete = this.#onWritten;
+    const status = this.#handle.writeBuffer(request, bytes);
+    if (status < 0) {
+      queueMicrotask(() => this.writeFailed(writeError(statusError(status, "write"))));
+      return false;
+    }
+    if (this.#native.state[this.#native.asyncWriteIndex] === 0) return true;
+    request.buffer = bytes;
+    this.#length = bytes.length;
+    this.#request = new this.#native.WriteWrap();
+    return false;
+  }
+
+  protected override startShutdown(): void {
+    const request = new this.#native.ShutdownWrap();
+    request.oncomplete = () => {};
+    this.#handle.shutdown(request);
+  }
+
+  protected override release(): void {
+    live.delete(this);
+    this.#handle.onread = undefined;
+    this.#handle.close();
+  }
+
+  #read(): void {
+    const length = this.#native.state[this.#native.readIndex]!;
+    if (length > 0) this.arrived(READ_BUFFER.subarray(0, length), false);
+    else if (length === END_OF_FILE) this.arrivedEnd();
+    else if (length < 0) this.#readFailed(length);
+  }
+
+  #readFailed(status: number): void {
+    this.arrivedError(readError(statusError(status, "read")));
+  }
+
+  #written(status: number): void {
+    if (status < 0) this.writeFailed(writeError(statusError(status, "write")));
+    else this.writeDone(this.#length);
+  }
+}

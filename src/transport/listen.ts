@@ -1,0 +1,80 @@
+/**
+ * Starts listening.
+ *
+ * Several service workers can listen on one TCP address: engine `deno` lets them share one accept queue, engine
+ * `handle` gives each its own by SO_REUSEPORT. A unix socket can be bound once only, so there one worker listens.
+ *
+ * @module
+ */
+import { isIP } from "node:net";
+import { ProxyError } from "../base/error.ts";
+import { formatAddress } from "./address.ts";
+import { listenDeno } from "./deno_listener.ts";
+import { listenHandle } from "./handle_listener.ts";
+import { reason } from "./io_error.ts";
+import type { Listener, ListenOptions } from "./listener.ts";
+import { handleEngineAvailable } from "./native_handle.ts";
+import { bindUnix } from "./unix_path.ts";
+
+/**
+ * Starts listening.
+ *
+ * @throws {ProxyError} `bind_error` if the address cannot be listened on.
+ */
+export async function listen(options: ListenOptions): Promise<Listener> {
+  try {
+    if (options.address.kind === "unix") {
+      const { listener, release } = await bindUnix(options.address.path, {
+        mode: options.unixMode ?? 0o660,
+      });
+      return listenDeno(listener, options.address, options, release);
+    }
+    if (
+      options.engine === "handle" && handleEngineAvailable() && isIP(options.address.host) !== 0
+    ) {
+      return listenHandle(options.address, options);
+    }
+    const listener = bindTcp(options.address.host, options.address.port, options.backlog ?? 511);
+    const { port } = listener.addr as Deno.NetAddr;
+    return listenDeno(listener, { ...options.address, port }, options, () => {});
+  } catch (error) {
+    if (error instanceof ProxyError) throw error;
+    throw new ProxyError(
+      "bind_error",
+      `Listener "${options.name}" cannot listen on ${formatAddress(options.address)}: ${
+        reason(error)
+      }`,
+      { source: "internal", cause: error },
+    );
+  }
+}
+
+/** What binding asks for beyond Deno's types: one accept queue that all threads of the process share. */
+interface SharedListenOptions extends Deno.TcpListenOptions {
+  readonly loadBalanced: true;
+}
+
+/** Ports that are tried before giving up, should each be taken in the moment between picking and binding. */
+const PICKS = 16;
+
+/** Binds a port, with one accept queue for all threads of the process; `0` picks a free one. */
+export function bindTcp(hostname: string, port: number, tcpBacklog: number): Deno.Listener {
+  if (port !== 0) return bindShared(hostname, port, tcpBacklog);
+  // The shared queue is found by its port, and all that ask for port 0 would get the same one. So the port is
+  // picked first.
+  for (let pick = 1;; pick++) {
+    const probe = Deno.listen({ hostname, port: 0 });
+    const { port: free } = probe.addr;
+    probe.close();
+    try {
+      return bindShared(hostname, free, tcpBacklog);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AddrInUse) || pick === PICKS) throw error;
+    }
+  }
+}
+
+function bindShared(hostname: string, port: number, tcpBacklog: number): Deno.Listener {
+  const options: SharedListenOptions = { hostname, port, tcpBacklog, loadBalanced: true };
+  return Deno.listen(options);
+}

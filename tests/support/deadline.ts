@@ -1,0 +1,38 @@
+/** A deadline for whatever a test waits for, so that a defect is a failure and never a hang. */
+
+/**
+ * Waits for `work`, but no longer than `ms` milliseconds.
+ *
+ * @param what What is waited for, for the message; called only when it did not come.
+ * @throws {Error} If it does not come in time.
+ */
+export async function withDeadline<T>(
+  work: Promise<T>,
+  ms: number,
+  what: string | (() => string),
+): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(new Error(`Waited ${ms} ms for ${typeof what === "string" ? what : what()}`));
+    }, Math.max(0, ms));
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Waits until `done` holds, looking every few milliseconds: for what tells nobody when it changes. */
+export async function eventually(
+  done: () => boolean | Promise<boolean>,
+  what: string,
+  ms: number = 5_000,
+): Promise<void> {
+  const end = Date.now() + ms;
+  while (!(await done())) {
+    if (Date.now() > end) throw new Error(`Waited ${ms} ms for ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}

@@ -1,0 +1,155 @@
+/**
+ * Every socket engine, each with a plain peer at the other end.
+ *
+ * @module
+ */
+import { dial } from "../../src/transport/dial.ts";
+import { listen } from "../../src/transport/listen.ts";
+import { handleEngineAvailable } from "../../src/transport/native_handle.ts";
+import type { Socket } from "../../src/transport/socket.ts";
+import { tlsDial } from "../../src/transport/tls_dial.ts";
+import { hasOpenssl, testCertificates } from "../support/certs.ts";
+
+/** The other end of a connection: a Deno connection. */
+export type Other = Pick<Deno.TcpConn, "read" | "write" | "close" | "closeWrite">;
+
+/** A socket under test and its other end. */
+export interface Pair {
+  readonly socket: Socket;
+  readonly other: Other;
+}
+
+/** One way to get a connection. */
+export interface EngineCase {
+  readonly name: string;
+  readonly ignore: boolean;
+  /** Whether a reset can be told from an end at this engine. */
+  readonly tls: boolean;
+  /** Whether `write` can be done within the call. */
+  pair(): Promise<Pair>;
+}
+
+const HOST = "127.0.0.1";
+
+export const ENGINES: readonly EngineCase[] = [
+  {
+    name: "deno, dialled",
+    ignore: false,
+    tls: false,
+    pair: () =>
+      dialled((port) =>
+        dial({ kind: "tcp", host: HOST, port }, { timeout: 5_000, tcpKeepAlive: 60 })
+      ),
+  },
+  { name: "deno, accepted", ignore: false, tls: false, pair: () => accepted("deno") },
+  { name: "deno, unix, accepted", ignore: false, tls: false, pair: acceptedUnix },
+  { name: "deno, unix, dialled", ignore: false, tls: false, pair: dialledUnix },
+  {
+    name: "handle, dialled",
+    ignore: !handleEngineAvailable(),
+    tls: false,
+    pair: () =>
+      dialled((port) =>
+        dial({ kind: "tcp", host: HOST, port }, {
+          timeout: 5_000,
+          tcpKeepAlive: 60,
+          engine: "handle",
+        })
+      ),
+  },
+  {
+    name: "handle, accepted",
+    ignore: !handleEngineAvailable(),
+    tls: false,
+    pair: () => accepted("handle"),
+  },
+  {
+    name: "node, dialled",
+    ignore: false,
+    tls: false,
+    pair: () =>
+      dialled((port) =>
+        dial({ kind: "tcp", host: HOST, port }, { timeout: 5_000, localAddress: HOST })
+      ),
+  },
+  { name: "node TLS, dialled", ignore: !hasOpenssl, tls: true, pair: dialledTls },
+];
+
+async function dialled(connect: (port: number) => Promise<Socket>): Promise<Pair> {
+  const listener = Deno.listen({ hostname: HOST, port: 0 });
+  const [other, socket] = await Promise.all([listener.accept(), connect(listener.addr.port)]);
+  listener.close();
+  return { socket, other };
+}
+
+async function dialledUnix(): Promise<Pair> {
+  const directory = Deno.makeTempDirSync();
+  const path = `${directory}/s.sock`;
+  const listener = Deno.listen({ transport: "unix", path });
+  const [other, socket] = await Promise.all([
+    listener.accept(),
+    dial({ kind: "unix", path }, { timeout: 5_000 }),
+  ]);
+  listener.close();
+  Deno.removeSync(directory, { recursive: true });
+  return { socket, other };
+}
+
+async function dialledTls(): Promise<Pair> {
+  const { ca, server } = testCertificates();
+  const listener = Deno.listenTls({ hostname: HOST, port: 0, ...server });
+  const { port } = listener.addr as Deno.NetAddr;
+  const accepting = listener.accept().then(async (other) => {
+    await other.handshake();
+    return other;
+  });
+  const [other, socket] = await Promise.all([
+    accepting,
+    tlsDial({ kind: "tcp", host: HOST, port }, {
+      serverName: "a.test",
+      alternativeName: null,
+      verify: true,
+      verifyHostname: true,
+      ca,
+      clientCertificate: null,
+    }, { timeout: 5_000, tlsTimeout: 5_000 }),
+  ]);
+  listener.close();
+  return { socket, other };
+}
+
+async function accepted(engine: "deno" | "handle"): Promise<Pair> {
+  const came = Promise.withResolvers<Socket>();
+  const listener = await listen({
+    name: "test",
+    address: { kind: "tcp", host: HOST, port: 0 },
+    engine,
+    onSocket: came.resolve,
+    onError: came.reject,
+  });
+  const { address } = listener;
+  if (address.kind !== "tcp" || listener.engine !== engine) {
+    throw new Error("not what was asked for");
+  }
+  const other = await Deno.connect({ hostname: HOST, port: address.port });
+  const socket = await came.promise;
+  listener.close();
+  return { socket, other };
+}
+
+async function acceptedUnix(): Promise<Pair> {
+  const directory = Deno.makeTempDirSync();
+  const path = `${directory}/s.sock`;
+  const came = Promise.withResolvers<Socket>();
+  const listener = await listen({
+    name: "test",
+    address: { kind: "unix", path },
+    onSocket: came.resolve,
+    onError: came.reject,
+  });
+  const other = await Deno.connect({ transport: "unix", path });
+  const socket = await came.promise;
+  listener.close();
+  Deno.removeSync(directory, { recursive: true });
+  return { socket, other };
+}
