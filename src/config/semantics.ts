@@ -125,6 +125,7 @@ function checkServiceListeners(
   listeners: ReadonlyMap<string, number>,
 ): void {
   const users = new Map<string, number>();
+  let allFound = true;
   services.forEach((entry, s) => {
     const service = rawMap(entry);
     if (service["listeners"] === undefined && services.length > 1) {
@@ -140,6 +141,7 @@ function checkServiceListeners(
       const path = ["services", s, "listeners", l];
       if (!listeners.has(name)) {
         findings.unknown("listener", path, name, listeners.keys(), "add it under listeners");
+        allFound = false;
         return;
       }
       const user = users.get(name);
@@ -154,7 +156,8 @@ function checkServiceListeners(
   });
   const allNamed = services.length > 0 &&
     services.every((entry) => rawList(rawMap(entry)["listeners"]).length > 0);
-  if (!allNamed) return;
+  // A name that leads nowhere was probably meant for one of those that seem unused.
+  if (!allNamed || !allFound) return;
   for (const [name, i] of listeners) {
     if (users.has(name)) continue;
     findings.atKey(

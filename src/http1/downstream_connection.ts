@@ -403,9 +403,10 @@ export class Http1DownstreamConnection implements SocketHandler, DownstreamHost 
     else served.then(this.#exchangeOver, this.#exchangeBroke);
   }
 
-  /** A bug in `serve`: it may not take more down than this connection. */
+  /** A bug in `serve`: it may not take more down than this connection. Passing on our own failure is none. */
   #broke(error: unknown): void {
-    reportError(error);
+    const failure = this.#session?.failure ?? null;
+    if (failure === null || error !== failure) reportError(error);
     this.cut(ProxyError.wrap(error, "internal_error", "Serving a request", "internal"));
     this.#over();
   }

@@ -308,7 +308,10 @@ export class Http1DownstreamSession implements DownstreamSession {
     this.#bodyDone = host.reader.done;
     host.reader.trailers?.release();
     host.reader.trailers = null;
-    this.failBody(new ProxyError("internal_error", "Request content: read after the exchange"));
+    // An error costs its stack trace: not one per request.
+    if (this.#waiting) {
+      this.failBody(new ProxyError("internal_error", "Request content: read after the exchange"));
+    }
     this.#host = null;
     this.onFailure = null;
     this.head.release();

@@ -30,6 +30,7 @@ export class ActiveCall {
   readonly #shape: PhaseShape;
   readonly #effects = new EffectList();
   #context: CallContext | null = null;
+  #session: SandboxSession | null = null;
   #chunk: Uint8Array | null = null;
   #waiting: BodyWaiter[] | null = null;
   #over = false;
@@ -58,7 +59,7 @@ export class ActiveCall {
         const snapshot = message[4] as unknown[];
         const session = shape.session === "connection"
           ? readConnection(snapshot)
-          : new SandboxSession(shape, snapshot, this.#effects, this.#readBody);
+          : this.#session = new SandboxSession(shape, snapshot, this.#effects, this.#readBody);
         result = this.#callWith(plugin, hook, session, context, message);
       }
     } catch (error) {
@@ -160,6 +161,7 @@ export class ActiveCall {
     this.#over = true;
     this.#calls.delete(this.#id);
     this.#failBodies(new Error("the hook has ended"));
+    this.#session?.release();
     return this.#effects.close();
   }
 

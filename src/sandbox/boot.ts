@@ -6,7 +6,6 @@
  * @module
  */
 import "../plugin/mod.ts";
-import process from "node:process";
 import { workerData } from "node:worker_threads";
 import type { BootData } from "./cell.ts";
 import { PortChannel } from "./channel.ts";
@@ -34,7 +33,7 @@ await new Promise<void>((resolve) => {
 });
 for (const path of own) await Deno.permissions.revoke({ name: "read", path });
 
-const memoryUsage = process.memoryUsage.bind(process);
+const memoryUsage = Deno.memoryUsage.bind(Deno);
 const wait = Atomics.wait.bind(Atomics);
 const { realPathSync } = Deno;
 const runtime = new Runtime({

@@ -4,7 +4,6 @@
  * @module
  */
 import "../plugin/mod.ts";
-import process from "node:process";
 import type { Channel } from "./channel.ts";
 import {
   HELLO,
@@ -22,7 +21,7 @@ import { describeError } from "./values.ts";
 
 const order = readOrder();
 const listener = Deno.listen({ transport: "unix", path: order.socket });
-const memoryUsage = process.memoryUsage.bind(process);
+const memoryUsage = Deno.memoryUsage.bind(Deno);
 const { realPathSync } = Deno;
 const exit: (code: number) => never = Deno.exit.bind(Deno);
 const print = Deno.stdout.writeSync.bind(Deno.stdout);

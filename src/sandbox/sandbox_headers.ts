@@ -32,6 +32,12 @@ export class SandboxHeaders implements MutableHeaders {
     return this.#fields ??= Fields.fromBlock(this.#block);
   }
 
+  /** Gives the memory of the index back. What is read later is parsed once more, without the changes. */
+  release(): void {
+    this.#fields?.release();
+    this.#fields = null;
+  }
+
   get(name: string): string | null {
     return this.#parsed.get(name);
   }

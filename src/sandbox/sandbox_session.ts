@@ -64,10 +64,10 @@ export class SandboxSession
   readonly #effects: EffectList;
   readonly #readBody: (limit?: number) => Promise<Uint8Array>;
   readonly #born = performance.now();
-  #request: RequestView | null = null;
+  #request: SnapshotRequest | null = null;
   #client: Client | null = null;
   #vars: Vars | null = null;
-  #section: UpstreamRequest | ResponseView | MutableHeaders | null = null;
+  #section: SnapshotUpstreamRequest | SnapshotResponse | SandboxHeaders | null = null;
 
   constructor(
     shape: PhaseShape,
@@ -186,6 +186,14 @@ export class SandboxSession
     return this.#readBody(limit);
   }
 
+  /** The hook has ended: gives back what can be used again. */
+  release(): void {
+    this.#request?.release();
+    const section = this.#section;
+    if (section instanceof SandboxHeaders) section.release();
+    else section?.headers.release();
+  }
+
   #responseView(): ResponseView {
     return (this.#section ??= new SnapshotResponse(
       this.#snapshot[at.SECTION] as [number, string],
@@ -245,6 +253,10 @@ class SnapshotRequest implements RequestView {
 
   get httpVersion(): string {
     return this.#snapshot[at.VERSION] as string;
+  }
+
+  release(): void {
+    this.#headers?.release();
   }
 
   get headers(): SandboxHeaders {

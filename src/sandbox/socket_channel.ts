@@ -69,19 +69,29 @@ export class SocketChannel implements Channel {
   }
 
   async #read(): Promise<void> {
-    try {
-      while (this.#open) {
-        const length = await this.#connection.read(this.#reader.room());
-        if (length === null) return this.#fail("it closed the connection");
-        this.#reader.filled(length);
-        for (let message = this.#reader.next(); message !== null && this.#open;) {
-          this.onMessage(message);
-          message = this.#reader.next();
-        }
+    while (this.#open) {
+      let length: number | null;
+      try {
+        length = await this.#connection.read(this.#reader.room());
+      } catch {
+        return this.#fail("the connection broke");
       }
+      if (length === null) return this.#fail("it closed the connection");
+      this.#reader.filled(length);
+      for (let message = this.#next(); message !== null; message = this.#next()) {
+        this.onMessage(message);
+      }
+    }
+  }
+
+  /** The next whole message of what was read, or `null`. */
+  #next(): unknown[] | null {
+    if (!this.#open) return null;
+    try {
+      return this.#reader.next();
     } catch (error) {
-      if (error instanceof ProtocolError) this.#fail(error.message, true);
-      else this.#fail("the connection broke");
+      this.#fail(error instanceof ProtocolError ? error.message : "a frame is malformed", true);
+      return null;
     }
   }
 

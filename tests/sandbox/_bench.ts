@@ -2,9 +2,9 @@ import process from "node:process";
 import { specOf, start } from "./support.ts";
 import { FakeSession } from "../support/fake_session.ts";
 const headers = [["Host","example.com"],["User-Agent","Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36"],["Accept","text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"],["Accept-Language","en-GB,en;q=0.9"],["Accept-Encoding","gzip, deflate, br"],["Cookie","a=b; c=d; session=0123456789abcdef"],["Referer","https://example.com/"],["Sec-Fetch-Dest","document"],["Sec-Fetch-Mode","navigate"],["Sec-Fetch-Site","same-origin"],["Cache-Control","max-age=0"],["Upgrade-Insecure-Requests","1"]] as const;
-for (const iso of ["inline","worker","process"] as const) {
+for (const iso of ["worker","process"] as const) {
   await using b = await start([specOf("noop.ts", iso)]);
-  const h = b.handler();
+  const h = b.handler(); setInterval(()=>{ const e=b.events.splice(0); if(e.length) console.log(JSON.stringify(e)); }, 100);
   for (const n of [1, 64]) {
     const run = async (ms: number) => { const end = performance.now()+ms; let count=0; const cpu0 = process.cpuUsage();
       const t=performance.now();

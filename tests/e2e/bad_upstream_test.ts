@@ -1,0 +1,110 @@
+/** Responses that two parsers could read differently: nothing of them reaches the client but a 502. */
+import assert from "node:assert/strict";
+import { field, text } from "../support/http_text.ts";
+import { get, RawClient } from "../support/raw_client.ts";
+import { startRawOrigin } from "../support/raw_origin.ts";
+import { startSluice } from "../support/sluice.ts";
+
+const OK = "HTTP/1.1 200 OK\r\n";
+
+/** Each breaks before a byte of content could be passed on. */
+const BROKEN_HEADS: Readonly<Record<string, string>> = {
+  "no status line": "hello\r\n\r\n",
+  "a status line without a version": "200 OK\r\n\r\n",
+  "another protocol": "ICY 200 OK\r\n\r\n",
+  "HTTP/2.0": "HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+  "a lower-case protocol": "http/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+  "a status of two digits": "HTTP/1.1 20 OK\r\nContent-Length: 0\r\n\r\n",
+  "a status of four digits": "HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n",
+  "a status below 100": "HTTP/1.1 099 OK\r\nContent-Length: 0\r\n\r\n",
+  "two spaces in the status line": "HTTP/1.1  200 OK\r\nContent-Length: 0\r\n\r\n",
+  "a control byte in the reason": "HTTP/1.1 200 O\x01K\r\nContent-Length: 0\r\n\r\n",
+  "Content-Length with Transfer-Encoding":
+    `${OK}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`,
+  "two different Content-Lengths": `${OK}Content-Length: 5\r\nContent-Length: 6\r\n\r\nsecret`,
+  "a list of Content-Lengths": `${OK}Content-Length: 5, 6\r\n\r\nsecret`,
+  "Content-Length with a sign": `${OK}Content-Length: +6\r\n\r\nsecret`,
+  "Content-Length with junk": `${OK}Content-Length: six\r\n\r\nsecret`,
+  "chunked that is not last": `${OK}Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n`,
+  "Transfer-Encoding on HTTP/1.0": "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+  "obsolete line folding": `${OK}X-A: 1\r\n 2\r\nContent-Length: 6\r\n\r\nsecret`,
+  "white space before the colon": `${OK}Content-Length : 6\r\n\r\nsecret`,
+  "a bare LF": `${OK}X: 1\nContent-Length: 6\r\n\r\nsecret`,
+  "a bare CR": `${OK}X: 1\rSet-Cookie: a=b\r\nContent-Length: 6\r\n\r\nsecret`,
+  "a NUL": `${OK}X: \x00\r\nContent-Length: 6\r\n\r\nsecret`,
+  "a field without a colon": `${OK}nothing\r\nContent-Length: 6\r\n\r\nsecret`,
+  "an empty field name": `${OK}: 1\r\nContent-Length: 6\r\n\r\nsecret`,
+};
+
+for (const [name, bytes] of Object.entries(BROKEN_HEADS)) {
+  Deno.test(`${name} from an upstream is 502 http_protocol_error, and the connection is closed`, async () => {
+    await using origin = await startRawOrigin(async (connection) => {
+      await connection.request();
+      await connection.send(bytes);
+      await connection.whenEnded();
+    });
+    await using sluice = await shared(origin.url);
+    await using client = await RawClient.connect(sluice.port());
+    const answer = await client.request(get("/"));
+    assert.equal(answer.status, 502);
+    assert.equal(field(answer, "proxy-status"), "sluice; error=http_protocol_error");
+    assert.doesNotMatch(answer.raw + text(answer), /secret|Set-Cookie/);
+    await origin.connections[0]!.whenEnded();
+    assert.equal(origin.connections.length, 1);
+  });
+}
+
+/** Starting the program anew for each would be most of the work: one proxy asks the origin of the day. */
+function shared(upstream: string) {
+  return startSluice({ upstream });
+}
+
+/** Each breaks inside of its content: the client must see that it is not whole. */
+const BROKEN_CONTENT: Readonly<Record<string, string>> = {
+  "a chunk size with a sign": "2\r\nab\r\n+2\r\ncd\r\n0\r\n\r\n",
+  "a chunk size with junk": "2\r\nab\r\nzz\r\ncd\r\n0\r\n\r\n",
+  "a chunk size that overflows": "2\r\nab\r\nfffffffffffffffff\r\ncd",
+  "a chunk without its end": "2\r\nab\r\n2\r\ncdef\r\n0\r\n\r\n",
+  "a chunk with a bare LF": "2\r\nab\r\n2\ncd\r\n0\r\n\r\n",
+  "a trailer with folding": "2\r\nab\r\n0\r\nX: 1\r\n 2\r\n\r\n",
+};
+
+for (const [name, bytes] of Object.entries(BROKEN_CONTENT)) {
+  Deno.test(`${name} from an upstream is never a complete response`, async () => {
+    await using origin = await startRawOrigin(async (connection) => {
+      await connection.request();
+      await connection.send(`${OK}Transfer-Encoding: chunked\r\n\r\n${bytes}`);
+      await connection.whenEnded();
+    });
+    await using sluice = await startSluice({ upstream: origin.url });
+    await using client = await RawClient.connect(sluice.port());
+    await client.send(get("/"));
+    await client.whenEnded();
+    assert.ok(
+      client.received.startsWith("HTTP/1.1 502 ") || !client.received.endsWith("0\r\n\r\n"),
+      client.received,
+    );
+    const [line] = await sluice.waitForAccessLog(1);
+    assert.equal(line!["proxy.error"], "http_protocol_error");
+    await origin.connections[0]!.whenEnded();
+  });
+}
+
+Deno.test("content behind a 204, a 304 or HEAD poisons nobody", async () => {
+  for (const status of ["204 No Content", "304 Not Modified"]) {
+    await using origin = await startRawOrigin(async (connection) => {
+      await connection.request();
+      await connection.send(
+        `HTTP/1.1 ${status}\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison`,
+      );
+      await connection.whenEnded();
+    });
+    await using sluice = await startSluice({ upstream: origin.url });
+    await using client = await RawClient.connect(sluice.port());
+    for (let i = 0; i < 2; i++) {
+      const answer = await client.request(get("/"));
+      assert.equal(`${answer.status}`, status.slice(0, 3));
+    }
+    assert.equal(origin.connections.length, 2);
+  }
+});

@@ -1,0 +1,175 @@
+/** The end of the program: what runs is finished, nothing new is taken, and it is gone as soon as it can be. */
+import assert from "node:assert/strict";
+import { configFile } from "../support/config.ts";
+import { eventually } from "../support/deadline.ts";
+import { field, text } from "../support/http_text.ts";
+import { get, RawClient, rawRequest } from "../support/raw_client.ts";
+import { startRawOrigin } from "../support/raw_origin.ts";
+import { startSimpleOrigin } from "../support/simple_origin.ts";
+import { type Sluice, startSluice } from "../support/sluice.ts";
+
+async function refuses(port: number): Promise<boolean> {
+  try {
+    await using client = await RawClient.connect(port);
+    await client.send(get("/bytes/1"));
+    return !await client.fill();
+  } catch {
+    return true;
+  }
+}
+
+for (const signal of ["SIGTERM", "SIGINT"] as const) {
+  Deno.test(`${signal} lets a download finish, takes nothing new, and exits 0 right after`, async () => {
+    let finish = () => {};
+    const finished = new Promise<void>((resolve) => finish = resolve);
+    await using origin = await startRawOrigin(async (connection) => {
+      await connection.request();
+      await connection.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst");
+      await finished;
+      await connection.send("last.");
+      await connection.whenEnded();
+    });
+    await using sluice = await startSluice({
+      config: configFile({ origin: origin.address, server: { grace_period: "30s" } }),
+      threads: 2,
+    });
+    const port = sluice.port();
+    await using client = await RawClient.connect(port);
+    await client.send(get("/"));
+    await client.takeUntil("first");
+    sluice.signal(signal);
+    await eventually(() => refuses(port), "new connections to be refused");
+    const start = performance.now();
+    finish();
+    assert.equal(await client.takeUntil("last."), "last.");
+    await client.whenEnded();
+    assert.equal(await sluice.exited, 0);
+    const took = performance.now() - start;
+    assert.ok(took < 5_000, `${took} ms until the exit, of a grace period of 30 s`);
+  });
+}
+
+Deno.test("SIGTERM closes idle connections and ends at once", async () => {
+  await using origin = await startSimpleOrigin();
+  await using sluice = await startSluice({
+    config: configFile({ origin: origin.address, server: { grace_period: "30s" } }),
+  });
+  await using idle = await RawClient.connect(sluice.port());
+  await idle.request(get("/bytes/1"));
+  await using fresh = await RawClient.connect(sluice.port());
+  const start = performance.now();
+  assert.equal(await sluice.stop(), 0);
+  assert.ok(performance.now() - start < 5_000);
+  await idle.whenEnded();
+  await fresh.whenEnded();
+});
+
+Deno.test("a response that is under way at SIGTERM says Connection: close", async () => {
+  await using origin = await startSimpleOrigin();
+  await using sluice = await startSluice({ upstream: origin.url });
+  await using client = await RawClient.connect(sluice.port());
+  await client.send(get("/delay/500"));
+  await eventually(() => origin.count("/delay/500") === 1, "the request at the origin");
+  sluice.signal("SIGTERM");
+  const answer = await client.response();
+  assert.equal(answer.status, 200);
+  assert.equal(text(answer), "late");
+  assert.equal(field(answer, "connection"), "close");
+  assert.equal(await client.whenEnded(), "fin");
+  assert.equal(await sluice.exited, 0);
+});
+
+Deno.test("the grace period cuts what does not end", async () => {
+  await using origin = await startRawOrigin(async (connection) => {
+    await connection.request();
+    await connection.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst");
+    await connection.whenEnded();
+  });
+  await using sluice = await startSluice({
+    config: configFile({ origin: origin.address, server: { grace_period: "700ms" } }),
+  });
+  await using client = await RawClient.connect(sluice.port());
+  await client.send(get("/"));
+  await client.takeUntil("first");
+  const start = performance.now();
+  sluice.signal("SIGTERM");
+  await client.whenEnded();
+  assert.equal(await sluice.exited, 0);
+  const took = performance.now() - start;
+  assert.ok(took > 500 && took < 5_000, `${took} ms`);
+  const lines = sluice.accessLog();
+  assert.equal(lines.length, 1);
+});
+
+Deno.test("a second signal ends the program at once", async () => {
+  await using origin = await startRawOrigin(async (connection) => {
+    await connection.request();
+    await connection.whenEnded();
+  });
+  await using sluice = await startSluice({
+    config: configFile({ origin: origin.address, server: { grace_period: "60s" } }),
+  });
+  await using client = await RawClient.connect(sluice.port());
+  await client.send(get("/"));
+  await origin.waitForConnections(1);
+  sluice.signal("SIGTERM");
+  await sluice.waitForOutput(/[Dd]raining/);
+  sluice.signal("SIGTERM");
+  assert.notEqual(await sluice.exited, 0);
+});
+
+Deno.test("a stop under load loses no answer: each request is answered whole or never accepted", async () => {
+  await using origin = await startSimpleOrigin();
+  await using sluice = await startSluice({ upstream: origin.url, threads: 2 });
+  const port = sluice.port();
+  let answered = 0;
+  let broken = 0;
+  const load = async () => {
+    for (;;) {
+      let client: RawClient;
+      try {
+        client = await RawClient.connect(port);
+      } catch {
+        return;
+      }
+      try {
+        await client.send(get("/bytes/1000", { Connection: "close" }));
+        // A connection that waited to be accepted when the listener closed is not one that was served.
+        if (!await client.fill()) {
+          if (await isGone(sluice)) return;
+          continue;
+        }
+        const answer = await client.response();
+        if (answer.status === 200 && answer.body.length === 1000) answered++;
+        else broken++;
+      } catch {
+        broken++;
+      } finally {
+        await client[Symbol.asyncDispose]();
+      }
+    }
+  };
+  const running = Array.from({ length: 8 }, load);
+  await eventually(() => answered > 200, "some answers");
+  assert.equal(await sluice.stop(), 0);
+  await Promise.all(running);
+  assert.equal(broken, 0);
+});
+
+async function isGone(sluice: Sluice): Promise<boolean> {
+  return await Promise.race([sluice.exited.then(() => true), Promise.resolve(false)]);
+}
+
+Deno.test("the program can be started again on the port it has just left", async () => {
+  await using origin = await startSimpleOrigin();
+  let port = 0;
+  for (let i = 0; i < 2; i++) {
+    await using sluice = await startSluice({
+      upstream: origin.url,
+      listen: `127.0.0.1:${port}`,
+    });
+    port = sluice.port();
+    assert.equal((await rawRequest(port, get("/bytes/1"))).status, 200);
+    assert.equal(await sluice.stop(), 0);
+  }
+});
