@@ -70,19 +70,15 @@ export interface Program {
 /** The program itself. */
 export const PROGRAM: Program = {
   async runServer(config, options) {
-    const { runServer } = await load<Pick<Program, "runServer">>("../server/server.ts");
+    const { runServer } = await import("../server/server.ts");
     await runServer(config, options);
   },
   async inspectPlugins(config) {
-    const module = await load<Pick<Program, "inspectPlugins">>("../server/plugins.ts");
-    return await module.inspectPlugins(config);
+    const { inspectPlugins } = await import("../server/plugins.ts");
+    return await inspectPlugins(config);
   },
   async findPlugins(directory) {
-    const module = await load<Pick<Program, "findPlugins">>("../sandbox/loader.ts");
-    return await module.findPlugins(directory);
+    const { findPlugins } = await import("../sandbox/loader.ts");
+    return await findPlugins(directory);
   },
 };
-
-async function load<T>(specifier: string): Promise<T> {
-  return await import(new URL(specifier, import.meta.url).href) as T;
-}

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { resolve } from "node:path";
 import { configFromFlags } from "../config/flags.ts";
 import type { Config } from "../config/types.ts";
 import { formatAddress } from "../transport/address.ts";
@@ -56,7 +57,9 @@ function override(config: Config, flags: RunFlags): Config {
     ...(accessLog === undefined ? {} : {
       accessLog: {
         ...config.accessLog,
-        output: accessLog === "off" || accessLog === "stdout" ? accessLog : { file: accessLog },
+        output: accessLog === "off" || accessLog === "stdout"
+          ? accessLog
+          : { file: resolve(accessLog) },
       },
     }),
   };

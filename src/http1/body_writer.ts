@@ -88,7 +88,9 @@ export class BodyWriter {
 
   /** Ends the content, with a trailer section where the framing has a place for one. */
   end(trailers: Fields | null): void | Promise<void> {
-    if (trailers === null || this.#framing !== "chunked" || this.done) return this.write(NONE, true);
+    if (trailers === null || this.#framing !== "chunked" || this.done) {
+      return this.write(NONE, true);
+    }
     dropForbiddenTrailers(trailers);
     if (trailers.size === 0) return this.write(NONE, true);
     const output = this.#output;

@@ -18,15 +18,11 @@ import { BodyReader } from "./body_reader.ts";
 import { BodyWriter } from "./body_writer.ts";
 import { BODY_BUFFER, SMALL_BUFFER } from "./buffer_pool.ts";
 import { type DownstreamHost, Http1DownstreamSession } from "./downstream_session.ts";
-import { INCOMPLETE } from "./field_section_parser.ts";
-import { CLASS, CR, LF, TOKEN } from "./grammar.ts";
-import { HeadScanner } from "./head_scanner.ts";
 import { writeResponseHead } from "./head_writer.ts";
 import { InputBuffer } from "./input_buffer.ts";
 import type { ChunkLimits, DownstreamLimits } from "./limits.ts";
 import { Output } from "./output.ts";
-import { parseRequestHead, requestRules, type RequestRules } from "./request_head_parser.ts";
-import { readRequest } from "./request_rules.ts";
+import { RequestHeadReader } from "./request_head_reader.ts";
 
 /** What the connections of one listener have in common. */
 export interface Http1ServerOptions {
@@ -70,18 +66,19 @@ export class Http1DownstreamConnection implements SocketHandler, DownstreamHost 
   readonly writer: BodyWriter;
   readonly #socket: Socket;
   readonly #options: Http1ServerOptions;
-  readonly #rules: RequestRules;
   readonly #onClosed: () => void;
-  readonly #scanner: HeadScanner = new HeadScanner();
+  readonly #heads: RequestHeadReader;
   readonly #deadline: Deadline = new Deadline(() => this.#onDeadline());
   readonly #exchangeOver: () => void = () => this.#guard(this.#overAndNext);
   readonly #exchangeBroke: (error: unknown) => void = (error) => this.#broke(error);
   #session: Http1DownstreamSession | null = null;
   #state = FRESH;
   #requests = 0;
-  #attempted = false;
-  #skippedLine = false;
   #reading = false;
+  #deadlineIsHead = false;
+  /** Whether the deadline counts. It is left in the wheel when not: moving it later is cheaper than taking it out. */
+  #timed = false;
+  #disposed = false;
   #pumping = false;
   #eof = false;
   #draining = false;
@@ -101,7 +98,7 @@ export class Http1DownstreamConnection implements SocketHandler, DownstreamHost 
     this.limits = options.limits;
     this.#options = options;
     this.#onClosed = onClosed;
-    this.#rules = requestRules(options.limits);
+    this.#heads = new RequestHeadReader(options.limits);
     this.output = new Output(socket, {
       wheel: options.wheel,
       timeout: options.limits.writeTimeout,
@@ -308,29 +305,13 @@ export class Http1DownstreamConnection implements SocketHandler, DownstreamHost 
 
   /** The next session; `null` if bytes are missing, or if the head was refused. */
   #readHead(): Http1DownstreamSession | null {
-    const { input } = this;
     if (this.#state !== HEAD) {
       this.#state = HEAD;
-      this.#attempted = false;
-      this.#skippedLine = false;
-      this.#scanner.reset();
-      // Most heads are here with their first byte; those need no deadline.
+      this.#heads.reset();
     }
     try {
-      // RFC 9112 §2.2: one empty line before a request line is passed over.
-      if (!this.#skippedLine && input.bytes[input.start] === CR) {
-        if (input.size === 1) return this.#awaitHead();
-        if (input.bytes[input.start + 1] === LF) {
-          input.consume(2);
-          this.#skippedLine = true;
-          if (input.size === 0) return this.#awaitHead();
-        }
-      }
-      const end = this.#parse();
-      if (end === INCOMPLETE) return this.#awaitHead();
-      const request = readRequest(input.bytes);
-      input.start = end;
-      input.holdHead();
+      const request = this.#heads.read(this.input);
+      if (request === null) return this.#awaitHead();
       if (request.head.method === "CONNECT" && !this.#options.allowConnect) {
         request.head.release();
         throw new ProxyError("method_not_allowed", "Request: CONNECT is not allowed here");
@@ -352,39 +333,13 @@ export class Http1DownstreamConnection implements SocketHandler, DownstreamHost 
     }
   }
 
+  /** A head that is here with its first byte needs no deadline; most are. */
   #awaitHead(): null {
     if (!this.#deadlineIsHead) {
       this.#deadlineIsHead = true;
       this.#arm(this.limits.headerTimeout);
     }
     return null;
-  }
-
-  #deadlineIsHead = false;
-
-  /** Parses the head; see {@linkcode HeadScanner} for when its verdict counts. */
-  #parse(): number {
-    const { bytes, start, end } = this.input;
-    const limit = this.limits.headBytes;
-    const until = Math.min(end, start + limit);
-    if (!this.#attempted) {
-      this.#attempted = true;
-      let failure: unknown = null;
-      try {
-        const headEnd = parseRequestHead(bytes, start, until, this.#rules);
-        if (headEnd !== INCOMPLETE) return headEnd;
-      } catch (error) {
-        failure = error;
-      }
-      // What is not HTTP at all (TLS on a clear-text port, say) is told so without waiting.
-      if (failure !== null && (CLASS[bytes[start]!]! & TOKEN) === 0) throw failure;
-    }
-    if (!this.#scanner.isDecided(bytes, start, end, limit)) return INCOMPLETE;
-    const headEnd = parseRequestHead(bytes, start, until, this.#rules);
-    if (headEnd !== INCOMPLETE) return headEnd;
-    throw end - start >= limit
-      ? new ProxyError("head_too_large", `Request head: more than ${limit} bytes`)
-      : new ProxyError("invalid_request", "Request head: a line ends too early");
   }
 
   // Serving.
@@ -535,8 +490,6 @@ export class Http1DownstreamConnection implements SocketHandler, DownstreamHost 
     if (this.#session === null) this.#dispose();
   }
 
-  #disposed = false;
-
   #dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
@@ -552,12 +505,9 @@ export class Http1DownstreamConnection implements SocketHandler, DownstreamHost 
     this.#options.wheel.arm(this.#deadline, ms);
   }
 
-  /** The deadline is left where it is: moving it later is cheap, taking it out is not. */
   #disarm(): void {
     this.#timed = false;
   }
-
-  #timed = false;
 
   #onDeadline(): void {
     if (!this.#timed) return;

@@ -48,6 +48,8 @@ export function parseFieldSection(
   end: number,
   rules: SectionRules,
 ): number {
+  const table = CLASS;
+  const most = rules.fields * ENTRY;
   let entries = index ??= Fields.newIndex(0);
   let capacity = entries.length;
   let at = 0;
@@ -55,7 +57,7 @@ export function parseFieldSection(
   let repeated = 0;
   for (;;) {
     const nameStart = position;
-    while (position < end && (CLASS[bytes[position]!]! & TOKEN) !== 0) position++;
+    while (position < end && (table[bytes[position]!]! & TOKEN) !== 0) position++;
     if (position >= end) return INCOMPLETE;
     if (bytes[position] !== COLON || position === nameStart) {
       if (bytes[position] !== CR || position !== nameStart) {
@@ -71,7 +73,7 @@ export function parseFieldSection(
     const nameEnd = position++;
     while (position < end && (bytes[position] === SPACE || bytes[position] === HTAB)) position++;
     const valueStart = position;
-    while (position < end && (CLASS[bytes[position]!]! & VALUE) !== 0) position++;
+    while (position < end && (table[bytes[position]!]! & VALUE) !== 0) position++;
     if (position + 1 >= end) return INCOMPLETE;
     if (bytes[position] !== CR || bytes[position + 1] !== LF) {
       throw badValue(rules, bytes[position]!);
@@ -81,7 +83,7 @@ export function parseFieldSection(
       valueEnd > valueStart && (bytes[valueEnd - 1] === SPACE || bytes[valueEnd - 1] === HTAB)
     ) valueEnd--;
     position += 2;
-    if (at === rules.fields * ENTRY) {
+    if (at === most) {
       throw new ProxyError(rules.tooMany, `${rules.what}: more than ${rules.fields} fields`);
     }
     if (at === capacity) {

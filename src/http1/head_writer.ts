@@ -79,7 +79,8 @@ export function writeRequestHead(output: Output, head: RequestHead, framing: Fra
   const left = fields.sweep(NOT_IN_REQUEST);
   const host = (left & 1 << HOST) === 0 ? head.authority : null;
   output.reserve(
-    method.length + head.targetLength + fields.byteLength + EXTRA + (host === null ? 0 : host.length),
+    method.length + head.targetLength + fields.byteLength + EXTRA +
+      (host === null ? 0 : host.length),
   );
   const out = output.bytes;
   const start = output.length;
@@ -90,7 +91,9 @@ export function writeRequestHead(output: Output, head: RequestHead, framing: Fra
   position = head.writeTarget(out, position);
   checkClass(out, target, position, QUERY, "target");
   position = writeBytes(out, position, VERSION);
-  if (host !== null) position = writeLatin1(out, position, `Host: ${checkFieldValue("host", host)}\r\n`);
+  if (host !== null) {
+    position = writeLatin1(out, position, `Host: ${checkFieldValue("host", host)}\r\n`);
+  }
   position = fields.writeTo(out, position);
   if ((left & (1 << UPGRADE | 1 << TE)) !== 0) {
     const bytes = (left & 1 << UPGRADE) === 0

@@ -61,6 +61,7 @@ export function parseResponseHead(
   end: number,
   rules: SectionRules,
 ): number {
+  if (end > start && bytes[start] !== 72) throw invalid("it does not begin with HTTP/1.x");
   if (end - start < 14) return INCOMPLETE;
   const minor = bytes[start + 7]! - 48;
   if (

@@ -146,7 +146,8 @@ export class Http1UpstreamConnection implements SocketHandler, UpstreamHost {
   readBuffer(): Uint8Array {
     const { input, reader } = this;
     if (this.#session === null) return input.window(SMALL_BUFFER);
-    if (!reader.done) return input.window(reader.bufferSize, reader.most);
+    // Not bounded by what is announced: a byte too many is better seen now than by the next exchange.
+    if (!reader.done) return input.window(reader.bufferSize);
     return input.window(this.limits.headBytes < RESPONSE_BUFFER ? SMALL_BUFFER : RESPONSE_BUFFER);
   }
 

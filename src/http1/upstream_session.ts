@@ -362,14 +362,16 @@ export class Http1UpstreamSession implements UpstreamSession {
     this.onFailure = null;
     this.#fields?.release();
     this.#fields = null;
-    if (this.#oldFields !== null) for (const fields of this.#oldFields) fields.release();
+    if (this.#oldFields !== null) { for (const fields of this.#oldFields) fields.release(); }
     if (!this.waiting) return;
     this.#headWaiting = this.#bodyWaiting = false;
     this.#reject(new ProxyError("internal_error", "Response: waited for after its release"));
   }
 
   #live(): UpstreamHost {
-    if (this.#isOver) throw new ProxyError("internal_error", "Upstream session: used after its end");
+    if (this.#isOver) {
+      throw new ProxyError("internal_error", "Upstream session: used after its end");
+    }
     return this.#host;
   }
 

@@ -123,7 +123,8 @@ function textLine(record: LogRecord): string {
     record.category.join(".")
   }: ${record.message.map(textOf).join("")}`;
   for (const [name, value] of Object.entries(record.properties)) {
-    line += ` ${name}=${SECRET.test(name) ? "REDACTED" : jsonText(textOf(value))}`;
+    const text = typeof value === "string" ? jsonText(value) : textOf(value);
+    line += ` ${name}=${SECRET.test(name) ? "REDACTED" : text}`;
   }
   // One record is one line, and only a terminal's own text may drive the terminal.
   // deno-lint-ignore no-control-regex -- control characters are what it looks for

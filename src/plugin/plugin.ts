@@ -59,7 +59,11 @@ export interface Permissions {
 
 /** Which requests a plugin or a hook is for. Tested by the core, before anything crosses to the plugin. */
 export interface Match {
-  /** `/exact`, `/prefix/*`; several are alternatives. */
+  /**
+   * `/exact`, `/prefix/*` (which is `/prefix` too, and all below); several are alternatives. Compared after `//`,
+   * `/./`, `/../` and needlessly encoded characters are resolved. An upstream may read a path in further ways: a
+   * plugin that guards something must look at the path itself.
+   */
   readonly path?: string | readonly string[];
   /** Methods; several are alternatives. */
   readonly method?: string | readonly string[];
@@ -103,7 +107,7 @@ export interface Env<Config> {
 /** What every hook gets beside the session. */
 export interface Context<Config, State> {
   readonly config: Config;
-  /** What `setup` returned. */
+  /** What `setup` returned. Seen by all requests of this use, and made anew when the sandbox is replaced. */
   readonly state: State;
   readonly log: Log;
   /** Aborted when the call's deadline passes or the request goes away. */
@@ -199,7 +203,7 @@ export interface Hooks<Config, State> {
   ): Maybe<boolean | { readonly ttl: number }>;
   /** A response is about to be stored. Called by the cache, which this version does not have. */
   cacheMiss(session: Session, ctx: Context<Config, State>): Maybe<never>;
-  /** Changes the head that goes to the client. */
+  /** Changes the head that goes to the client. Not called for an answer that a hook or Sluice itself made. */
   responseFilter(session: ResponseSession, ctx: Context<Config, State>): Maybe<never>;
   /** Sees, replaces or drops a piece of what goes to the client. */
   responseBodyFilter(

@@ -92,7 +92,11 @@ export type Cloneable =
 export interface Vars {
   get(name: string): Cloneable;
   has(name: string): boolean;
-  /** A `Cloneable` value. Begin the name with that of the plugin: `geo.country`. */
+  /**
+   * Sets a value for the hooks that follow. Begin the name with that of the plugin: `geo.country`.
+   *
+   * @throws {TypeError} If the value cannot be copied, or in a sandbox is larger than 64 KiB.
+   */
   set(name: string, value: Cloneable): void;
   delete(name: string): boolean;
 }

@@ -159,13 +159,19 @@ export async function sendResponse(
   const response = exchange.response!;
   const upstreamFilters = plan.upstreamResponseBodyFilter;
   const filters = plan.responseBodyFilter;
+  const filtered = upstreamFilters !== null || filters !== null;
   if (hasNoContent(downstream.head.method, response.status)) {
     if (!downstream.bodyDone) downstream.keepAlive = false;
-    downstream.writeHead(response, NO_CONTENT);
+    // What a GET would have got, where that is known: filters may make it another length.
+    downstream.writeHead(
+      response,
+      !filtered && upstream.contentLength >= 0
+        ? { kind: "length", length: upstream.contentLength }
+        : NO_CONTENT,
+    );
     await downstream.endBody(null);
     return;
   }
-  const filtered = upstreamFilters !== null || filters !== null;
   let next = upstream.readBody();
   // Nobody reads the rest of a request that is answered already.
   if (upstream.bodyDone && !downstream.bodyDone) downstream.keepAlive = false;

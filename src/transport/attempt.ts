@@ -3,9 +3,8 @@
  *
  * @module
  */
-import { ProxyError } from "../base/error.ts";
-import type { ErrorType } from "../base/error.ts";
-import { abortError } from "./io_error.ts";
+import { type ErrorType, ProxyError } from "../base/error.ts";
+import { abortError, connectError } from "./io_error.ts";
 
 /** Bounds and names of a step. */
 export interface AttemptOptions {
@@ -59,18 +58,24 @@ export function attempt<T>(
       );
     }, timeout);
     signal?.addEventListener("abort", onAbort, { once: true });
+    const refuse = (error: ProxyError) => {
+      if (over) return;
+      settle();
+      reject(error);
+    };
     let undo = () => {};
-    undo = start({
-      resolve: (value) => {
-        if (over) return;
-        settle();
-        resolve(value);
-      },
-      reject: (error) => {
-        if (over) return;
-        settle();
-        reject(error);
-      },
-    });
+    try {
+      undo = start({
+        resolve: (value) => {
+          if (over) return;
+          settle();
+          resolve(value);
+        },
+        reject: refuse,
+      });
+    } catch (error) {
+      // What a runtime checks before it begins, such as permissions, it throws.
+      refuse(connectError(error, context));
+    }
   });
 }

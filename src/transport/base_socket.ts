@@ -149,7 +149,8 @@ export abstract class BaseSocket implements Socket {
     } catch (error) {
       this.#break(handlerError(error));
     }
-    if (this.#writeFault !== null) this.#break(this.#writeFault);
+    // Whoever reads on at once gets all that arrived before the connection broke.
+    if (this.#writeFault !== null && !this.#reading) this.#break(this.#writeFault);
   }
 
   /** Reports that reading is over because of `error`. */

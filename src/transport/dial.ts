@@ -19,7 +19,10 @@ import type { Socket } from "./socket.ts";
 export interface DialOptions {
   /** Milliseconds for all addresses of the host together; a look-up may take as long again. */
   readonly timeout: number;
-  /** Local IP address to connect from; default: the system chooses. */
+  /**
+   * Local IP address to connect from; default: the system chooses. Needs net access to its port 0, besides that to
+   * the address.
+   */
   readonly localAddress?: string | null;
   /**
    * Seconds of silence before TCP keep-alive probes, `0` for none. Default `0`. The engine `deno` can only switch
@@ -106,6 +109,7 @@ export function dialNode(address: Address, options: DialOptions): Promise<NetSoc
     context,
     signal: options.signal,
   }, (end) => {
+    if (options.localAddress) checkBindRight(options.localAddress, context);
     const raw = netConnect(
       address.kind === "unix" ? { path: address.path, allowHalfOpen: true } : {
         host: address.host,
@@ -131,6 +135,15 @@ export function dialNode(address: Address, options: DialOptions): Promise<NetSoc
       raw.on("error", () => {});
       raw.destroy();
     };
+  });
+}
+
+/** node:net throws a missing right to bind where nobody can catch it, which would end the process. */
+function checkBindRight(localAddress: string, context: string): void {
+  const host = formatAddress({ kind: "tcp", host: localAddress, port: 0 });
+  if (Deno.permissions.querySync({ name: "net", host }).state === "granted") return;
+  throw new ProxyError("bind_error", `${context}: no net access to "${host}" to connect from`, {
+    source: "internal",
   });
 }
 

@@ -4,7 +4,6 @@
  * @module
  */
 import { isIPv6 } from "node:net";
-import type { ProxyError } from "../base/error.ts";
 import { type Address, formatAddress, type TcpAddress, unmapIpv4 } from "./address.ts";
 import { attempt } from "./attempt.ts";
 import { HandleSocket } from "./handle_socket.ts";
@@ -45,16 +44,16 @@ export function dialHandle(to: TcpAddress, options: HandleDialOptions): Promise<
     const drop = () => {
       if (connecting.delete(handle)) handle.close();
     };
-    const refuse = (status: number) => {
+    const refuse = (error: unknown) => {
       drop();
-      end.reject(failure(status, context));
+      end.reject(connectError(error, context));
     };
     connecting.add(handle);
     const request = new native.TCPConnectWrap();
     request.oncomplete = (status) => {
       // Given up before: the handle is closed already.
       if (!connecting.has(handle)) return;
-      if (status < 0) return refuse(status);
+      if (status < 0) return refuse(statusError(status, "connect"));
       connecting.delete(handle);
       handle.setNoDelay(true);
       if (options.tcpKeepAlive > 0) handle.setKeepAlive(true, options.tcpKeepAlive);
@@ -62,10 +61,15 @@ export function dialHandle(to: TcpAddress, options: HandleDialOptions): Promise<
         new HandleSocket(native, handle, { remote: to, local: localAddress(handle), tls: null }),
       );
     };
-    const status = isIPv6(to.host)
-      ? handle.connect6(request, to.host, to.port)
-      : handle.connect(request, to.host, to.port);
-    if (status < 0) refuse(status);
+    try {
+      const status = isIPv6(to.host)
+        ? handle.connect6(request, to.host, to.port)
+        : handle.connect(request, to.host, to.port);
+      if (status < 0) refuse(statusError(status, "connect"));
+    } catch (error) {
+      // Missing permission is thrown.
+      refuse(error);
+    }
     return drop;
   });
 }
@@ -86,8 +90,4 @@ export function remoteAddress(handle: TcpHandle): Address {
 
 function tcpAddress(name: NativeAddress): Address {
   return { kind: "tcp", host: unmapIpv4(name.address ?? ""), port: name.port ?? 0 };
-}
-
-function failure(status: number, context: string): ProxyError {
-  return connectError(statusError(status, "connect"), context);
 }

@@ -8,6 +8,7 @@ import type { TcpAddress } from "./address.ts";
 import { ConnectionGate, type GateOptions } from "./connection_gate.ts";
 import { localAddress, remoteAddress } from "./handle_dial.ts";
 import { HandleSocket } from "./handle_socket.ts";
+import { isDescriptorShortage } from "./io_error.ts";
 import type { Listener } from "./listener.ts";
 import {
   type NativeTcp,
@@ -16,6 +17,9 @@ import {
   statusError,
   type TcpHandle,
 } from "./native_handle.ts";
+
+/** Milliseconds between two looks at whether accepting still works. */
+const REVIVE_INTERVAL = 100;
 
 /** Keeps listening handles from being collected while only the event loop knows them. */
 const listening = new Set<HandleListener>();
@@ -31,16 +35,10 @@ export function listenHandle(
 ): Listener {
   const native = nativeTcp();
   if (native === null) throw new Error("this runtime has no native handles");
-  const { host, port } = address;
   const handle = new native.TCP(native.types.SERVER);
   try {
-    check(
-      isIPv6(host)
-        ? handle.bind6(host, port, REUSE_PORT)
-        : handle.bindWithFlags(host, port, REUSE_PORT),
-      "bind",
-    );
-    return new HandleListener(native, handle, host, options);
+    check(bind(handle, address), "bind");
+    return new HandleListener(native, handle, address.host, options);
   } catch (error) {
     handle.close();
     throw error;
@@ -54,6 +52,8 @@ class HandleListener implements Listener {
   readonly #native: NativeTcp;
   readonly #handle: TcpHandle;
   readonly #gate: ConnectionGate;
+  readonly #backlog: number;
+  readonly #watch: ReturnType<typeof setInterval>;
   #closed = false;
 
   constructor(
@@ -68,10 +68,12 @@ class HandleListener implements Listener {
     this.#gate = new ConnectionGate(options);
     handle.onconnection = (status, client) => this.#serve(status, client);
     native.setupListenWrap(handle);
-    check(handle.listen(options.backlog ?? 511), "listen");
+    this.#backlog = options.backlog ?? 511;
+    check(handle.listen(this.#backlog), "listen");
     const bound = localAddress(handle);
     this.address = { kind: "tcp", host, port: bound.kind === "tcp" ? bound.port : 0 };
     listening.add(this);
+    this.#watch = setInterval(() => this.#revive(), REVIVE_INTERVAL);
   }
 
   get connectionCount(): number {
@@ -90,7 +92,20 @@ class HandleListener implements Listener {
     if (this.#closed) return;
     this.#closed = true;
     listening.delete(this);
+    clearInterval(this.#watch);
     this.#handle.close();
+  }
+
+  /**
+   * The native side drops the error of an accept that found no descriptor, and never tries again by itself. Listening
+   * again wakes it up; on a handle that is well it changes nothing. Whether descriptors are short has to be asked.
+   */
+  #revive(): void {
+    const probe = new this.#native.TCP(this.#native.types.SERVER);
+    const error = statusError(bind(probe, this.address), "accept");
+    probe.close();
+    if (isDescriptorShortage(error)) this.#gate.acceptFailed(error);
+    this.#handle.listen(this.#backlog);
   }
 
   #serve(status: number, client: TcpHandle | undefined): void {
@@ -114,6 +129,13 @@ class HandleListener implements Listener {
       this.#gate.acceptFailed(error);
     }
   }
+}
+
+/** Binds, without listening, so that several can have one address. */
+function bind(handle: TcpHandle, { host, port }: TcpAddress): number {
+  return isIPv6(host)
+    ? handle.bind6(host, port, REUSE_PORT)
+    : handle.bindWithFlags(host, port, REUSE_PORT);
 }
 
 function check(status: number, call: string): void {

@@ -9,7 +9,7 @@ Deno.test("a match that covers another matches every request that the other does
   const paths = ["/", "/a", "/a/*", "/a/b", "/a/b/*", "/*", "*", "/ab"];
   const hosts = ["e.com", "a.e.com", "*.e.com", "*.a.e.com", "*"];
   const some = (values: string[]) =>
-    fc.option(fc.subarray(values, { minLength: 1, maxLength: 3 }), { nil: undefined });
+    fc.option(fc.subarray(values, { minLength: 1 }), { nil: undefined });
   const match = fc.record({
     path: some(paths),
     host: some(hosts),

@@ -12,7 +12,9 @@ function routes(...lines: string[]): string {
 services:
   - name: edge
     routes:
-${lines.map((line) => `      - ${line}\n`).join("")}upstreams: [{ name: app, endpoints: ["127.0.0.1:3000"] }]
+${
+    lines.map((line) => `      - ${line}\n`).join("")
+  }upstreams: [{ name: app, endpoints: ["127.0.0.1:3000"] }]
 `;
 }
 
@@ -54,7 +56,8 @@ Deno.test("two listeners cannot share an address", async () => {
 });
 
 Deno.test("a listener belongs to exactly one service", async () => {
-  const text = (first: string, second: string) => `listeners:
+  const text = (first: string, second: string) =>
+    `listeners:
   - { name: a, address: ":80" }
   - { name: b, address: ":81" }
 services:
@@ -79,7 +82,7 @@ Deno.test("a route that an earlier one swallows is an error", async () => {
     ["{ match: { path: /* }, upstream: app }", "{ match: { path: [/a, /b/*] }, upstream: app }"],
     [
       '{ match: { host: "*.e.com" }, upstream: app }',
-      '{ match: { host: a.E.com, path: /x }, upstream: app }',
+      "{ match: { host: a.E.com, path: /x }, upstream: app }",
     ],
     [
       "{ match: { header: { x-a: true } }, upstream: app }",
@@ -87,7 +90,10 @@ Deno.test("a route that an earlier one swallows is an error", async () => {
     ],
   ];
   for (const [first, second] of swallowed) {
-    await oneError(routes(first, second), /routes\[1\] is never reached: services\[0\]\.routes\[0\]/);
+    await oneError(
+      routes(first, second),
+      /routes\[1\] is never reached: services\[0\]\.routes\[0\]/,
+    );
   }
   const apart: [string, string][] = [
     ["{ match: { path: /a }, upstream: app }", "{ upstream: app }"],
@@ -96,7 +102,10 @@ Deno.test("a route that an earlier one swallows is an error", async () => {
       '{ match: { host: "*.e.com" }, upstream: app }',
       "{ match: { host: e.com }, upstream: app }",
     ],
-    ["{ match: { method: GET }, upstream: app }", "{ match: { method: [GET, PUT] }, upstream: app }"],
+    [
+      "{ match: { method: GET }, upstream: app }",
+      "{ match: { method: [GET, PUT] }, upstream: app }",
+    ],
   ];
   for (const [first, second] of apart) {
     assert.deepEqual(await errorsOf(routes(first, second)), []);
@@ -121,7 +130,7 @@ Deno.test("at least one endpoint needs a weight", async () => {
 Deno.test("matches are checked where they stand", async () => {
   await oneError(
     routes("{ match: { path: [/a, b] }, upstream: app }"),
-    /^5:30 path "b" must begin with "\/"/,
+    /^5:31 path "b" must begin with "\/"/,
   );
   await oneError(
     routes("{ match: { method: get }, upstream: app }"),

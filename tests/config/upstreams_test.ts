@@ -53,7 +53,7 @@ Deno.test("the roots of the server hold where an upstream names none", async () 
 
 Deno.test("a file that is missing, or is not what it should be, is an error at its place", async () => {
   const text = upstream("endpoints: [https://a.example], transport: { tls: { ca: ca.pem } }");
-  assert.match((await errorsOf(text))[0]!, /^4:76 "ca\.pem" cannot be read: there is no such file/);
+  assert.match((await errorsOf(text))[0]!, /^4:74 "ca\.pem" cannot be read: there is no such file/);
   assert.match(
     (await errorsOf(text, { files: { "ca.pem": KEY } }))[0]!,
     /the file holds no certificate/,
@@ -70,7 +70,7 @@ Deno.test("endpoints and transport must agree on TLS", async () => {
     ["endpoints: [unix:/x], transport: { tls: true }", /name to ask for/],
     ["endpoints: [https://a/path]", /it has a path/],
     ["endpoints: [ftp://a]", /scheme "ftp" is not known/],
-    ['endpoints: [https://u:p@a]', /user name or password/],
+    ["endpoints: [https://u:p@a]", /user name or password/],
     ['endpoints: ["a:0"]', /port 0/],
     ['endpoints: [":80"]', /the host is missing/],
     ['endpoints: ["1.2.3:80"]', /IPv4 address/],

@@ -212,16 +212,13 @@ Deno.test("drain closes what is idle, and what is busy when it is released", asy
 
 Deno.test("close ends everything: idle, busy, connecting and waiting", async () => {
   const upstreams = new FakeUpstreams();
-  const peer = fakePeer({ maxConnections: 3 });
-  const [idle, busy] = [await upstreams.connect(peer), await upstreams.connect(peer)];
+  const peer = fakePeer({ maxConnections: 2 });
+  const [idle, busy] = [await upstreams.connect(fakePeer({}, 1)), await upstreams.connect(peer)];
+  idle.release();
   upstreams.manual = true;
   const closed = { type: "shutting_down" };
-  const rejected = [
-    rejects(upstreams.connect(peer), closed),
-    rejects(upstreams.connect(peer), closed),
-  ];
-  equal(upstreams.counts, "0 2 1 1 1");
-  idle.release();
+  const rejected = [1, 2].map(() => rejects(upstreams.connect(peer), closed));
+  equal(upstreams.counts, "1 1 1 1 2");
   upstreams.connector.close();
   await Promise.all(rejected);
   equal(idle.closed, true);

@@ -202,7 +202,10 @@ Deno.test("framing and connection fields that came along never reach the wire", 
   });
   socket.feed(GET);
   await settled();
-  assert.equal(withoutDate(socket.text), "HTTP/1.1 200 OK\r\nX-Kept: 1\r\nContent-Length: 2\r\n\r\nok");
+  assert.equal(
+    withoutDate(socket.text),
+    "HTTP/1.1 200 OK\r\nX-Kept: 1\r\nContent-Length: 2\r\n\r\nok",
+  );
 });
 
 Deno.test("a reason that could end the line is replaced", async () => {
@@ -291,7 +294,9 @@ Deno.test("1xx heads are passed on to HTTP/1.1 and never to HTTP/1.0", async () 
   });
   socket.feed(GET + "GET / HTTP/1.0\r\n\r\n");
   await settled();
-  assert(withoutDate(socket.text).startsWith(`HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n${OK}`));
+  assert(
+    withoutDate(socket.text).startsWith(`HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n${OK}`),
+  );
   assert.equal(socket.text.match(/103/g)?.length, 1);
 });
 
@@ -436,12 +441,14 @@ Deno.test("a response cut short closes the connection, so that the client sees i
 });
 
 Deno.test("a bug in serve ends its connection only, and is reported", async () => {
-  for (const serve of [
-    () => {
-      throw new Error("sync bug");
-    },
-    () => Promise.reject(new Error("async bug")),
-  ]) {
+  for (
+    const serve of [
+      () => {
+        throw new Error("sync bug");
+      },
+      () => Promise.reject(new Error("async bug")),
+    ]
+  ) {
     const reports = await collectReports(async () => {
       const { socket, closed } = connectDownstream({ serve });
       socket.feed(GET);
@@ -577,7 +584,9 @@ Deno.test("buffers that wait to be written are left alone while other connection
   await settled();
   for (let i = 0; i < 20; i++) {
     const other = connectDownstream({ serve: echo });
-    other.socket.feed(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3000\r\n\r\n${"z".repeat(3000)}`);
+    other.socket.feed(
+      `POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3000\r\n\r\n${"z".repeat(3000)}`,
+    );
     await settled();
   }
   slow.socket.drain();
@@ -598,7 +607,9 @@ Deno.test("a head stays readable while content is read, whatever its size", asyn
       assert.equal(body, "b".repeat(300_000));
     },
   });
-  socket.feed(`POST /upload HTTP/1.1\r\nHost: a\r\nCookie: ${cookie}\r\nContent-Length: 300000\r\n\r\n`);
+  socket.feed(
+    `POST /upload HTTP/1.1\r\nHost: a\r\nCookie: ${cookie}\r\nContent-Length: 300000\r\n\r\n`,
+  );
   for (let i = 0; i < 10; i++) {
     socket.feed(new Uint8Array(30_000).fill(98));
     await settled();

@@ -353,16 +353,17 @@ Deno.test("reading content while it is drained by nobody costs no more than one 
   assert(socket.unread > 9_990_000);
 });
 
-Deno.test("bytes behind a body of known length are not read before it is their turn", async () => {
+Deno.test("a request behind a large body of known length is the next one", async () => {
+  const bodies: number[] = [];
   const { socket } = connectDownstream({
     async serve(session) {
-      assert.equal(await readAll(session), "x".repeat(5000));
+      bodies.push((await readAll(session)).length);
       answerOk(session);
     },
   });
   socket.feed("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n");
   await settled();
-  socket.feed(bytes("x".repeat(5000) + GET.replace("GET", "HEAD")));
+  socket.feed(bytes("x".repeat(5000) + GET));
   await settled();
-  assert.equal(status(socket.text), 200);
+  assert.deepEqual(bodies, [5000, 0]);
 });

@@ -43,7 +43,9 @@ Deno.test("the index takes the same route as trying one after the other", () => 
     }),
     method: fc.option(fc.constantFrom("GET", "POST"), { nil: undefined }),
   }).map((parts) =>
-    Object.fromEntries(Object.entries(parts).filter(([, value]) => value !== undefined)) as HeadMatch
+    Object.fromEntries(
+      Object.entries(parts).filter(([, value]) => value !== undefined),
+    ) as HeadMatch
   );
   const request = fc.tuple(
     fc.constantFrom("/", "/a", "/a/x", "/b/c", "/b/d", "//a", "/c/d/e", "/c/d", "/z", "*", "/d?q"),

@@ -34,7 +34,9 @@ export class Wire implements AsyncDisposable {
   readonly record: Uint8Array[] = [];
   /** Whether `record` is kept; turn it off for bulk. */
   recording = true;
-  #buffered: Buffer = Buffer.alloc(0);
+  /** What has arrived and was not taken; put together only when somebody looks. */
+  #pieces: Buffer[] = [];
+  #size = 0;
   #wake: (() => void) | null = null;
 
   constructor(socket: net.Socket) {
@@ -61,17 +63,23 @@ export class Wire implements AsyncDisposable {
 
   /** Bytes that have arrived and were not taken yet. */
   get buffered(): Uint8Array {
-    return this.#buffered;
+    return this.#joined();
   }
 
   /** Sends bytes; resolves when they are with the kernel, and also when the connection is gone. */
   async send(data: string | Uint8Array, ms: number = DEADLINE): Promise<void> {
     if (this.socket.destroyed || this.socket.writableEnded) return;
+    let closed = () => {};
     const sent = new Promise<void>((resolve) => {
-      this.socket.once("close", () => resolve());
+      closed = resolve;
+      this.socket.once("close", closed);
       this.socket.write(typeof data === "string" ? bytes(data) : data, () => resolve());
     });
-    await withDeadline(sent, ms, "the bytes to be sent");
+    try {
+      await withDeadline(sent, ms, "the bytes to be sent");
+    } finally {
+      this.socket.off("close", closed);
+    }
   }
 
   /** Sends bytes in pieces of `size`, each in a packet of its own as far as the system allows. */
@@ -110,9 +118,8 @@ export class Wire implements AsyncDisposable {
       const piece: Buffer | null = this.socket.read();
       if (piece !== null) {
         if (this.recording) this.record.push(piece);
-        this.#buffered = this.#buffered.length === 0
-          ? piece
-          : Buffer.concat([this.#buffered, piece]);
+        this.#pieces.push(piece);
+        this.#size += piece.length;
         return true;
       }
       if (this.ended !== null) return false;
@@ -120,17 +127,17 @@ export class Wire implements AsyncDisposable {
       await withDeadline(
         more,
         end - Date.now(),
-        () => `${what}; buffered: ${JSON.stringify(latin1(this.#buffered.subarray(0, 2000)))}`,
+        () => `${what}; buffered: ${JSON.stringify(latin1(this.#joined().subarray(0, 2000)))}`,
       );
     }
   }
 
   /** Takes the next `count` bytes. Throws if the connection ends before. */
   async take(count: number, ms: number = DEADLINE): Promise<Uint8Array> {
-    while (this.#buffered.length < count) {
+    while (this.#size < count) {
       if (!await this.fill(ms, `${count} bytes`)) {
         throw new Error(
-          `The connection ended (${this.ended}) after ${this.#buffered.length} of ${count} bytes`,
+          `The connection ended (${this.ended}) after ${this.#size} of ${count} bytes`,
         );
       }
     }
@@ -139,21 +146,21 @@ export class Wire implements AsyncDisposable {
 
   /** Takes what is there, or waits for the next piece; empty at the end. */
   async takeSome(ms: number = DEADLINE): Promise<Uint8Array> {
-    if (this.#buffered.length === 0 && !await this.fill(ms)) return new Uint8Array();
-    return this.#cut(this.#buffered.length);
+    if (this.#size === 0 && !await this.fill(ms)) return new Uint8Array();
+    return this.#cut(this.#size);
   }
 
   /** Takes everything up to and with `mark`. Throws if the connection ends before. */
   async takeUntil(mark: string, ms: number = DEADLINE): Promise<string> {
     let from = 0;
     for (;;) {
-      const at = this.#buffered.indexOf(mark, from, "latin1");
+      const at = this.#joined().indexOf(mark, from, "latin1");
       if (at >= 0) return latin1(this.#cut(at + mark.length));
-      from = Math.max(0, this.#buffered.length - mark.length);
+      from = Math.max(0, this.#size - mark.length);
       if (!await this.fill(ms, JSON.stringify(mark))) {
         throw new Error(
           `The connection ended (${this.ended}) before ${JSON.stringify(mark)}: ${
-            JSON.stringify(latin1(this.#buffered))
+            JSON.stringify(latin1(this.#joined()))
           }`,
         );
       }
@@ -164,14 +171,14 @@ export class Wire implements AsyncDisposable {
   async takeRest(ms: number = DEADLINE): Promise<Uint8Array> {
     const end = Date.now() + ms;
     while (await this.fill(end - Date.now(), "the end of the connection"));
-    return this.#cut(this.#buffered.length);
+    return this.#cut(this.#size);
   }
 
   /** Waits until the other side has ended, dropping what comes before, and says how it ended. */
   async whenEnded(ms: number = DEADLINE): Promise<End> {
     const end = Date.now() + ms;
     while (await this.fill(end - Date.now(), "the end of the connection")) {
-      this.#cut(this.#buffered.length);
+      this.#cut(this.#size);
     }
     return this.ended!;
   }
@@ -183,10 +190,16 @@ export class Wire implements AsyncDisposable {
     await withDeadline(closed, DEADLINE, "a socket to close");
   }
 
+  #joined(): Buffer {
+    if (this.#pieces.length !== 1) this.#pieces = [Buffer.concat(this.#pieces)];
+    return this.#pieces[0]!;
+  }
+
   #cut(count: number): Uint8Array {
-    const out = this.#buffered.subarray(0, count);
-    this.#buffered = this.#buffered.subarray(count);
-    return out;
+    const all = this.#joined();
+    this.#pieces = [all.subarray(count)];
+    this.#size -= count;
+    return all.subarray(0, count);
   }
 
   #signal(): void {

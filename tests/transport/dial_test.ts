@@ -137,6 +137,28 @@ Deno.test("an IP literal is not looked up", async () => {
   equal((await resolveHost("::1", { timeout: 1 })).join(), "::1");
 });
 
+for (const { name, options } of WAYS) {
+  Deno.test({
+    name: `${name}: without the right to connect it is connect_error`,
+    permissions: { net: ["127.0.0.1:1", "127.0.0.1:0"], read: true, env: true, sys: true },
+    fn: async () => {
+      const error = await failure({ kind: "tcp", host: HOST, port: 2 }, options);
+      equal(error.type, "connect_error");
+      ok(/net access/.test(error.message), error.message);
+    },
+  });
+}
+
+Deno.test({
+  name: "without the right to bind the local address it is bind_error",
+  permissions: { net: ["127.0.0.1:1"], read: true, env: true, sys: true },
+  fn: async () => {
+    const error = await failure({ kind: "tcp", host: HOST, port: 1 }, { localAddress: HOST });
+    equal(error.type, "bind_error");
+    ok(/net access/.test(error.message), error.message);
+  },
+});
+
 Deno.test("500 connects, aborted at random, leave nothing open", async () => {
   const listener = Deno.listen({ hostname: HOST, port: 0 });
   const accepting = (async () => {

@@ -32,7 +32,7 @@ async function run(one: RequestCase, pieces: string[], options: MemorySocketOpti
     if (pieces.length > 1) await settled();
   }
   await settled();
-  if (options.readSize === 1) for (let i = 0; i < 3; i++) await settled();
+  if (options.readSize === 1) { for (let i = 0; i < 3; i++) await settled(); }
   const status = Number(socket.text.slice(9, 12));
   const where = `${one.name}: ${JSON.stringify(pieces)}`;
   if (one.verdict === "ok") {

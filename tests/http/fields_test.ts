@@ -1,0 +1,121 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { FIELD_NAMES, fieldId, fieldIdOf, HOST, VIA } from "../../src/http/field_names.ts";
+import { checkFieldValue, FieldError, Fields } from "../../src/http/fields.ts";
+import { bytes, text } from "../support/http1.ts";
+
+const BLOCK = "Host: a\r\nX-A: 1\r\nx-b: 2\r\nX-a: 3\r\nVia: v\r\n";
+
+function write(fields: Fields): string {
+  const out = new Uint8Array(fields.byteLength);
+  return text(out.subarray(0, fields.writeTo(out, 0)));
+}
+
+Deno.test("fields keep order and case, and are found in any case", () => {
+  const fields = Fields.fromBlock(BLOCK);
+  assert.equal(write(fields), BLOCK);
+  assert.equal(fields.size, 5);
+  assert.equal(fields.get("X-A"), "1, 3");
+  assert.deepEqual(fields.getAll("x-a"), ["1", "3"]);
+  assert.equal(fields.get("x-none"), null);
+  assert.equal(fields.first(HOST), "a");
+  assert(fields.has("HOST") && !fields.has("x"));
+});
+
+Deno.test("set replaces in place and takes the others off; append adds at the end; delete removes all", () => {
+  const fields = Fields.fromBlock(BLOCK);
+  fields.set("x-A", "new");
+  fields.append("x-b", "4");
+  assert.equal(write(fields), "Host: a\r\nX-A: new\r\nx-b: 2\r\nVia: v\r\nx-b: 4\r\n");
+  assert(fields.delete("X-B"));
+  assert(!fields.delete("X-B"));
+  fields.set("c", "5");
+  fields.set("C", "6");
+  assert.equal(fields.toBlock(), "Host: a\r\nX-A: new\r\nVia: v\r\nc: 6\r\n");
+});
+
+Deno.test("changes of a fork do not show in the original, nor the other way round", () => {
+  const fields = Fields.fromBlock(BLOCK);
+  const fork = fields.fork();
+  fork.set("x-b", "changed");
+  fork.delete("via");
+  fields.append("Y", "1");
+  assert.equal(write(fields), BLOCK + "Y: 1\r\n");
+  assert.equal(write(fork), "Host: a\r\nX-A: 1\r\nx-b: changed\r\nX-a: 3\r\n");
+});
+
+Deno.test("a detached copy outlives its bytes", () => {
+  const block = Fields.fromBlock(BLOCK);
+  const copy = block.detach();
+  block.release();
+  assert.equal(block.size, 0);
+  assert.equal(write(copy), BLOCK);
+});
+
+Deno.test("sweep removes marked ids and says which known fields are left", () => {
+  const marked = new Uint8Array(FIELD_NAMES.length);
+  marked[VIA] = 1;
+  const fields = Fields.fromBlock(BLOCK);
+  fields.append("VIA", "w");
+  fields.append("Date", "x");
+  const left = fields.sweep(marked);
+  assert.equal(left, 1 << HOST | 1 << fieldId("date"));
+  assert.equal(write(fields), "Host: a\r\nX-A: 1\r\nx-b: 2\r\nX-a: 3\r\nDate: x\r\n");
+});
+
+Deno.test("names and values that would not be one field are refused", () => {
+  const fields = new Fields();
+  for (const name of ["", "a b", "a:", "a\r\n", "\xe9", "a\x00"]) {
+    assert.throws(() => fields.set(name, "x"), FieldError);
+    assert.throws(() => fields.append(name, "x"), FieldError);
+  }
+  for (const value of ["a\r\nb: c", "a\nb", "a\0", "\x7f", "\u0100"]) {
+    assert.throws(() => fields.set("a", value), FieldError, JSON.stringify(value));
+  }
+  assert.equal(checkFieldValue("a", "\t b\xe9 \t"), "b\xe9");
+  assert.equal(fields.size, 0);
+});
+
+Deno.test("every known name has its id, in any case", () => {
+  for (let id = 1; id < FIELD_NAMES.length; id++) {
+    const name = FIELD_NAMES[id]!;
+    for (const spelled of [name, name.toUpperCase()]) {
+      assert.equal(fieldIdOf(bytes(spelled), 0, spelled.length), id);
+    }
+    assert.equal(fieldId(name), id);
+  }
+  fc.assert(fc.property(fc.string({ unit: "binary-ascii", maxLength: 40 }), (name) => {
+    const data = bytes(name);
+    assert.equal(fieldIdOf(data, 0, data.length), fieldId(name.toLowerCase()));
+  }));
+});
+
+Deno.test("any changes leave the same list as in a plain array", () => {
+  const name = fc.constantFrom("a", "A", "b", "Host", "hOST", "x-c");
+  const value = fc.constantFrom("", "1", "two", "\xff");
+  const change = fc.tuple(fc.constantFrom("set", "append", "delete"), name, value);
+  fc.assert(fc.property(fc.array(fc.tuple(name, value)), fc.array(change), (start, changes) => {
+    const fields = Fields.fromBlock(start.map(([n, v]) => `${n}: ${v}\r\n`).join(""));
+    let model = start.map(([n, v]) => [n, v] as [string, string]);
+    for (const [kind, n, v] of changes) {
+      const is = (one: [string, string]) => one[0].toLowerCase() === n.toLowerCase();
+      if (kind === "append") {
+        fields.append(n, v);
+        model.push([n, v]);
+      } else if (kind === "delete") {
+        assert.equal(fields.delete(n), model.some(is));
+        model = model.filter((one) => !is(one));
+      } else {
+        fields.set(n, v);
+        const at = model.findIndex(is);
+        if (at < 0) model.push([n, v]);
+        else {model = model.filter((one, i) => i <= at || !is(one)).map((one, i) =>
+            i === at ? [one[0], v] : one
+          );}
+      }
+    }
+    assert.deepEqual([...fields], model);
+    assert.equal(fields.size, model.length);
+    assert.equal(write(fields), model.map(([n, v]) => `${n}: ${v}\r\n`).join(""));
+  }));
+});
