@@ -263,6 +263,42 @@ Deno.test("only who knows the password gets in, and the upstream does not see it
   assert.deepEqual(seen, [null, null, null]);
 });
 
+Deno.test("no spelling of a guarded path reaches the upstream", async () => {
+  await using origin = serveOrigin(() => new Response("reached"));
+  await using sluice = await startWithPlugin({
+    plugin: "basic-auth",
+    with: { paths: ["/admin/*"] },
+    upstreams: { main: origin.port },
+  });
+  const ask = async (target: string) => {
+    using connection = await Deno.connect({ hostname: "127.0.0.1", port: sluice.port() });
+    const request = `GET ${target} HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n`;
+    await connection.write(new TextEncoder().encode(request));
+    let answer = "";
+    for await (const text of connection.readable.pipeThrough(new TextDecoderStream())) {
+      answer += text;
+    }
+    return answer;
+  };
+  assert.match(await ask("/open"), /^HTTP\/1\.1 200 [^]*reached/);
+  for (
+    const target of [
+      "/admin",
+      "//admin/x",
+      "/open/../admin/x",
+      "/open/%2e%2e/admin/x",
+      "/open/..%2Fadmin/x",
+      "/%2561dmin/x",
+      "/ADMIN/x",
+      "/admin;a=b/x",
+      "/admin?x",
+      "/./admin/x",
+      "http://a.test/admin/x",
+      "http://a.test//admin/x",
+    ]
+  ) assert.match(await ask(target), /^HTTP\/1\.1 40[01] (?![^]*reached)/, target);
+});
+
 Deno.test("without config, /private is closed to everybody and all else is open", async () => {
   await using origin = serveOrigin(() => new Response("ok"));
   await using sluice = await startWithPlugin({

@@ -19,10 +19,24 @@ import { definePlugin } from "@sluice/plugin";
 import { z } from "zod";
 
 const ID_VAR = "request-id.id";
+/** Fields that an id would break. */
+const TAKEN = new Set([
+  "authorization",
+  "connection",
+  "content-length",
+  "cookie",
+  "host",
+  "keep-alive",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+]);
 
 const config = z.strictObject({
   /** Name of the field. */
   field: z.string().regex(/^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}$/, "must be a field name")
+    .refine((name) => !TAKEN.has(name.toLowerCase()), "is a field that means something else")
     .default("x-request-id"),
   /** Whether a well-formed id of the client is kept. Only where whoever is in front can be trusted. */
   accept_incoming: z.boolean().default(false),

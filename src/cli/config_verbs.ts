@@ -22,7 +22,7 @@ export async function printSchema(
   if (directory !== undefined) {
     const { reports } = await inspectFolder(directory, program);
     for (const report of reports) {
-      if (report.configSchema !== undefined) schemas[report.name] = report.configSchema;
+      if (report.configSchema !== null) schemas[report.name] = report.configSchema;
     }
   }
   output.out(`${JSON.stringify(configSchema(schemas), null, 2)}\n`);

@@ -29,8 +29,10 @@ export async function demo(flags: DemoFlags, program: Program, output: Output): 
     accessLog: "stdout",
   }, program.findPlugins);
   if (result.errors !== undefined) throw new CliExit(EXIT.usage, errorText(result.errors));
-  output.err(`demo origin on ${origin.address}; try: curl -i http://${flags.listen}/echo\n`);
-  await serve(result.config, program, output);
+  const hint = `demo origin on ${origin.address}\nTry:
+  curl -i http://${flags.listen}/
+  curl -i http://${flags.listen}/echo -d hello\n`;
+  await serve(result.config, program, output, hint);
 }
 
 /** An origin on a free port of the loopback interface. */

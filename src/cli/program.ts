@@ -5,19 +5,10 @@
  */
 import type { FindPlugins } from "../config/found_plugins.ts";
 import type { Config } from "../config/types.ts";
-import type { Permissions } from "../plugin/plugin.ts";
+import type { PluginProblem, PluginReport } from "../server/plugins.ts";
+import type { ReadyInfo } from "../server/server.ts";
 
-/** A listener that is ready. */
-export interface ReadyListener {
-  readonly name: string;
-  /** As it can be connected to, the port that the system chose filled in. */
-  readonly address: string;
-}
-
-/** What is known when the server is ready. */
-export interface ReadyInfo {
-  readonly listeners: readonly ReadyListener[];
-}
+export type { PluginProblem, PluginReport, ReadyInfo };
 
 /** Options of {@linkcode Program.runServer}. */
 export interface RunOptions {
@@ -25,30 +16,6 @@ export interface RunOptions {
   readonly signals: boolean;
   /** Called once, when every listener is ready. */
   readonly onReady: (info: ReadyInfo) => void;
-}
-
-/** What a plugin is and asks for, as `check` prints it. */
-export interface PluginReport {
-  readonly name: string;
-  readonly version: string;
-  readonly file: string;
-  readonly isolation: string;
-  readonly phases: readonly string[];
-  /** What it asks for. */
-  readonly asked: Permissions;
-  /** What it gets. */
-  readonly granted: Permissions;
-  /** JSON Schema of its config, where its schema can tell. */
-  readonly configSchema?: unknown;
-}
-
-/** Something wrong with a plugin, its rights or its config. */
-export interface PluginProblem {
-  readonly message: string;
-  readonly file: string;
-  readonly line?: number | undefined;
-  readonly column?: number | undefined;
-  readonly remedy?: string | undefined;
 }
 
 /** What {@linkcode Program.inspectPlugins} found. */
@@ -59,7 +26,7 @@ export interface Inspection {
 
 /** The rest of the program, as the command line sees it. */
 export interface Program {
-  /** Runs until it is told to stop; rejects when it cannot start. */
+  /** Runs until it is told to stop; rejects when it cannot start, with `problems` if plugins are the reason. */
   runServer(config: Config, options: RunOptions): Promise<void>;
   /** Loads each plugin in its sandbox, without traffic. */
   inspectPlugins(config: Config): Promise<Inspection>;

@@ -6,10 +6,10 @@
 import { resolve } from "node:path";
 import { configFromFlags } from "../config/flags.ts";
 import type { Config } from "../config/types.ts";
-import { formatAddress } from "../transport/address.ts";
-import { configFile, errorText, load } from "./load.ts";
-import { CliExit, count, EXIT, type Output } from "./output.ts";
-import type { Program, ReadyInfo } from "./program.ts";
+import { rightsText } from "./describe.ts";
+import { configFile, errorText, load, pluginErrors } from "./load.ts";
+import { CliExit, count, EXIT, type Output, table } from "./output.ts";
+import type { PluginProblem, Program, ReadyInfo } from "./program.ts";
 
 /** Flags of `run`. */
 export interface RunFlags {
@@ -66,19 +66,34 @@ function override(config: Config, flags: RunFlags): Config {
 }
 
 /** Runs a config, and says on stderr when it is ready. */
-export async function serve(config: Config, program: Program, output: Output): Promise<void> {
-  await program.runServer(config, {
-    signals: true,
-    onReady: (info) => output.err(readyText(config, info)),
-  });
+export async function serve(
+  config: Config,
+  program: Program,
+  output: Output,
+  hint = "",
+): Promise<void> {
+  try {
+    await program.runServer(config, {
+      signals: true,
+      onReady: (info) => output.err(readyText(config, info) + hint),
+    });
+  } catch (error) {
+    const { problems } = error as { problems?: readonly PluginProblem[] };
+    if (problems === undefined) throw error;
+    throw new CliExit(EXIT.config, errorText(pluginErrors(problems)));
+  }
 }
 
 function readyText(config: Config, info: ReadyInfo): string {
-  const where = info.listeners.length > 0
-    ? info.listeners.map((one) => one.address)
-    : config.listeners.map((one) => formatAddress(one.address));
+  const where = info.listeners.map((one) => one.address).join(", ");
   const routes = config.services.reduce((sum, service) => sum + service.routes.length, 0);
-  return `sluice is ready on ${where.join(", ")} (${count(routes, "route")}, ${
-    count(config.plugins.length, "plugin")
+  const head = `sluice is ready on ${where} (${count(routes, "route")}, ${
+    count(info.plugins.length, "plugin")
   })\n`;
+  const rows = info.plugins.map((plugin) => [
+    `plugin ${plugin.name}`,
+    plugin.isolation,
+    `may: ${rightsText(plugin.granted)}`,
+  ]);
+  return rows.length === 0 ? head : head + table(rows, "  ");
 }

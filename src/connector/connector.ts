@@ -108,14 +108,24 @@ export class Connector {
    * in use.
    *
    * @param signal Gives up when it aborts: leaves the line, or closes what is half open.
+   * @param fresh Leaves idle connections alone: one to this peer has just turned out to be dead.
    * @throws {ProxyError} With source `upstream`: why it could not connect, or `connection_limit`; `shutting_down`
    * after `close()`; or what the signal gives as its reason.
    */
-  connect(peer: Peer, method: string, signal?: AbortSignal): Promise<UpstreamSession> {
+  connect(
+    peer: Peer,
+    method: string,
+    signal?: AbortSignal,
+    fresh: boolean = false,
+  ): Promise<UpstreamSession> {
     if (this.#closed) return Promise.reject(closedError(peer));
-    const taken = this.take(peer, method);
+    const taken = fresh ? null : this.take(peer, method);
     if (taken !== null) return Promise.resolve(taken);
     const pool = this.#poolOf(peer);
+    // Nobody would free a place that an idle connection holds.
+    if (fresh && pool.idle > 0 && !pool.hasRoom(peer.options.maxConnections)) {
+      this.#discard(pool.oldest!);
+    }
     return pool.hasRoom(peer.options.maxConnections)
       ? this.#connect(pool, peer, method, signal)
       : pool.line.join(peer, method, signal);

@@ -382,16 +382,13 @@ export class Http1DownstreamConnection implements SocketHandler, DownstreamHost 
     }
     const { responded, complete, isTunnel, keepAlive } = session;
     const isHead = session.head.method === "HEAD";
+    this.#session = null;
+    session.detach();
     if (responded && !complete) {
       // An announced end that does not come is how the client learns that something is missing.
       this.cut(new ProxyError("internal_error", "Response: not complete", { source: "internal" }));
-      this.#session = null;
-      session.detach();
-      this.#dispose();
       return;
     }
-    this.#session = null;
-    session.detach();
     if (!responded) {
       this.#refuse(new ProxyError("internal_error", "Request: served without a response"), isHead);
       return;

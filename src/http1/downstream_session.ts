@@ -48,8 +48,6 @@ export class Http1DownstreamSession implements DownstreamSession {
   onFailure: ((error: ProxyError) => void) | null = null;
   status = 0;
   failure: ProxyError | null = null;
-  /** Whether `abort` was called. */
-  aborted = false;
   #host: DownstreamHost | null;
   readonly #facts: ConnectionFacts;
   readonly #listener: string;
@@ -248,7 +246,7 @@ export class Http1DownstreamSession implements DownstreamSession {
 
   abort(error: ProxyError): void {
     if (this.#host === null || this.complete) return;
-    this.aborted = true;
+    this.onFailure = null;
     this.#host.cut(error);
   }
 

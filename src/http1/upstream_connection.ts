@@ -164,12 +164,19 @@ export class Http1UpstreamConnection implements SocketHandler, UpstreamHost {
       return;
     }
     const session = this.#session;
-    if (session === null) {
-      this.destroy();
+    if (session !== null && session.sent) {
+      // While nobody waits one piece is kept, so that an early answer is seen; more is back-pressure.
+      this.#guard(session);
       return;
     }
-    this.#guard(session);
-    // While nobody waits one piece is kept, so that an early answer is seen; more is back-pressure.
+    // Bytes before a request are no answer to it.
+    this.input.clear();
+    this.#end(
+      new ProxyError("connection_closed", "Connection: bytes that answer no request", {
+        source: "upstream",
+      }),
+      true,
+    );
   }
 
   onDrain(): void {

@@ -105,8 +105,9 @@ export class Http1UpstreamSession implements UpstreamSession {
     return this.#state === OVER;
   }
 
-  get isTunnel(): boolean {
-    return this.#state === TUNNEL;
+  /** Whether the request head was written. */
+  get sent(): boolean {
+    return this.#sent;
   }
 
   writeHead(head: RequestHead, framing: Framing): void {

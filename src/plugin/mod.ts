@@ -11,6 +11,7 @@ export type {
   Limits,
   Log,
   Match,
+  Maybe,
   OnError,
   Permissions,
   Plugin,
@@ -45,6 +46,6 @@ export type {
   UpstreamView,
   Vars,
 } from "./session.ts";
-export type { CombineKind, Mutable, PhaseName, PhaseRow } from "./phases.ts";
-export type { ErrorSource, ErrorType } from "../base/error.ts";
+export type { CombineKind, Mutable, PhaseName, PhaseRow, PHASES } from "./phases.ts";
+export type { ERROR_TYPES, ErrorSource, ErrorType } from "../base/error.ts";
 export type { TlsFacts } from "../transport/socket.ts";

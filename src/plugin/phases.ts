@@ -28,6 +28,7 @@ export type Mutable =
 
 /** What the table says of one phase. */
 export interface PhaseRow {
+  /** How the hooks of several plugins act together. */
   readonly kind: CombineKind;
   /** When it is called, in one sentence; the documentation is made from it. */
   readonly when: string;
@@ -47,6 +48,7 @@ export interface PhaseRow {
 
 const DEFAULT_TIMEOUT = 1000;
 
+/** Every phase: how and when its hooks are called, and what they may do. The order is that of the calls. */
 export const PHASES = {
   connectionFilter: {
     kind: "gate",

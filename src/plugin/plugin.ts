@@ -20,10 +20,12 @@ import type {
   UpstreamResponseSession,
 } from "./session.ts";
 
-type Maybe<T> = T | void | Promise<T | void>;
+/** What a hook may return: a value, nothing, or a promise of one of them. */
+export type Maybe<T> = T | void | Promise<T | void>;
 
 /** The part of Standard Schema v1 that Sluice uses; zod, valibot, arktype and others implement it. */
 export interface StandardSchema<Input = unknown, Output = Input> {
+  /** What makes it a Standard Schema. */
   readonly "~standard": {
     readonly version: 1;
     readonly vendor: string;
@@ -39,7 +41,9 @@ export type SchemaResult<Output> =
 
 /** One thing wrong with a value. */
 export interface SchemaIssue {
+  /** What is wrong. */
   readonly message: string;
+  /** Where, from the outside in. */
   readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined;
 }
 
@@ -88,9 +92,13 @@ export type OnError = "fail_closed" | "fail_open";
 
 /** Writes lines to the operational log, under the plugin's name. */
 export interface Log {
+  /** For whoever looks for a fault; off by default. */
   debug(message: string, fields?: Readonly<Record<string, Cloneable>>): void;
+  /** What an operator may want to know. */
   info(message: string, fields?: Readonly<Record<string, Cloneable>>): void;
+  /** What may need attention. */
   warn(message: string, fields?: Readonly<Record<string, Cloneable>>): void;
+  /** What went wrong. */
   error(message: string, fields?: Readonly<Record<string, Cloneable>>): void;
 }
 
@@ -98,17 +106,21 @@ export interface Log {
 export interface Env<Config> {
   /** Name under which this use of the plugin runs. */
   readonly name: string;
+  /** What stands under `with:`, checked by the schema and with its defaults. */
   readonly config: Config;
   /** The folder of the plugin, as an absolute path. */
   readonly directory: string;
+  /** Writes to the operational log. */
   readonly log: Log;
 }
 
 /** What every hook gets beside the session. */
 export interface Context<Config, State> {
+  /** What stands under `with:`, checked by the schema and with its defaults. */
   readonly config: Config;
   /** What `setup` returned. Seen by all requests of this use, and made anew when the sandbox is replaced. */
   readonly state: State;
+  /** Writes to the operational log. */
   readonly log: Log;
   /** Aborted when the call's deadline passes or the request goes away. */
   readonly signal: AbortSignal;
@@ -247,6 +259,7 @@ export interface PluginHead<Config, State> {
   readonly name?: string;
   /** For people; `1.2.0`. */
   readonly version?: string;
+  /** What it asks for. Default: nothing but its own files. */
   readonly permissions?: Permissions;
   /** Checks and types `ctx.config`. Without it, a plugin takes no config. */
   readonly config?: StandardSchema<unknown, Config>;
@@ -254,6 +267,7 @@ export interface PluginHead<Config, State> {
   readonly match?: Match;
   /** Which requests concern single hooks, over `match`. */
   readonly matchHooks?: { readonly [Phase in PhaseName]?: Match };
+  /** Bounds on its time, memory and calls. */
   readonly limits?: Limits;
   /** Default `fail_closed`. */
   readonly onError?: OnError;

@@ -47,20 +47,25 @@ export interface RequestView {
   readonly authority: string;
   /** `1.0`, `1.1`, `2` or `3`. */
   readonly httpVersion: string;
+  /** Its fields; to change what is sent on, change `session.upstreamRequest`. */
   readonly headers: ReadonlyHeaders;
 }
 
 /** The request as it will go to the upstream. */
 export interface UpstreamRequest {
+  /** Setting it throws a `TypeError` if it is not a method, or is `CONNECT`. */
   method: string;
   /** Path and query. Setting it throws a `TypeError` if it does not begin with `/` or needs encoding. */
   target: string;
+  /** Its fields. Those that only the sender can know, such as `content-length`, cannot be set. */
   readonly headers: MutableHeaders;
 }
 
 /** A response on its way to the client. */
 export interface ResponseView {
+  /** Setting it throws a `TypeError` if it is not a final status, or would change whether there is content. */
   status: number;
+  /** Its fields. Those that only the sender can know, such as `content-length`, cannot be set. */
   readonly headers: MutableHeaders;
 }
 
@@ -72,6 +77,7 @@ export interface Client {
   readonly port: number;
   /** IP address of the other end of the connection. */
   readonly peer: string;
+  /** What was agreed on with the client, or `null` without TLS. */
   readonly tls: TlsFacts | null;
 }
 
@@ -90,7 +96,9 @@ export type Cloneable =
 
 /** Values that plugins keep for the time of one request. All plugins see them; the access log may, too. */
 export interface Vars {
+  /** A value, or `undefined`. */
   get(name: string): Cloneable;
+  /** Whether there is one. */
   has(name: string): boolean;
   /**
    * Sets a value for the hooks that follow. Begin the name with that of the plugin: `geo.country`.
@@ -98,6 +106,7 @@ export interface Vars {
    * @throws {TypeError} If the value cannot be copied, or in a sandbox is larger than 64 KiB.
    */
   set(name: string, value: Cloneable): void;
+  /** Removes a value; says whether there was one. */
   delete(name: string): boolean;
 }
 
@@ -111,16 +120,23 @@ export interface ReplyInit {
 export interface ProblemBody {
   /** A URI that names the kind of problem. */
   readonly type?: string;
+  /** The kind of problem, in a few words. */
   readonly title?: string;
+  /** This very problem, in a sentence. */
   readonly detail?: string;
+  /** Whatever else a client may want to know. */
   readonly [extension: string]: Cloneable;
 }
 
 /** An answer that ends the request. Made by {@linkcode Session.respond}; return it from the hook. */
 export interface Reply {
+  /** What it is. */
   readonly kind: "reply";
+  /** 200–599. */
   readonly status: number;
+  /** Names and values of its fields. */
   readonly headers: readonly (readonly [string, string])[];
+  /** Its content. */
   readonly body: Uint8Array | null;
 }
 
@@ -128,7 +144,9 @@ export interface Reply {
 export interface Session {
   /** Names this request in logs. */
   readonly id: string;
+  /** The request as it came. */
   readonly request: RequestView;
+  /** Who sent it. */
   readonly client: Client;
   /** Name of the listener. */
   readonly listener: string;
@@ -140,6 +158,7 @@ export interface Session {
   readonly upstream: UpstreamView | null;
   /** Milliseconds since the request head was complete. */
   readonly elapsed: number;
+  /** What plugins keep for the time of this request. */
   readonly vars: Vars;
   /**
    * Makes an answer; return it from the hook to send it.
@@ -164,6 +183,7 @@ export interface UpstreamView {
 
 /** A session before an upstream is asked. */
 export interface RequestSession extends Session {
+  /** The request as it will be sent on; changes hold for every attempt. */
   readonly upstreamRequest: UpstreamRequest;
   /**
    * Reads the whole content of the request; it is still sent to the upstream.
@@ -176,26 +196,31 @@ export interface RequestSession extends Session {
 
 /** A session while the request goes to the upstream. */
 export interface UpstreamRequestSession extends Session {
+  /** The request of this attempt. */
   readonly upstreamRequest: UpstreamRequest;
 }
 
 /** A session whose upstream has answered. */
 export interface UpstreamResponseSession extends Session {
+  /** The head that the upstream sent. */
   readonly upstreamResponse: ResponseView;
 }
 
 /** A session whose answer goes to the client. */
 export interface ResponseSession extends Session {
+  /** The head on its way to the client. */
   readonly response: ResponseView;
 }
 
 /** A session whose trailers are moving. */
 export interface TrailerSession extends Session {
+  /** The trailers. */
   readonly trailers: MutableHeaders;
 }
 
 /** A session that is over. */
 export interface FinishedSession extends Session {
+  /** How the request ended. */
   readonly outcome: Outcome;
 }
 
@@ -203,7 +228,9 @@ export interface FinishedSession extends Session {
 export interface Outcome {
   /** Status sent, or `0` if nothing was. */
   readonly status: number;
+  /** Bytes of content that the client sent. */
   readonly bytesReceived: number;
+  /** Bytes that were sent to the client. */
   readonly bytesSent: number;
   /** How many attempts were made to reach an upstream. */
   readonly attempts: number;
@@ -215,7 +242,9 @@ export interface Outcome {
 
 /** What went wrong. */
 export interface FailureView {
+  /** What kind of failure. */
   readonly type: ErrorType;
+  /** On which side. */
   readonly source: ErrorSource;
   /** For logs; not for clients. */
   readonly message: string;
@@ -244,6 +273,8 @@ export interface PeerSpec {
 export interface ConnectionView {
   /** IP address, or empty on a unix socket. */
   readonly address: string;
+  /** Port of the client, `0` on a unix socket. */
   readonly port: number;
+  /** Name of the listener that accepted it. */
   readonly listener: string;
 }

@@ -46,7 +46,7 @@ export async function makeAttempt(
   let upstream = fresh ? null : connector.take(peer, method);
   if (upstream === null) {
     const asked = performance.now();
-    upstream = await connector.connect(peer, method, exchange.signal);
+    upstream = await connector.connect(peer, method, exchange.signal, fresh);
     exchange.connectTime = performance.now() - asked;
   }
   exchange.upstream = upstream;
@@ -68,8 +68,7 @@ export async function makeAttempt(
   try {
     await readHead(exchange, upstream, engine);
     if (exchange.response!.status === 101) {
-      if (upload !== null) await settle(exchange, upload);
-      await runTunnel(exchange, upstream);
+      await runTunnel(exchange, upstream, upload);
       return;
     }
     await sendResponse(exchange, upstream, engine);

@@ -26,6 +26,8 @@ export interface HttpProxyOptions extends AttemptTools {
   readonly maxRetries: number;
   /** Called once for each request that is over; the exchange is good until it returns. */
   readonly onFinished: (exchange: Exchange) => void;
+  /** Called once for each request, last of all: nothing of it is left to do. */
+  readonly onReleased: () => void;
   /** Called with each error of a request; `final` is `false` when another attempt follows. */
   readonly onError: (
     exchange: Exchange,
@@ -291,6 +293,7 @@ export class HttpProxy {
       reportError(error);
     } finally {
       exchange.release();
+      this.#options.onReleased();
     }
   }
 }

@@ -34,6 +34,8 @@ export interface PluginConnections {
    * @throws {RangeError} If there is none.
    */
   handler(plugin: number, use: number): PhaseHandler;
+  /** Names of the plugins that cannot be called now. */
+  readonly down: readonly string[];
   /** Calls that wait for an answer, over all plugins. */
   readonly pending: number;
   /** Tells the host, fails what waits, and disposes inline plugins. */
@@ -101,6 +103,11 @@ class Connections implements PluginConnections {
         Promise.all(this.#entries.map((entry) => entry.work)).then(() => resolve(), reject);
       };
     });
+  }
+
+  get down(): readonly string[] {
+    return this.#entries.filter((entry) => entry.loaded === null && entry.link?.open !== true)
+      .map((entry) => entry.facts.name);
   }
 
   get pending(): number {

@@ -74,6 +74,7 @@ export class Generation {
   #dead = false;
   #interval: ReturnType<typeof setInterval> | undefined;
   #pongTimer: ReturnType<typeof setTimeout> | undefined;
+  #pongDue = 0;
   #ping = 0;
   #second = 0;
   #messages = 0;
@@ -173,11 +174,17 @@ export class Generation {
   }
 
   #sendPing(timeout: number): void {
-    if (this.#dead || this.#pongTimer !== undefined) return;
+    if (this.#dead) return;
+    const due = performance.now() + timeout;
+    const asked = this.#pongTimer !== undefined;
+    // A ping that is out already will do; only, its pong may now be wanted earlier.
+    if (asked && due >= this.#pongDue) return;
+    clearTimeout(this.#pongTimer);
+    this.#pongDue = due;
     this.#pongTimer = setTimeout(() => {
       this.condemn({ cause: "exit", message: "it did not answer: a hook loops or blocks" });
     }, timeout);
-    this.#sandbox.send(["ping", ++this.#ping]);
+    if (!asked) this.#sandbox.send(["ping", ++this.#ping]);
   }
 
   #receive(message: SandboxMessage): void {

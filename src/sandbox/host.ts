@@ -4,8 +4,7 @@
  * @module
  */
 import type { Generation } from "./generation.ts";
-import type { Rights } from "./permissions.ts";
-import { type PluginEvent, Runner, type RunnerListener } from "./runner.ts";
+import { type LoadedPlugin, type PluginEvent, Runner, type RunnerListener } from "./runner.ts";
 import type { RestartOptions } from "./restart_policy.ts";
 import type { PluginSpec } from "./spec.ts";
 import type { HostNotice, PluginsInit, WorkerNotice } from "./wire.ts";
@@ -107,14 +106,9 @@ export class PluginHost {
     );
   }
 
-  /** What a service worker must be allowed for the plugins that run inline in it: rights, and files to read. */
-  get inlineRights(): { readonly rights: Rights; readonly root: string }[] {
-    return this.#runners.flatMap(({ inlineRights }, index) =>
-      inlineRights === null ? [] : [{
-        rights: inlineRights,
-        root: this.#options.plugins[index]!.root,
-      }]
-    );
+  /** The plugins as they were loaded, in order. */
+  get loaded(): LoadedPlugin[] {
+    return this.#runners.flatMap(({ loaded }) => loaded ?? []);
   }
 
   /** What to post to a new service worker, with `wire` in the transfer list; it calls `connectPlugins`. */
@@ -148,7 +142,9 @@ export class PluginHost {
    */
   async replace(name: string, spec?: PluginSpec): Promise<void> {
     const index = this.#options.plugins.findIndex((one) => one.name === name);
-    if (index < 0) throw new RangeError(`Cannot replace plugin "${name}": there is none of that name`);
+    if (index < 0) {
+      throw new RangeError(`Cannot replace plugin "${name}": there is none of that name`);
+    }
     await this.#runners[index]!.replace(spec);
   }
 

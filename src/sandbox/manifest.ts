@@ -62,6 +62,7 @@ export function readManifest(described: unknown, spec: PluginSpec): PluginManife
     onError: onError as OnError,
     tickInterval: check.time(values["tickInterval"], "tickInterval") ?? DEFAULT_TICK,
     hasConfigSchema: description.schema === "standard",
+    configSchema: description.configSchema ?? null,
   };
 }
 

@@ -57,13 +57,19 @@ export interface RunnerOptions {
   readonly sockets: readonly [string, string];
 }
 
+/** A plugin that was loaded, and what it may do. */
+export interface LoadedPlugin {
+  readonly spec: PluginSpec;
+  readonly manifest: PluginManifest;
+  readonly rights: Rights;
+}
+
 /** One plugin. */
 export class Runner {
   readonly #options: RunnerOptions;
   readonly #policy: RestartPolicy;
   #spec: PluginSpec;
-  #manifest: PluginManifest | null = null;
-  #inlineRights: Rights | null = null;
+  #loaded: LoadedPlugin | null = null;
   #current: Generation | null = null;
   #old: Generation | null = null;
   #retiring: Promise<void> | null = null;
@@ -83,9 +89,9 @@ export class Runner {
     return this.#current;
   }
 
-  /** What a service worker must be allowed for this plugin to run in it; `null` unless it runs inline. */
-  get inlineRights(): Rights | null {
-    return this.#inlineRights;
+  /** What it runs as, once it was started. */
+  get loaded(): LoadedPlugin | null {
+    return this.#loaded;
   }
 
   /** How many generations there have been. */
@@ -94,7 +100,7 @@ export class Runner {
   }
 
   get facts(): PluginFacts {
-    const manifest = this.#manifest!;
+    const { manifest } = this.#loaded!;
     const spec = this.#spec;
     return {
       name: spec.name,
@@ -160,9 +166,8 @@ export class Runner {
     // There are never more than two generations, or a plugin could be multiplied by replacing it.
     await this.#retiring;
     if (spec.isolation === "inline") {
-      this.#inlineRights = rights;
       this.#spec = spec;
-      this.#manifest = manifest;
+      this.#loaded = { spec, manifest, rights };
       this.#number++;
       return this.#switch(null);
     }
@@ -179,7 +184,7 @@ export class Runner {
     });
     if (this.#closed) return await generation.dispose();
     this.#spec = spec;
-    this.#manifest = manifest;
+    this.#loaded = { spec, manifest, rights };
     this.#switch(generation);
   }
 

@@ -63,6 +63,8 @@ export interface PluginManifest {
   /** Milliseconds between two calls of `tick`. */
   readonly tickInterval: number;
   readonly hasConfigSchema: boolean;
+  /** JSON Schema of its config, or `null` if its schema cannot tell or it has none. */
+  readonly configSchema: unknown;
 }
 
 export const DEFAULT_HEAP: number = 64 * 1024 * 1024;

@@ -39,7 +39,9 @@ export class EdgeService implements Service {
       threads: service.threads,
       permissions: workerPermissions(config, service, {
         sockets: host.socketPaths,
-        inline: host.inlineRights,
+        inline: host.loaded
+          .filter(({ spec }) => spec.isolation === "inline")
+          .map(({ spec, rights }) => ({ root: spec.root, rights })),
       }),
       setup: (index) => {
         const connected = host.connect();
@@ -54,6 +56,11 @@ export class EdgeService implements Service {
       onEvent: (event) => this.#tell(event),
     });
     await this.#supervisor.start();
+  }
+
+  /** Log files were moved away: all workers open new ones. */
+  reopenLogs(): void {
+    this.#supervisor?.broadcast(() => ({ message: { kind: "reopen_logs" }, transfer: [] }));
   }
 
   async stop(): Promise<void> {

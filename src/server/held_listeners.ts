@@ -13,9 +13,9 @@ import { type HeldPort, holdPort } from "../transport/hold.ts";
 export class HeldListeners {
   /** The config with the ports that were found for port 0. */
   readonly config: Config;
-  readonly #held: readonly HeldPort[];
+  readonly #held: HeldPort[];
 
-  private constructor(config: Config, held: readonly HeldPort[]) {
+  private constructor(config: Config, held: HeldPort[]) {
     this.config = config;
     this.#held = held;
   }
@@ -45,8 +45,8 @@ export class HeldListeners {
     return new HeldListeners({ ...config, listeners }, held);
   }
 
-  /** Lets go of them. */
+  /** Lets go of them; harmless when that has been done. */
   close(): void {
-    for (const one of this.#held) one.close();
+    for (const one of this.#held.splice(0)) one.close();
   }
 }

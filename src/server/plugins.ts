@@ -10,7 +10,7 @@ import { PluginHost } from "../sandbox/host.ts";
 import { PluginLoadError } from "../sandbox/load_error.ts";
 import { inspectPlugins as inspectSpecs } from "../sandbox/loader.ts";
 import { settleRights } from "../sandbox/permissions.ts";
-import type { PluginEvent } from "../sandbox/runner.ts";
+import type { LoadedPlugin, PluginEvent } from "../sandbox/runner.ts";
 
 /** What a plugin is, asks for and gets. */
 export interface PluginReport {
@@ -22,6 +22,8 @@ export interface PluginReport {
   readonly phases: readonly string[];
   readonly asked: Permissions;
   readonly granted: Permissions;
+  /** JSON Schema of its config, or `null` if its schema cannot tell or it has none. */
+  readonly configSchema: unknown;
 }
 
 /** Something wrong with a plugin. */
@@ -47,15 +49,7 @@ export async function inspectPlugins(
       errors.push(problem(error));
       continue;
     }
-    reports.push({
-      name: spec.name,
-      version: manifest.version,
-      file: spec.file,
-      isolation: spec.isolation,
-      phases: manifest.phases,
-      asked: manifest.permissions,
-      granted: settleRights(manifest, spec),
-    });
+    reports.push(reportOf({ spec, manifest, rights: settleRights(manifest, spec) }));
   }
   if (errors.length > 0) return { reports, errors };
   for (const plugin of config.plugins) {
@@ -71,6 +65,46 @@ export async function inspectPlugins(
   return { reports, errors };
 }
 
+/** What a loaded plugin is, asks for and gets. */
+export function reportOf({ spec, manifest, rights }: LoadedPlugin): PluginReport {
+  return {
+    name: spec.name,
+    version: manifest.version,
+    file: spec.file,
+    isolation: spec.isolation,
+    phases: manifest.phases,
+    asked: manifest.permissions,
+    granted: rights,
+    configSchema: manifest.configSchema,
+  };
+}
+
+/** The plugins of a config cannot all be loaded. */
+export class PluginStartError extends Error {
+  override readonly name: string = "PluginStartError";
+  readonly problems: readonly PluginProblem[];
+
+  constructor(problems: readonly PluginProblem[]) {
+    super(problems.map(({ message }) => message).join("; "));
+    this.problems = problems;
+  }
+}
+
+/**
+ * Starts the plugins of a config.
+ *
+ * @throws {PluginStartError} If one cannot be loaded: tells of all that cannot.
+ */
+export async function startPlugins(config: Config): Promise<PluginHost> {
+  try {
+    return await PluginHost.start({ plugins: config.plugins, onEvent: logPluginEvent });
+  } catch (error) {
+    if (!(error instanceof PluginLoadError)) throw error;
+    const { errors } = await inspectPlugins(config);
+    throw new PluginStartError(errors.length > 0 ? errors : [problem(error)]);
+  }
+}
+
 function problem(error: PluginLoadError): PluginProblem {
   return {
     message: error.message,
@@ -82,7 +116,7 @@ function problem(error: PluginLoadError): PluginProblem {
 }
 
 /** Writes what happens to plugins, and what they say, to the operational log. */
-export function logPluginEvent(event: PluginEvent): void {
+function logPluginEvent(event: PluginEvent): void {
   const log = logger("plugin", event.plugin);
   switch (event.kind) {
     case "started":

@@ -6,17 +6,19 @@
  */
 import type { Config } from "../config/types.ts";
 import { type Logger, logger, startLog } from "../observe/log.ts";
-import { PluginHost } from "../sandbox/host.ts";
+import type { PluginHost } from "../sandbox/host.ts";
 import { formatAddress } from "../transport/address.ts";
 import { EdgeService } from "./edge_service.ts";
-import { logPluginEvent } from "./plugins.ts";
+import { type PluginReport, reportOf, startPlugins } from "./plugins.ts";
 import { HeldListeners } from "./held_listeners.ts";
 import { ServiceGraph } from "./service_graph.ts";
-import { whenToldToStop } from "./signals.ts";
+import { onReopen, whenToldToStop } from "./signals.ts";
 
 /** What is told when everything serves. */
 export interface ReadyInfo {
+  /** With the ports that the system chose filled in. */
   readonly listeners: readonly { readonly name: string; readonly address: string }[];
+  readonly plugins: readonly PluginReport[];
 }
 
 /** Options of {@linkcode runServer}. */
@@ -32,7 +34,8 @@ export interface ServerOptions {
 /**
  * Runs until told to stop, then drains: what runs is finished, for as long as the grace period at most.
  *
- * @throws {Error} If it cannot start; nothing runs then.
+ * @throws {PluginStartError} If plugins cannot be loaded.
+ * @throws {Error} If it cannot start for another reason. Nothing runs then.
  */
 export async function runServer(config: Config, options: ServerOptions): Promise<void> {
   const running = startLog(config.log);
@@ -41,7 +44,7 @@ export async function runServer(config: Config, options: ServerOptions): Promise
   try {
     const held = HeldListeners.bind(config);
     try {
-      await serve(held.config, options, log);
+      await serve(held, options, log);
     } finally {
       held.close();
     }
@@ -51,23 +54,25 @@ export async function runServer(config: Config, options: ServerOptions): Promise
   }
 }
 
-async function serve(config: Config, options: ServerOptions, log: Logger): Promise<void> {
+async function serve(held: HeldListeners, options: ServerOptions, log: Logger): Promise<void> {
+  const { config } = held;
   const graph = new ServiceGraph();
   let host: PluginHost | null = null;
   graph.add({
     name: "plugins",
     dependsOn: [],
     async start() {
-      host = await PluginHost.start({
-        plugins: config.plugins,
-        onEvent: (event) => logPluginEvent(event),
-      });
+      host = await startPlugins(config);
     },
     stop: () => host!.close(),
   });
-  for (const service of config.services) {
-    graph.add(new EdgeService({ config, service, plugins: () => host!, log }));
-  }
+  const edges = config.services.map((service) =>
+    new EdgeService({ config, service, plugins: () => host!, log })
+  );
+  for (const edge of edges) graph.add(edge);
+  const reopen = options.signals
+    ? onReopen(() => edges.forEach((edge) => edge.reopenLogs()))
+    : null;
   const stop = whenToldToStop(options.signals, options.stop);
   try {
     await graph.start();
@@ -76,13 +81,17 @@ async function serve(config: Config, options: ServerOptions, log: Logger): Promi
         name,
         address: formatAddress(address),
       })),
+      plugins: host!.loaded.map(reportOf),
     });
     const reason = await stop.asked;
     log.info(`Draining: ${reason}`, { grace_ms: config.server.gracePeriod });
+    // Held any longer, the port would go on taking connections that nobody accepts.
+    held.close();
     await graph.stop();
     log.info("Stopped");
   } finally {
     stop.release();
+    reopen?.release();
   }
 }
 

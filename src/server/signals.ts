@@ -41,3 +41,9 @@ export function whenToldToStop(signals: boolean, signal?: AbortSignal): StopRequ
     },
   };
 }
+
+/** Calls `reopen` at each SIGUSR2: log files were moved away. */
+export function onReopen(reopen: () => void): { release(): void } {
+  Deno.addSignalListener("SIGUSR2", reopen);
+  return { release: () => Deno.removeSignalListener("SIGUSR2", reopen) };
+}

@@ -57,6 +57,9 @@ export function workerPermissions(
   }
   for (const upstream of config.upstreams) {
     for (const { address } of upstream.endpoints) add(address);
+    // Binding the near end of a connection is listening, as far as rights go.
+    const { localAddress } = upstream.options;
+    if (localAddress !== null) net.add(hostPort(localAddress, 0));
   }
   for (const path of extras.sockets) add({ kind: "unix", path });
   for (const peer of config.server.allowedPeers) net.add(peer);

@@ -30,6 +30,9 @@ import { unmapIpv4 } from "../transport/address.ts";
 import type { Socket } from "../transport/socket.ts";
 import type { ServiceObserver } from "./service_observer.ts";
 
+/** What is left of the drain for requests that were cut, in milliseconds. */
+const CUT_TIME = 500;
+
 /** What a {@linkcode HttpService} is made from. */
 export interface HttpServiceOptions {
   readonly config: Config;
@@ -56,7 +59,9 @@ export class HttpService {
   readonly #connections = new Set<Http1DownstreamConnection>();
   readonly #listeners: Listener[] = [];
   #draining = false;
-  #whenEmpty: (() => void) | null = null;
+  #whenOver: (() => void) | null = null;
+  /** Requests that something is still done for. */
+  #serving = 0;
 
   constructor(options: HttpServiceOptions) {
     const { config, service, observer } = options;
@@ -80,6 +85,10 @@ export class HttpService {
       route: (head) => this.#routes[find(head)] ?? null,
       maxRetries: config.server.maxRetries,
       onFinished: (exchange) => observer.finished(exchange),
+      onReleased: () => {
+        this.#serving--;
+        this.#checkOver();
+      },
       onError: (exchange, error, summary, final) =>
         observer.failed(exchange, error, summary, final),
     });
@@ -139,19 +148,29 @@ export class HttpService {
     for (const listener of this.#listeners) listener.close();
     for (const connection of [...this.#connections]) connection.drain();
     this.#connector.drain();
-    if (this.#connections.size > 0) {
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, grace);
-        this.#whenEmpty = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
-    }
+    await this.#over(grace);
     const cut = this.#connections.size;
     for (const connection of [...this.#connections]) connection.destroy();
     this.#connector.close();
+    // What was cut is still to be logged.
+    await this.#over(CUT_TIME);
     return cut;
+  }
+
+  /** Waits until no connection is open and no request is left, but no longer than `ms` milliseconds. */
+  async #over(ms: number): Promise<void> {
+    if (this.#connections.size === 0 && this.#serving === 0) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.#whenOver = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  #checkOver(): void {
+    if (this.#connections.size === 0 && this.#serving === 0) this.#whenOver?.();
   }
 
   #acceptor(listener: ListenerConfig): (socket: Socket) => void {
@@ -170,7 +189,10 @@ export class HttpService {
       wheel: this.#options.wheel,
       allowConnect: listener.allowConnect,
       abortOnClose: listener.abortOnClose,
-      serve: (session: DownstreamSession) => this.#proxy.serve(session, exchangeOptions),
+      serve: (session: DownstreamSession) => {
+        this.#serving++;
+        return this.#proxy.serve(session, exchangeOptions);
+      },
       refuse: (error, facts) => {
         const requestId = crypto.randomUUID();
         const answer = errorResponse(error, { request: null, requestId });
@@ -210,7 +232,7 @@ export class HttpService {
     };
     const connection = new Http1DownstreamConnection(socket, facts, options, () => {
       this.#connections.delete(connection);
-      if (this.#connections.size === 0) this.#whenEmpty?.();
+      this.#checkOver();
     });
     this.#connections.add(connection);
     connection.start();

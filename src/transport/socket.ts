@@ -29,11 +29,13 @@ export interface SocketHandler {
 export interface TlsFacts {
   /** `TLSv1.3`, … */
   readonly version: string;
+  /** The cipher suite, by its OpenSSL or IANA name. */
   readonly cipher: string;
   /** The name that the client asked for, or empty. */
   readonly serverName: string;
   /** The protocol agreed on by ALPN, or empty. */
   readonly alpn: string;
+  /** Whether an earlier session was taken up again. */
   readonly resumed: boolean;
 }
 

@@ -118,7 +118,11 @@ Deno.test("run starts the server with the file, flags over it, and says when it 
       program,
     );
     assert.equal(code, 0);
-    assert.equal(err, "sluice is ready on 127.0.0.1:4711 (2 routes, 1 plugin)\n");
+    assert.equal(
+      err,
+      "sluice is ready on 127.0.0.1:4711 (2 routes, 1 plugin)\n" +
+        "  plugin geo  worker  may: net: h:1\n",
+    );
     assert.equal(program.ran[0]!.services[0]!.threads, 2);
     assert.equal(program.ran[0]!.accessLog.output, "stdout");
   });
@@ -129,6 +133,20 @@ Deno.test("run works without a file", async () => {
   const { code } = await cli(["run", "--plugins", "p", "--upstream", "http://h:1"], program);
   assert.equal(code, 0);
   assert.equal(program.ran[0]!.plugins[0]!.name, "geo");
+});
+
+Deno.test("plugins that cannot be loaded end run with 78, each with its place and remedy", async () => {
+  const problems = [
+    { message: "it is broken", file: "p/geo.ts", line: 2, column: 3, remedy: "mend it" },
+    { message: "it asks for more", file: "p/jwt.ts", remedy: "grant it" },
+  ];
+  const program = pretendProgram({
+    runServer: () => Promise.reject(Object.assign(new Error("no"), { problems })),
+  });
+  const { code, err } = await cli(["run", "--plugins", "p", "--upstream", "h:1"], program);
+  assert.equal(code, 78);
+  assert.match(err, /p\/geo\.ts:2:3: error: it is broken\n[^]* remedy: mend it/);
+  assert.match(err, /p\/jwt\.ts: error: it asks for more\n {3}remedy: grant it/);
 });
 
 Deno.test("a server that fails ends with 1 and its message", async () => {

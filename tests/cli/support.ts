@@ -1,5 +1,5 @@
 import { runCli } from "../../src/cli/cli.ts";
-import type { Program } from "../../src/cli/program.ts";
+import type { PluginReport, Program } from "../../src/cli/program.ts";
 import type { Config } from "../../src/config/types.ts";
 
 /** A program that runs nothing and notes what it was asked. */
@@ -9,21 +9,15 @@ export function pretendProgram(changes: Partial<Program> = {}): Program & { ran:
     ran,
     runServer: (config, options) => {
       ran.push(config);
-      options.onReady({ listeners: [{ name: "web", address: "127.0.0.1:4711" }] });
+      options.onReady({
+        listeners: [{ name: "web", address: "127.0.0.1:4711" }],
+        plugins: reportsOf(config),
+      });
       return Promise.resolve();
     },
     inspectPlugins: (config) =>
       Promise.resolve({
-        reports: config.plugins.map((plugin) => ({
-          name: plugin.name,
-          version: "1.0.0",
-          file: plugin.file,
-          isolation: plugin.isolation,
-          phases: ["requestFilter"],
-          asked: { net: ["h:1", "h:2"] },
-          granted: { net: ["h:1"] },
-          configSchema: { type: "object" },
-        })),
+        reports: reportsOf(config),
         errors: [],
       }),
     findPlugins: (directory) => [{
@@ -33,6 +27,19 @@ export function pretendProgram(changes: Partial<Program> = {}): Program & { ran:
     }],
     ...changes,
   };
+}
+
+function reportsOf(config: Config): PluginReport[] {
+  return config.plugins.map((plugin) => ({
+    name: plugin.name,
+    version: "1.0.0",
+    file: plugin.file,
+    isolation: plugin.isolation,
+    phases: ["requestFilter"],
+    asked: { net: ["h:1", "h:2"] },
+    granted: { net: ["h:1"] },
+    configSchema: { type: "object" },
+  }));
 }
 
 /** What a command line printed and how it ended. */

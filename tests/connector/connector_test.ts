@@ -142,6 +142,21 @@ Deno.test("never more than maxConnections, also while they are being made", asyn
   equal(upstreams.connector.stats().failed, 1);
 });
 
+Deno.test("who asks for a fresh connection gets one, also where an idle one holds the last place", async () => {
+  const upstreams = new FakeUpstreams();
+  const peer = fakePeer({ maxConnections: 2 });
+  const first = await upstreams.connect(peer);
+  first.release();
+  const second = await upstreams.connect(peer, "GET", undefined, true);
+  notEqual(second, first);
+  equal(first.closed, false);
+  second.release();
+  const third = await upstreams.connect(peer, "GET", undefined, true);
+  ok(third !== first && third !== second);
+  equal(first.closed, true);
+  equal(upstreams.counts, "1 1 0 0 1");
+});
+
 Deno.test("a line that is full, or a wait that is too long, is connection_limit", async () => {
   const upstreams = new FakeUpstreams();
   const peer = fakePeer({ maxConnections: 1, maxPending: 1, pendingTimeout: 500 });

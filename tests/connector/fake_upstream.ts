@@ -82,8 +82,13 @@ export class FakeUpstreams {
   }
 
   /** Connects, and gives the fake behind the session. */
-  async connect(peer: Peer, method = "GET", signal?: AbortSignal): Promise<FakeConnection> {
-    return behind(await this.connector.connect(peer, method, signal));
+  async connect(
+    peer: Peer,
+    method = "GET",
+    signal?: AbortSignal,
+    fresh = false,
+  ): Promise<FakeConnection> {
+    return behind(await this.connector.connect(peer, method, signal, fresh));
   }
 
   /** Takes an idle one, and gives the fake behind the session. */

@@ -15,7 +15,7 @@ Deno.test("a line says what was asked, answered, by whom, and how long it took",
   const before = Date.now();
   await using client = await RawClient.connect(sluice.port());
   await client.request(
-    request("POST", '/echo?a=1&token=hidden&b="x"', {
+    request("POST", "/echo?a=1&token=hidden&b=%22x", {
       "User-Agent": 'Agent "quoted" \\ \xe9',
     }, "12345"),
   );

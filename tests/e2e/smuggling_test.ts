@@ -148,7 +148,9 @@ for (const [name, body] of Object.entries(BROKEN_CONTENT)) {
     await using client = await RawClient.connect(sluice.port());
     await client.send(chunkedPost(body) + SECOND);
     const answer = await client.response("POST");
-    assert.equal(answer.status, 400, text(answer));
+    // Trailers that are too large are fields that are too large.
+    const expected = name === "a trailer section without end" ? 431 : 400;
+    assert.equal(answer.status, expected, text(answer));
     assert.equal(field(answer, "connection"), "close");
     await client.whenEnded();
     assert.equal(client.received.match(/HTTP\/1\.1 /g)!.length, 1);

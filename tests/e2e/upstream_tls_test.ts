@@ -235,7 +235,7 @@ testWith(
       base,
       { ...base, client_certificate: { cert: "one.pem", key: "one.key" } },
       { ...base, client_certificate: { cert: "two.pem", key: "two.key" } },
-      { ...base, verify: false },
+      { server_name: "a.test", verify: false },
       { ...base, verify_hostname: false },
       { ...base, alternative_name: "alt.test" },
       { ...base, server_name: "alt.test" },

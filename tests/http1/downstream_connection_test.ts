@@ -426,6 +426,7 @@ Deno.test("a response cut short closes the connection, so that the client sees i
       session.writeHead(new ResponseHead(200), STREAM);
       session.writeBody(bytes("ab"), false);
       session.flush();
+      session.onFailure = () => assert.fail("told of its own doing");
       session.abort(new ProxyError("incomplete_response", "cut"));
     },
   ];

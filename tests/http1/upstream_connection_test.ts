@@ -313,15 +313,23 @@ Deno.test("a byte or an end on an idle connection closes it", async () => {
   }
 });
 
-Deno.test("bytes that came before the request was sent are no answer to it on an idle connection", async () => {
+Deno.test("bytes that came before the request was written are no answer to it", async () => {
   const test = connectUpstream();
-  const session = send(test);
+  const first = send(test);
   test.socket.feed("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
-  await session.readHead();
-  session.release();
+  await first.readHead();
+  first.release();
+  const session = test.connection.begin("GET");
+  const failures: ProxyError[] = [];
+  session.onFailure = (error) => failures.push(error);
   test.socket.feed("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison");
   await settled();
-  assert(test.connection.closed);
+  assert(test.connection.closed && test.socket.destroyed);
+  assert.deepEqual(failures.map((error) => [error.type, error.retry]), [
+    ["connection_closed", "reused-only"],
+  ]);
+  assert.throws(() => session.writeHead(request(), NO_CONTENT), { type: "write_error" });
+  session.abort();
 });
 
 Deno.test("several informational heads come one by one; too many are invalid", async () => {

@@ -23,9 +23,9 @@ export interface Pair {
 export interface EngineCase {
   readonly name: string;
   readonly ignore: boolean;
-  /** Whether a reset can be told from an end at this engine. */
+  /** Whether the connection has TLS facts. */
   readonly tls: boolean;
-  /** Whether `write` can be done within the call. */
+  /** Makes a connection. */
   pair(): Promise<Pair>;
 }
 
