@@ -178,7 +178,7 @@ class Connections implements PluginConnections {
       return this.#say(["drained", index, generation]);
     }
     if (this.#closed) return channel.close();
-    const link = new Link(facts.name, channel, this.#options.timers, {
+    const link = new Link(facts.name, channel, this.#options.timers, facts.lateTimeout, {
       late: (rounds) => this.#say(["late", index, generation, rounds]),
       foul: (reason) => this.#say(["foul", index, generation, reason]),
       drained: () => {

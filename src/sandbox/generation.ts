@@ -28,8 +28,6 @@ export interface WatchOptions {
   readonly pingInterval: number;
   /** How long a pong may take. */
   readonly pingTimeout: number;
-  /** How long it may take after a call missed its deadline. */
-  readonly lateTimeout: number;
 }
 
 /** What {@linkcode startGeneration} takes. */
@@ -74,7 +72,6 @@ export class Generation {
   #dead = false;
   #interval: ReturnType<typeof setInterval> | undefined;
   #pongTimer: ReturnType<typeof setTimeout> | undefined;
-  #pongDue = 0;
   #ping = 0;
   #second = 0;
   #messages = 0;
@@ -125,11 +122,6 @@ export class Generation {
     return this.#sandbox.line();
   }
 
-  /** A call missed its deadline: looks at once whether the plugin is stuck. */
-  suspect(): void {
-    this.#sendPing(this.#options.watch.lateTimeout);
-  }
-
   /** Gives it up. */
   condemn(exit: SandboxExit): void {
     if (this.#dead) return;
@@ -166,25 +158,19 @@ export class Generation {
   }
 
   #watch(): void {
-    this.#sendPing(this.#options.watch.pingTimeout);
+    this.#sendPing();
     if (this.spec.isolation !== "process") return;
     void this.#sandbox.residentMemory().then((bytes) => {
       if (bytes !== null && bytes > this.#heap + MAX_EXTERNAL + PROCESS_BASE) this.#tooLarge(bytes);
     });
   }
 
-  #sendPing(timeout: number): void {
-    if (this.#dead) return;
-    const due = performance.now() + timeout;
-    const asked = this.#pongTimer !== undefined;
-    // A ping that is out already will do; only, its pong may now be wanted earlier.
-    if (asked && due >= this.#pongDue) return;
-    clearTimeout(this.#pongTimer);
-    this.#pongDue = due;
+  #sendPing(): void {
+    if (this.#dead || this.#pongTimer !== undefined) return;
     this.#pongTimer = setTimeout(() => {
       this.condemn({ cause: "exit", message: "it did not answer: a hook loops or blocks" });
-    }, timeout);
-    if (!asked) this.#sandbox.send(["ping", ++this.#ping]);
+    }, this.#options.watch.pingTimeout);
+    this.#sandbox.send(["ping", ++this.#ping]);
   }
 
   #receive(message: SandboxMessage): void {

@@ -64,8 +64,8 @@ export class PluginHost {
           watch: {
             pingInterval: options.pingInterval ?? PING_INTERVAL,
             pingTimeout: options.pingTimeout ?? 5000,
-            lateTimeout: options.lateTimeout ?? 500,
           },
+          lateTimeout: options.lateTimeout ?? 500,
           drainTimeout: options.drainTimeout ?? 10_000,
           sockets: [`${directory}/${index}a.sock`, `${directory}/${index}b.sock`],
         }),
@@ -206,8 +206,9 @@ export class PluginHost {
     const { current } = runner;
     if (current === null || current.number !== number) return;
     if (kind === "foul") current.condemn({ cause: "exit", message: notice[3] });
-    else if (notice[3] < LATE_ROUNDS) current.suspect();
-    else current.condemn({ cause: "exit", message: "its calls keep missing their deadline" });
+    else if (notice[3] >= LATE_ROUNDS) {
+      current.condemn({ cause: "exit", message: "its calls keep missing their deadline" });
+    }
   }
 
   /** A service worker has ended. */

@@ -3,13 +3,13 @@
  *
  * @module
  */
-import type { TimerWheel } from "../base/timer_wheel.ts";
+import { Deadline, type TimerWheel } from "../base/timer_wheel.ts";
 import type { HostSession } from "../plugin/handler.ts";
 import type { ConnectionView, Failure, FailureView } from "../plugin/session.ts";
 import type { Channel } from "./channel.ts";
 import { applyEffects, checkEffects } from "./effects.ts";
 import { callError, PendingCall, type PendingOwner } from "./pending_call.ts";
-import { BODY, CALL, CANCEL, DONE, FAILED, MAX_TEXT, type PhaseShape, READ_BODY } from "./protocol.ts";
+import { BODY, CALL, CANCEL, DONE, FAILED, MAX_TEXT, type PhaseShape, PING, PONG, READ_BODY } from "./protocol.ts";
 import { checkResult } from "./results.ts";
 import { takeChunk, takeFailure, takeSnapshot, worthMoving } from "./snapshot.ts";
 import { clip, describeError } from "./values.ts";
@@ -47,8 +47,25 @@ export class Link implements PendingOwner {
   #lastLate = -Infinity;
   #retired = false;
   #closed = "";
+  #ping = 0;
+  /** How long the sandbox may take to say that it lives, once a call has missed its deadline. */
+  readonly #grace: number;
+  // Asked on the line of the calls: after running out of memory, a thread may be alive but deaf on it.
+  readonly #pong = new Deadline(() => {
+    const reason = "it did not answer: a hook loops, blocks, or used up the heap";
+    this.close(reason);
+    this.#listener.foul(reason);
+  });
 
-  constructor(plugin: string, channel: Channel, timers: TimerWheel, listener: LinkListener) {
+  /** @param grace How long it may take to answer a ping once a call has missed its deadline, in milliseconds. */
+  constructor(
+    plugin: string,
+    channel: Channel,
+    timers: TimerWheel,
+    grace: number,
+    listener: LinkListener,
+  ) {
+    this.#grace = grace;
     this.#plugin = plugin;
     this.#channel = channel;
     this.#timers = timers;
@@ -126,6 +143,7 @@ export class Link implements PendingOwner {
     if (this.#closed !== "") return;
     this.#closed = reason;
     this.#channel.close();
+    this.#timers.cancel(this.#pong);
     for (const call of [...this.#pending.values()]) {
       const { reject, shape } = call;
       this.#finish(call);
@@ -141,7 +159,12 @@ export class Link implements PendingOwner {
     const { now } = this.#timers;
     if (now - this.#lastLate < LATE_ROUND) return;
     this.#lastLate = now;
-    if (this.#closed === "") this.#listener.late(++this.#rounds);
+    if (this.#closed !== "") return;
+    if (!this.#pong.armed) {
+      this.#channel.post([PING, ++this.#ping]);
+      this.#timers.arm(this.#pong, this.#grace);
+    }
+    this.#listener.late(++this.#rounds);
   }
 
   cancelled(call: PendingCall): void {
@@ -150,6 +173,7 @@ export class Link implements PendingOwner {
 
   #receive(message: unknown): void {
     if (!Array.isArray(message)) return this.#ignore();
+    if (message[0] === PONG && message[1] === this.#ping) return this.#timers.cancel(this.#pong);
     const call = this.#pending.get(message[1] as number);
     if (call === undefined) return this.#ignore();
     switch (message[0]) {

@@ -16,6 +16,8 @@ export const CALL = 1;
 export const CANCEL = 2;
 /** `[BODY, call, bytes | null, error]`: the answer to READ_BODY. */
 export const BODY = 3;
+/** `[PING, number]`: asked when a call missed its deadline. */
+export const PING = 4;
 
 // Sandbox to service worker.
 /** `[DONE, call, effects | null, result]` */
@@ -24,6 +26,8 @@ export const DONE = 11;
 export const FAILED = 12;
 /** `[READ_BODY, call, limit | undefined]` */
 export const READ_BODY = 13;
+/** `[PONG, number]` */
+export const PONG = 14;
 
 // Effects: four entries each, the code and up to three arguments.
 /** Section, name, value. */

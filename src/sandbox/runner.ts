@@ -51,6 +51,8 @@ export interface RunnerOptions {
   readonly listener: RunnerListener;
   readonly restart: RestartOptions;
   readonly watch: WatchOptions;
+  /** How long a sandbox may take to answer a ping once a call has missed its deadline. */
+  readonly lateTimeout: number;
   /** How long the calls of a replaced generation may take. */
   readonly drainTimeout: number;
   /** Paths of sockets; two, because a replacement runs beside what it replaces. */
@@ -114,6 +116,7 @@ export class Runner {
       uses: spec.uses.length,
       inline: spec.isolation === "inline" ? loadOrder(spec) : null,
       tickInterval: manifest.tickInterval,
+      lateTimeout: this.#options.lateTimeout,
     };
   }
 

@@ -10,7 +10,7 @@ import { CallContext, type LogLevel, type ReadyUse } from "./context.ts";
 import type { HostMessage, LoadOrder, SandboxMessage } from "./control.ts";
 import { describePlugin } from "./describe.ts";
 import { isFailure, setUpUse, stackOf } from "./plugin_use.ts";
-import { BODY, CALL, CANCEL, MAX_TEXT, SHAPES } from "./protocol.ts";
+import { BODY, CALL, CANCEL, MAX_TEXT, PING, PONG, SHAPES } from "./protocol.ts";
 import { describeError } from "./values.ts";
 
 /** Log lines of one second; further ones are counted and left out. */
@@ -142,6 +142,8 @@ export class Runtime {
       case CANCEL:
         calls.get(message[1] as number)?.cancel("the call was cancelled");
         return;
+      case PING:
+        return channel.post([PONG, message[1]]);
       case BODY:
         calls.get(message[1] as number)?.takeBody(message[2] as Uint8Array | null, message[3] as string);
     }

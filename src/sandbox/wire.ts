@@ -27,6 +27,8 @@ export interface PluginFacts {
   /** What to load, if it runs inline. */
   readonly inline: LoadOrder | null;
   readonly tickInterval: number;
+  /** How long a sandbox may take to answer a ping once a call has missed its deadline, in milliseconds. */
+  readonly lateTimeout: number;
 }
 
 /** What a service worker is started with. Can be posted, with `wire` in the transfer list. */

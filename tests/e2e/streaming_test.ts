@@ -29,7 +29,10 @@ Deno.test("a response arrives while the upload goes on, and the connection stays
     await connection.send(chunked(String(body.length)));
     await connection.answerAll(response("next"));
   });
-  await using sluice = await startSluice({ upstream: origin.url });
+  await using sluice = await startSluice({
+    // What is announced and larger than this makes an early response say `Connection: close`.
+    config: configFile({ origin: origin.address, limits: { drain_bytes: MIB } }),
+  });
   await using client = await RawClient.connect(sluice.port());
   await client.send(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${MIB}\r\n\r\n`);
   await client.send(bytes("x".repeat(1000)));

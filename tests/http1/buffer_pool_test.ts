@@ -2,10 +2,14 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { ProxyError } from "../../src/base/error.ts";
 import { giveBuffer, SMALL_BUFFER, takeBuffer } from "../../src/http1/buffer_pool.ts";
-import { connectDownstream, echo, withoutDate } from "../support/http1.ts";
+import { connectDownstream, echo } from "../support/http1.ts";
 import { settled } from "../support/memory_socket.ts";
 
 const SIZES = [SMALL_BUFFER, 4096, 8192, 16_384, 32_768, 65_536, 131_072, 262_144];
+
+/** The payloads of each connection are made of a byte of its own, which nothing else holds. */
+const MARK = "\xe0";
+const mark = (which: number) => String.fromCharCode(MARK.charCodeAt(0) + which);
 
 /** Fails if any buffer is in the pool twice: two connections would then share it. */
 function assertPoolIsSound(): void {
@@ -55,9 +59,9 @@ Deno.test("connections that come, stall, break and go never share a buffer or se
           }));
         for (const [which, what, size] of steps) {
           const { socket } = all[which]!;
-          const body = String(which).repeat(size);
+          const body = mark(which).repeat(size);
           const head = `POST / HTTP/1.1\r\nHost: a\r\nX-Pad: ${
-            String(which).repeat(size % 3000)
+            mark(which).repeat(size % 3000)
           }\r\n`;
           if (what === "post") socket.feed(`${head}Content-Length: ${size}\r\n\r\n${body}`);
           else if (what === "half") {
@@ -79,10 +83,8 @@ Deno.test("connections that come, stall, break and go never share a buffer or se
         for (const { socket } of all) socket.drain();
         for (let i = 0; i < 3; i++) await settled();
         for (const [which, { socket, connection }] of all.entries()) {
-          for (const answer of withoutDate(socket.text).split(/(?=HTTP\/1\.1 )/)) {
-            const body = answer.startsWith("HTTP/1.1 200") ? answer.split("\r\n\r\n")[1]! : "";
-            assert(/^(\d?)\1*$/.test(body) && (body === "" || body[0] === String(which)));
-          }
+          const foreign = [...socket.text].find((c) => c >= MARK && c !== mark(which));
+          assert.equal(foreign, undefined, `connection ${which} got bytes of another one`);
           if (!socket.closed) connection.destroy();
         }
         await settled();

@@ -1,0 +1,97 @@
+/** Several service workers: they share the load, and one that dies is replaced while the others serve. */
+import assert from "node:assert/strict";
+import { configFile } from "../support/config.ts";
+import { eventually } from "../support/deadline.ts";
+import { field, text } from "../support/http_text.ts";
+import { get, RawClient, rawRequest } from "../support/raw_client.ts";
+import { startSimpleOrigin } from "../support/simple_origin.ts";
+import { startSluice } from "../support/sluice.ts";
+
+/** Runs inside of the service worker, and so tells which one it is and can take it down. */
+const INLINE = `import { definePlugin } from "@sluice/plugin";
+const id = crypto.randomUUID();
+export default definePlugin({
+  requestFilter(session) {
+    const { path } = session.request;
+    if (path === "/hang") for (;;);
+    if (path === "/end") self.close();
+    if (path === "/throw") setTimeout(() => { throw new Error("outside of any request"); }, 1);
+    if (path === "/who") return session.respond(200, id);
+  },
+});
+`;
+
+Deno.test("two workers share one port, and both get connections", async () => {
+  await using origin = await startSimpleOrigin();
+  await using sluice = await startSluice({
+    config: configFile({
+      origin: origin.address,
+      plugins: { isolation: { who: "inline" }, trust: ["who"] },
+    }),
+    plugins: { "who.ts": INLINE },
+    threads: 2,
+  });
+  const seen = new Set<string>();
+  await eventually(async () => {
+    const answers = await Promise.all(
+      Array.from({ length: 16 }, () => rawRequest(sluice.port(), get("/who"))),
+    );
+    for (const answer of answers) seen.add(text(answer));
+    return seen.size === 2;
+  }, "an answer of either worker");
+});
+
+Deno.test("an error thrown outside of any request is logged, and the worker goes on", async () => {
+  await using origin = await startSimpleOrigin();
+  await using sluice = await startSluice({
+    config: configFile({
+      origin: origin.address,
+      plugins: { isolation: { who: "inline" }, trust: ["who"] },
+    }),
+    plugins: { "who.ts": INLINE },
+  });
+  const before = text(await rawRequest(sluice.port(), get("/who")));
+  await rawRequest(sluice.port(), get("/throw"));
+  await sluice.waitForOutput(/outside of any request/);
+  assert.equal(text(await rawRequest(sluice.port(), get("/who"))), before);
+});
+
+Deno.test("a worker that ends is replaced, and requests are served all the while by the other", async () => {
+  await using origin = await startSimpleOrigin();
+  await using sluice = await startSluice({
+    config: configFile({
+      origin: origin.address,
+      plugins: { isolation: { who: "inline" }, trust: ["who"] },
+    }),
+    plugins: { "who.ts": INLINE },
+    threads: 2,
+  });
+  const port = sluice.port();
+  await using victim = await RawClient.connect(port);
+  const dead = text(await victim.request(get("/who")));
+  await victim.send(get("/end"));
+  await sluice.waitForOutput(/Worker \d of service main died/, 20_000);
+  await sluice.waitForOutput(/Worker \d of service main serves again/, 20_000);
+  const alive = new Set<string>();
+  await eventually(async () => {
+    alive.add(text(await rawRequest(port, get("/who"))));
+    return alive.size === 2;
+  }, "two workers");
+  assert.equal(alive.has(dead), false);
+  assert.equal(field(await rawRequest(port, get("/bytes/1")), "content-length"), "1");
+});
+
+Deno.test("a worker that hangs is replaced", async () => {
+  await using origin = await startSimpleOrigin();
+  await using sluice = await startSluice({
+    config: configFile({
+      origin: origin.address,
+      plugins: { isolation: { who: "inline" }, trust: ["who"] },
+    }),
+    plugins: { "who.ts": INLINE },
+  });
+  await using victim = await RawClient.connect(sluice.port());
+  await victim.send(get("/hang"));
+  await sluice.waitForOutput(/serves again/, 30_000);
+  assert.equal((await rawRequest(sluice.port(), get("/bytes/1"))).status, 200);
+});
