@@ -10,7 +10,7 @@ import { hasNoContent } from "../http/message.ts";
 import { ProxyError } from "../base/error.ts";
 import type { PhaseEngine } from "./engine.ts";
 import type { Exchange } from "./exchange.ts";
-import type { Link } from "./plan.ts";
+import { concerned, type Link } from "./plan.ts";
 
 const NOTHING = new Uint8Array(0);
 
@@ -44,8 +44,8 @@ export function startUpload(
   upstream: UpstreamSession,
   engine: PhaseEngine,
 ): Upload | null | Promise<Upload> {
-  const { content, plan } = exchange;
-  const filters = plan.requestBodyFilter;
+  const { content, plan, downstream } = exchange;
+  const filters = concerned(plan.requestBodyFilter, downstream.head);
   if (content.length !== 0) {
     const upload = new Upload();
     upstream.writeHead(
@@ -109,7 +109,7 @@ async function sendContent(
   upload: Upload,
 ): Promise<void> {
   const { content, downstream } = exchange;
-  const filters = exchange.plan.requestBodyFilter;
+  const filters = concerned(exchange.plan.requestBodyFilter, downstream.head);
   for (;;) {
     const next = content.read();
     let piece = next instanceof Promise ? await flushed(next, upstream.flush()) : next;
@@ -157,8 +157,8 @@ export async function sendResponse(
 ): Promise<void> {
   const { downstream, plan } = exchange;
   const response = exchange.response!;
-  const upstreamFilters = plan.upstreamResponseBodyFilter;
-  const filters = plan.responseBodyFilter;
+  const upstreamFilters = concerned(plan.upstreamResponseBodyFilter, downstream.head);
+  const filters = concerned(plan.responseBodyFilter, downstream.head);
   const filtered = upstreamFilters !== null || filters !== null;
   if (hasNoContent(downstream.head.method, response.status)) {
     if (!downstream.bodyDone) downstream.keepAlive = false;

@@ -8,7 +8,7 @@ import type { PhaseHandler } from "../plugin/handler.ts";
 import { type PhaseName, phaseRow } from "../plugin/phases.ts";
 import type { ConnectionView, Reply } from "../plugin/session.ts";
 import type { HookSession } from "./hook_session.ts";
-import type { Link } from "./plan.ts";
+import { applies, type Link } from "./plan.ts";
 
 /** Takes note of a hook that failed, whether or not the request fails with it. */
 export type HookFailureListener = (
@@ -37,7 +37,7 @@ export class PhaseEngine {
   ): Promise<Reply | false | undefined> {
     for (let i = 0; i < links.length; i++) {
       const link = links[i]!;
-      if (!applies(link, session)) continue;
+      if (!applies(link, session.source.downstream.head)) continue;
       const result = await this.#call(link, phase, session);
       if (result !== undefined) {
         session.source.answeredBy = `${link.handler.name}.${phase}`;
@@ -60,7 +60,7 @@ export class PhaseEngine {
   ): Promise<unknown> {
     for (let i = 0; i < links.length; i++) {
       const link = links[i]!;
-      if (!applies(link, session)) continue;
+      if (!applies(link, session.source.downstream.head)) continue;
       const result = await this.#call(link, phase, session, argument);
       if (result !== undefined) return result;
     }
@@ -80,7 +80,9 @@ export class PhaseEngine {
   ): Promise<void> {
     for (let i = 0; i < links.length; i++) {
       const link = links[i]!;
-      if (applies(link, session)) await this.#call(link, phase, session, argument);
+      if (applies(link, session.source.downstream.head)) {
+        await this.#call(link, phase, session, argument);
+      }
     }
   }
 
@@ -99,7 +101,7 @@ export class PhaseEngine {
   ): Promise<Uint8Array> {
     for (let i = 0; i < links.length; i++) {
       const link = links[i]!;
-      if (!applies(link, session)) continue;
+      if (!applies(link, session.source.downstream.head)) continue;
       if (chunk.length === 0 && !end) return chunk;
       const result = await this.#call(link, phase, session, chunk, end);
       if (result === null) chunk = NOTHING;
@@ -122,7 +124,7 @@ export class PhaseEngine {
     let pending: Promise<unknown>[] | undefined;
     for (let i = 0; i < links.length; i++) {
       const link = links[i]!;
-      if (!applies(link, session)) continue;
+      if (!applies(link, session.source.downstream.head)) continue;
       try {
         session.enter(phase);
         const result = link.handler.call(phase, session, argument);
@@ -187,12 +189,4 @@ function wrap(error: unknown, link: Link, phase: PhaseName): ProxyError {
     `Plugin ${link.handler.name} failed in ${phase}`,
     "internal",
   );
-}
-
-function applies(link: Link, session: HookSession): boolean {
-  const { matches } = link;
-  for (let i = 0; i < matches.length; i++) {
-    if (!matches[i]!(session.source.downstream.head)) return false;
-  }
-  return true;
 }

@@ -45,3 +45,19 @@ export function compilePlan(uses: readonly PlanUse[]): Plan {
 
 /** The plan of a route without plugins. */
 export const EMPTY_PLAN: Plan = compilePlan([]);
+
+/** Whether a hook is to be called for a request. */
+export function applies({ matches }: Link, head: RequestHead): boolean {
+  for (let i = 0; i < matches.length; i++) if (!matches[i]!(head)) return false;
+  return true;
+}
+
+/** The hooks of a phase, if at least one is to be called for a request; else `null`. */
+export function concerned(
+  links: readonly Link[] | null,
+  head: RequestHead,
+): readonly Link[] | null {
+  if (links === null) return null;
+  for (let i = 0; i < links.length; i++) if (applies(links[i]!, head)) return links;
+  return null;
+}

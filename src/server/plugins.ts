@@ -3,9 +3,11 @@
  *
  * @module
  */
+import { TimerWheel } from "../base/timer_wheel.ts";
 import type { Config } from "../config/types.ts";
 import { logger } from "../observe/log.ts";
 import type { Permissions } from "../plugin/plugin.ts";
+import { connectPlugins } from "../sandbox/connect.ts";
 import { PluginHost } from "../sandbox/host.ts";
 import { PluginLoadError } from "../sandbox/load_error.ts";
 import { inspectPlugins as inspectSpecs } from "../sandbox/loader.ts";
@@ -55,14 +57,28 @@ export async function inspectPlugins(
   for (const plugin of config.plugins) {
     // One by one, so that all that is wrong is told at once.
     try {
-      const host = await PluginHost.start({ plugins: [plugin] });
-      await host.close();
+      await tryOut(plugin);
     } catch (error) {
       if (!(error instanceof PluginLoadError)) throw error;
       errors.push(problem(error));
     }
   }
   return { reports, errors };
+}
+
+/** Starts one plugin with all its configs, and ends it. */
+async function tryOut(plugin: Config["plugins"][number]): Promise<void> {
+  const host = await PluginHost.start({ plugins: [plugin] });
+  try {
+    if (plugin.isolation !== "inline") return;
+    // Inline plugins are set up where they run. They are trusted, so here is as good as in a service worker.
+    const timers = new TimerWheel();
+    const connections = await connectPlugins(host.connect(), { timers });
+    await connections.close();
+    timers.close();
+  } finally {
+    await host.close();
+  }
 }
 
 /** What a loaded plugin is, asks for and gets. */

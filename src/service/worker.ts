@@ -3,6 +3,9 @@
  *
  * @module
  */
+// What inline plugins import must be here before them: a worker has no right to read Sluice's own files.
+import "@sluice/plugin";
+import "zod";
 import { logger, type RunningLog, startLog } from "../observe/log.ts";
 import type { ServerMessage, WorkerMessage } from "./control.ts";
 import { type RunningService, startService } from "./start.ts";

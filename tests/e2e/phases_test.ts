@@ -165,7 +165,7 @@ Deno.test("an answer of requestFilter is sent as it stands, and the origin is le
   assert.equal(origin.requests.length, 0);
   assert.equal(text(await rawRequest(port, get("/bytes/4"))), pattern(4));
   const lines = await sluice.waitForAccessLog(6);
-  assert.equal(lines[0]!["plugin.short_circuit"], "gate");
+  assert.match(lines[0]!["plugin.short_circuit"] as string, /^gate\b/);
   assert.equal("plugin.short_circuit" in lines[5]!, false);
 });
 
@@ -243,7 +243,7 @@ Deno.test("hooks change the response: status and fields, and a bad value breaks 
           try {
             session.response.headers.set("X-Bad", "a\\r\\nX-Injected: 1");
           } catch (error) {
-            session.response.headers.set("X-Caught", (error as Error).name);
+            session.response.headers.set("X-Caught", String(error instanceof TypeError));
           }
         },`),
     },
@@ -253,7 +253,7 @@ Deno.test("hooks change the response: status and fields, and a bad value breaks 
   assert.equal(field(answer, "x-second"), "12");
   assert.equal(field(answer, "content-type"), null);
   assert.equal(field(answer, "x-injected"), null);
-  assert.equal(field(answer, "x-caught"), "TypeError");
+  assert.equal(field(answer, "x-caught"), "true");
 });
 
 Deno.test("readBody gives the whole content, and the origin still gets it", async () => {

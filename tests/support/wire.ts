@@ -8,7 +8,6 @@ import type net from "node:net";
 import { withDeadline } from "./deadline.ts";
 
 const DEADLINE = 10_000;
-const decoder = new TextDecoder("latin1");
 
 /** How a connection ended: by FIN, or by RST or another error. */
 export type End = "fin" | "reset";
@@ -22,7 +21,8 @@ export function bytes(text: string): Uint8Array<ArrayBuffer> {
 
 /** Bytes as latin-1 text. */
 export function latin1(of: Uint8Array): string {
-  return decoder.decode(of);
+  // TextDecoder's latin1 is windows-1252.
+  return Buffer.from(of.buffer, of.byteOffset, of.byteLength).latin1Slice();
 }
 
 /** One end of a connection. */

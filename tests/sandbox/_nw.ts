@@ -1,2 +1,0 @@
-import { Worker as T } from "node:worker_threads";
-for (const o of [{}, {resourceLimits:{maxOldGenerationSizeMb:64}}, {env:{}}]) for (const u of ["/tmp/nw_child.ts","/work/main/src/base/clock.ts","/work/main/src/sandbox/protocol.ts"]) { const t=performance.now(); const w=new T(new URL("file://"+u),o as any); await new Promise(r=>w.on("exit",r)); console.log(JSON.stringify(o),u,(performance.now()-t)|0); }
