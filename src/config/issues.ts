@@ -7,7 +7,14 @@ import { z } from "zod";
 import type { ConfigDocument, Path } from "./document.ts";
 import { within } from "./document.ts";
 import type { ConfigError } from "./errors.ts";
-import { LATER_KEYS, LATER_VALUES, pathText, pattern, PINGORA_TOP_LEVEL } from "./later.ts";
+import {
+  impossible,
+  LATER_KEYS,
+  LATER_VALUES,
+  pathText,
+  pattern,
+  PINGORA_TOP_LEVEL,
+} from "./later.ts";
 import type { LeafParams } from "./leaves.ts";
 import { FILE_SCHEMA, type FileData } from "./schema.ts";
 import { didYouMean, suggest } from "./suggest.ts";
@@ -146,6 +153,10 @@ function unknownKey(document: ConfigDocument, path: Path, key: string): ConfigEr
   if (later !== undefined) {
     return document.atKey(full, `${pathText(full)} is not part of this version`, later);
   }
+  const why = impossible(pattern(full));
+  if (why !== null) {
+    return document.atKey(full, `${pathText(full)} cannot be set: ${why}`, "remove it");
+  }
   if (path.length === 0 && PINGORA_TOP_LEVEL.has(key)) {
     return document.atKey(
       full,
@@ -265,7 +276,9 @@ function choicesAt(path: Path): string[] {
     if (schema instanceof z.ZodEnum) return schema.options.map(String);
     if (schema instanceof z.ZodLiteral) return [...schema.values].map(String);
     if (schema instanceof z.ZodObject) return ["a mapping"];
-    if (schema instanceof z.ZodRecord) return ["a mapping by plugin name"];
+    if (schema instanceof z.ZodRecord) {
+      return [path[0] === "plugins" ? "a mapping by plugin name" : "a mapping"];
+    }
     if (schema instanceof z.ZodArray) return ["a list"];
     const expects = leafExpectation(schema);
     return expects === null ? [] : [expects];

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { UNSUPPORTED_PEER_OPTIONS } from "../connector/unsupported.ts";
 
 /** What to do instead. */
 type Remedy = string;
@@ -47,34 +48,49 @@ export const LATER_KEYS: Readonly<Record<string, Remedy>> = {
   "listeners[].compression": "let the upstream compress",
   "services[].cache": "remove it; nothing is cached",
   "services[].routes[].cache": "remove it; nothing is cached",
-  "services[].routes[].timeouts": "set them under upstreams[].transport.timeouts",
   "services[].routes[].rate_limit": "use a plugin",
-  "services[].routes[].mirror": "remove it",
   "services[].routes[].priority": "put the route further up: the first that matches is taken",
   "services[].routes[].rewrite": "use a plugin that sets session.upstreamRequest.target",
   "services[].routes[].compression": "let the upstream compress",
   "services[].routes[].match.query": "use a plugin",
-  "services[].routes[].retry.per_try_timeout": "set transport.timeouts.first_byte of the upstream",
-  "services[].routes[].retry.budget": "use attempts and server.max_retries",
   "services[].routes[].plugins[].priority": "the order in the file is the order of the calls",
   "services[].routes[].plugins[].disabled": "remove the entry",
   "services[].plugins[].priority": "the order in the file is the order of the calls",
   "services[].plugins[].disabled": "remove the entry",
-  "upstreams[].discovery": "name the endpoints; a host name is looked up at each connect",
-  "upstreams[].health_check":
-    "remove it; a request that could not connect is tried at another endpoint",
-  "upstreams[].circuit_breaker": "use transport.max_connections and max_pending",
-  "upstreams[].outlier_detection": "remove it",
-  "upstreams[].sticky": "remove it",
+  "upstreams[].outlier_detection": "use health_check.passive",
+  "upstreams[].sticky": "use load_balancing.sticky",
+  "upstreams[].discovery.max_endpoints": "remove it; a list of more than 10000 is refused",
   "upstreams[].transport.http2": "remove it; upstreams are asked with HTTP/1.1",
-  "upstreams[].transport.proxy_protocol": "use forwarded of the listener",
-  "upstreams[].transport.tls.min_version": "remove it; TLS 1.2 and 1.3 are spoken",
-  "upstreams[].transport.tls.ciphers": "remove it",
-  "upstreams[].transport.tls.alpn": "remove it; upstreams are asked with HTTP/1.1",
-  "upstreams[].endpoints[].priority": "remove it",
-  "upstreams[].endpoints[].backup": "remove it",
-  "upstreams[].endpoints[].zone": "remove it",
+    "upstreams[].transport.tls.alpn": "remove it; upstreams are asked with HTTP/1.1",
+  "upstreams[].endpoints[].zone": "write it under labels",
+  "services[].routes[].canary": "use split",
 };
+
+/** Other names of {@linkcode UNSUPPORTED_PEER_OPTIONS}. */
+const OTHER_NAMES: Readonly<Record<string, string>> = {
+  fast_open: "tcp_fast_open",
+  tfo: "tcp_fast_open",
+  tos: "dscp",
+  recv_buf: "tcp_recv_buf",
+  receive_buffer: "tcp_recv_buf",
+  send_buf: "tcp_send_buf",
+  send_buffer: "tcp_send_buf",
+  user_timeout: "tcp_user_timeout",
+  cipher_suites: "ciphers",
+  groups: "curves",
+  port_range: "local_port_range",
+  interface: "bind_device",
+  mark: "so_mark",
+};
+
+/** Why a key cannot be offered at all, or `null`. */
+export function impossible(place: string): string | null {
+  const match = /^upstreams\[\]\.transport\.(?:tls\.|tcp_keep_alive\.)?(\w+)$/.exec(place);
+  if (match === null) return null;
+  const key = match[1]!;
+  const name = Object.hasOwn(OTHER_NAMES, key) ? OTHER_NAMES[key]! : key;
+  return Object.hasOwn(UNSUPPORTED_PEER_OPTIONS, name) ? UNSUPPORTED_PEER_OPTIONS[name]! : null;
+}
 
 /** Values by place. */
 export const LATER_VALUES: Readonly<Record<string, Readonly<Record<string, Remedy>>>> = {
@@ -88,24 +104,14 @@ export const LATER_VALUES: Readonly<Record<string, Readonly<Record<string, Remed
     h2c: "upstreams are asked with HTTP/1.1: write h1",
     auto: "upstreams are asked with HTTP/1.1: write h1",
   },
-  "upstreams[].load_balancing.policy": Object.fromEntries(
-    [
-      "least_conn",
-      "least_connections",
-      "p2c",
-      "ewma",
-      "ip_hash",
-      "header_hash",
-      "uri_hash",
-      "cookie",
-      "ketama",
-      "hash",
-    ].map((policy) => [policy, "use round_robin, weighted or random"]),
-  ),
-  "services[].routes[].retry.on[]": Object.fromEntries(
-    ["500", "502", "503", "504", "429", "timeout", "reset", "5xx", "gateway_error"].map((
-      cause,
-    ) => [cause, "only connect_failure is tried again"]),
+  "upstreams[].health_check.active.type": {
+    grpc: "a gRPC check needs HTTP/2: write http or tcp",
+    https: "write http; it is checked over TLS when the transport has it",
+  },
+  "upstreams[].discovery.type": Object.fromEntries(
+    ["kubernetes", "k8s", "consul", "nacos", "docker", "etcd", "eureka"].map((
+      registry,
+    ) => [registry, "use dns, srv, http or file, or plugin with a plugin that asks it"]),
   ),
   "telemetry.access_log.format": Object.fromEntries(
     ["ecs", "clf", "combined", "common", "caddy", "text"].map((

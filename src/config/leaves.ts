@@ -6,7 +6,14 @@
 import ipaddr from "ipaddr.js";
 import { z } from "zod";
 import { type Address, formatAddress, parseAddress } from "../transport/address.ts";
-import { DURATION_PATTERN, parseDuration, parseSize, SIZE_PATTERN } from "./units.ts";
+import {
+  DURATION_PATTERN,
+  parseDuration,
+  parsePercent,
+  parseSize,
+  PERCENT_PATTERN,
+  SIZE_PATTERN,
+} from "./units.ts";
 
 /** What an issue of a leaf carries besides its message. */
 export interface LeafParams {
@@ -106,6 +113,24 @@ export function size(least: number = 0, most: number = Number.MAX_SAFE_INTEGER) 
   );
 }
 
+/** A percentage, as a share from 0 to 1. */
+export function percent(most: number = 1) {
+  return leaf(
+    "a percentage such as 20%",
+    { type: "string", pattern: orReference(PERCENT_PATTERN) },
+    (value) => {
+      if (typeof value === "number") {
+        const meant = value > 0 && value < 1 ? Math.round(value * 10_000) / 100 : value;
+        return new Refusal("the percent sign is missing", `write ${meant}%`);
+      }
+      if (typeof value !== "string") return OTHER_KIND;
+      const share = parsePercent(value);
+      if (typeof share === "string") return new Refusal(share);
+      return share > most ? new Refusal(`at most ${most * 100}%`) : share;
+    },
+  );
+}
+
 /** A whole number. */
 export function integer(least: number, most: number = 2 ** 31 - 1) {
   const range = most === 2 ** 31 - 1 ? `${least} or more` : `from ${least} to ${most}`;
@@ -117,6 +142,21 @@ export function integer(least: number, most: number = 2 ** 31 - 1) {
       const value = typeof given === "string" && /^\d{1,15}$/.test(given) ? Number(given) : given;
       if (typeof value !== "number") return OTHER_KIND;
       if (!Number.isInteger(value)) return new Refusal("it is not a whole number");
+      return value < least || value > most ? new Refusal("it is out of range") : value;
+    },
+  );
+}
+
+/** A number with a fraction. */
+export function decimal(least: number, most: number) {
+  return leaf(
+    `a number from ${least} to ${most}`,
+    { type: ["number", "string"], minimum: least, maximum: most, pattern: "\\$\\{" },
+    (given) => {
+      const value = typeof given === "string" && /^\d{1,9}(\.\d{1,6})?$/.test(given)
+        ? Number(given)
+        : given;
+      if (typeof value !== "number" || Number.isNaN(value)) return OTHER_KIND;
       return value < least || value > most ? new Refusal("it is out of range") : value;
     },
   );

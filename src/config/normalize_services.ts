@@ -6,6 +6,7 @@
 import type { Match } from "../plugin/plugin.ts";
 import type { ConfigDocument, Path } from "./document.ts";
 import type { FoundPlugin } from "./found_plugins.ts";
+import { normalizeAttempts } from "./normalize_attempts.ts";
 import type { FileData, MatchData, RouteData, UseData } from "./schema.ts";
 import type {
   PluginUse,
@@ -115,13 +116,8 @@ export function normalizeServices(
       match: toMatch(route.match),
       plugins: [...everywhere, ...named[s]!.service, ...named[s]!.routes[r]!],
       rules: route.rules.map(toRule),
-      upstream: route.upstream ?? null,
       bodyBytes: route.limits.body_bytes ?? null,
-      retry: {
-        attempts: route.retry.attempts,
-        on: route.retry.on,
-        bufferBytes: route.retry.buffer_bytes,
-      },
+      ...normalizeAttempts(route),
     })),
   }));
 }

@@ -3,11 +3,14 @@
  *
  * @module
  */
-import type { PeerOptions, PeerTls } from "../connector/peer.ts";
+import { PEER_OPTIONS, type PeerOptions, type PeerTls } from "../connector/peer.ts";
 import { absolute } from "./absolute.ts";
 import type { EndpointAddress } from "./leaves.ts";
+import { normalizeBalancing, simplePolicy } from "./normalize_balancing.ts";
+import { discoveredName, normalizeDiscovery } from "./normalize_discovery.ts";
+import { normalizeBreaker, normalizeHealth } from "./normalize_health.ts";
 import type { UpstreamData } from "./schema.ts";
-import type { EndpointConfig, UpstreamConfig } from "./types.ts";
+import type { EndpointConfig, UpstreamConfig } from "./types_upstreams.ts";
 
 interface Context {
   readonly resolve: (path: string) => string;
@@ -20,30 +23,36 @@ export function normalizeUpstream(
   ca: string | null,
   context: Context,
 ): UpstreamConfig {
-  const entries = data.endpoints.map((entry) => isWeighted(entry) ? entry : weighted(entry));
+  const entries = (data.endpoints ?? []).map((entry) => isMapping(entry) ? entry : bare(entry));
+  const lowest = Math.max(-1, ...entries.filter((one) => !one.backup).map((one) => one.priority));
+  const balancing = normalizeBalancing(data.load_balancing);
+  const { discovery } = data;
   return {
     name: data.name,
-    policy: data.load_balancing.policy,
+    policy: simplePolicy(balancing.policy),
+    balancing,
     endpoints: entries.map((entry): EndpointConfig => ({
       address: absolute(entry.address.address, context.resolve),
       weight: entry.weight,
+      priority: entry.backup ? lowest + 1 : entry.priority,
+      labels: { ...entry.labels },
     })),
+    discovery: discovery === undefined ? null : normalizeDiscovery(discovery, context.resolve, ca),
+    health: normalizeHealth(data.health_check),
+    breaker: normalizeBreaker(data.circuit_breaker),
     tls: normalizeTls(data, entries.map((entry) => entry.address), ca, context),
-    options: normalizeOptions(data.transport),
+    options: normalizeOptions(data.transport, data.circuit_breaker?.max_connections),
   };
 }
 
-interface Weighted {
-  readonly address: EndpointAddress;
-  readonly weight: number;
-}
+type Entry = Exclude<NonNullable<UpstreamData["endpoints"]>[number], EndpointAddress>;
 
-function isWeighted(entry: UpstreamData["endpoints"][number]): entry is Weighted {
+function isMapping(entry: EndpointAddress | Entry): entry is Entry {
   return "weight" in entry;
 }
 
-function weighted(address: EndpointAddress): Weighted {
-  return { address, weight: 1 };
+function bare(address: EndpointAddress): Entry {
+  return { address, weight: 1, priority: 0, backup: false, labels: {} };
 }
 
 function normalizeTls(
@@ -58,8 +67,12 @@ function normalizeTls(
     : true;
   if (!wanted) return null;
   const settings = typeof given === "object" ? given : null;
-  const first = endpoints[0]!.address;
-  const host = first.kind === "tcp" ? first.host : "";
+  const first = endpoints[0]?.address;
+  const host = first === undefined
+    ? discoveredName(data.discovery!)
+    : first.kind === "tcp"
+    ? first.host
+    : "";
   const pair = settings?.client_certificate;
   return {
     serverName: settings?.server_name ?? host,
@@ -73,8 +86,12 @@ function normalizeTls(
   };
 }
 
-function normalizeOptions(data: UpstreamData["transport"]): PeerOptions {
+function normalizeOptions(
+  data: UpstreamData["transport"],
+  maxConnections: number | undefined,
+): PeerOptions {
   return {
+    ...PEER_OPTIONS,
     connectTimeout: data.timeouts.connect,
     tlsTimeout: data.timeouts.tls,
     totalConnectTimeout: data.timeouts.total_connect,
@@ -83,7 +100,7 @@ function normalizeOptions(data: UpstreamData["transport"]): PeerOptions {
     writeTimeout: data.timeouts.write,
     idleTimeout: data.keepalive.idle_timeout,
     maxIdle: data.keepalive.max_idle,
-    maxConnections: data.max_connections,
+    maxConnections: maxConnections ?? data.max_connections,
     maxPending: data.max_pending,
     pendingTimeout: data.pending_timeout,
     localAddress: data.local_address ?? null,

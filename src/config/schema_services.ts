@@ -6,6 +6,14 @@
 import { z } from "zod";
 import { anyText, integer, name, size, text } from "./leaves.ts";
 import {
+  hedgeSchema,
+  mirrorSchema,
+  retrySchema,
+  splitBySchema,
+  splitSchema,
+  timeoutsSchema,
+} from "./schema_attempts.ts";
+import {
   fieldValues,
   mapping,
   matchSchema,
@@ -51,21 +59,6 @@ export const usesSchema = () =>
     }),
   ]));
 
-const retry = () =>
-  mapping({
-    attempts: withDefault(integer(0, 16), 1, "Attempts beyond the first."),
-    on: withDefault(
-      z.array(z.enum(["connect_failure"])),
-      ["connect_failure"],
-      "What is tried again. `connect_failure`: the connection could not be made.",
-    ),
-    buffer_bytes: withDefault(
-      size(),
-      "64KiB",
-      "Request content kept for another attempt; a request with more cannot be tried again.",
-    ),
-  });
-
 const route = () =>
   mapping({
     id: optional(name(), "Name in logs. Default: `<service>/<position>`."),
@@ -84,6 +77,20 @@ const route = () =>
       name(),
       "Name of the upstream. Without one, a plugin or a rule must answer.",
     ),
+    split: optional(
+      z.array(splitSchema()).min(1),
+      "Upstreams that share the requests by weight, in place of `upstream`.",
+    ),
+    split_by: optional(
+      splitBySchema(),
+      "What keeps a client with its part of the split. Default: each request is drawn.",
+    ),
+    mirror: withDefault(
+      z.array(mirrorSchema()),
+      [],
+      "Upstreams that get copies of the requests. They never delay the client.",
+    ),
+    timeouts: withDefault(timeoutsSchema(), {}, "Times over those of the upstream."),
     limits: withDefault(
       mapping({
         body_bytes: optional(
@@ -94,7 +101,11 @@ const route = () =>
       {},
       "Limits of this route.",
     ),
-    retry: withDefault(retry(), {}, "Further attempts when an upstream fails."),
+    retry: withDefault(retrySchema(), {}, "Further attempts when an upstream fails."),
+    hedge: optional(
+      hedgeSchema(),
+      "Ask another endpoint when the first is slow. For GET and HEAD without content. Default: no.",
+    ),
   });
 
 /** Listeners and what becomes of their requests. */

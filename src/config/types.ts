@@ -6,8 +6,15 @@
  */
 import type { Address } from "../transport/address.ts";
 import type { DownstreamLimits } from "../http1/limits.ts";
-import type { PeerOptions, PeerTls } from "../connector/peer.ts";
 import type { Match, Permissions } from "../plugin/plugin.ts";
+import type {
+  HedgeConfig,
+  MirrorConfig,
+  RetryConfig,
+  RouteTimeouts,
+  SplitConfig,
+} from "./types_attempts.ts";
+import type { UpstreamConfig } from "./types_upstreams.ts";
 
 /** Where a value came from, for messages about it later than validation. */
 export interface SourceMark {
@@ -89,11 +96,19 @@ export interface RouteConfig {
   readonly plugins: readonly PluginUse[];
   /** Rules that the core follows without asking a plugin. */
   readonly rules: readonly RuleConfig[];
-  /** Name of the upstream group, or `null` when a plugin or rule answers. */
+  /** Name of the upstream group, or `null` when `split` names several, or a plugin or rule answers. */
   readonly upstream: string | null;
+  /** Upstream groups that share the requests, or `null`. */
+  readonly split: SplitConfig | null;
+  /** Upstream groups that get copies. */
+  readonly mirrors: readonly MirrorConfig[];
+  /** Over what the upstream says. */
+  readonly timeouts: RouteTimeouts;
   /** Over the bounds of the listener. */
   readonly bodyBytes: number | null;
   readonly retry: RetryConfig;
+  /** `null`: nobody else is asked while an attempt runs. */
+  readonly hedge: HedgeConfig | null;
 }
 
 /** A plugin at work on a route. */
@@ -115,32 +130,6 @@ export interface RuleConfig {
     readonly headers: Readonly<Record<string, string>>;
     readonly body: string;
   } | null;
-}
-
-export interface RetryConfig {
-  /** Attempts beyond the first. */
-  readonly attempts: number;
-  /** `connect_failure`: another attempt after a connection could not be made. */
-  readonly on: readonly ("connect_failure")[];
-  /** Request content kept for another attempt; more makes the request unrepeatable. */
-  readonly bufferBytes: number;
-}
-
-/** How endpoints take turns. `weighted` is `round_robin` with the weights; `random` heeds them, too. */
-export type BalancingPolicy = "round_robin" | "weighted" | "random";
-
-export interface UpstreamConfig {
-  readonly name: string;
-  readonly policy: BalancingPolicy;
-  readonly endpoints: readonly EndpointConfig[];
-  readonly tls: PeerTls | null;
-  readonly options: PeerOptions;
-}
-
-export interface EndpointConfig {
-  readonly address: Address;
-  /** Share of the requests; `0` gets none. */
-  readonly weight: number;
 }
 
 export type Isolation = "worker" | "process" | "inline";

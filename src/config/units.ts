@@ -67,6 +67,27 @@ export function parseSize(text: string): number | string {
   return bytes;
 }
 
+/** What {@linkcode parsePercent} reads, for JSON Schema. */
+export const PERCENT_PATTERN = String.raw`^\d{1,3}(\.\d{1,2})?%$`;
+
+/**
+ * Reads `20%` or `0.5%`.
+ *
+ * @returns The share, 0 to 1, or a sentence that says what is wrong.
+ */
+export function parsePercent(text: string): number | string {
+  const match = /^(\d{1,3}(?:\.\d{1,2})?)(%?)$/.exec(text);
+  if (match === null) return "expected a number with at most two decimals and %";
+  if (match[2] === "") return "the percent sign is missing";
+  const percent = Number(match[1]);
+  return percent > 100 ? "at most 100%" : percent / 100;
+}
+
+/** The spelling that {@linkcode parsePercent} reads back as `share`. */
+export function formatPercent(share: number): string {
+  return `${Math.round(share * 10_000) / 100}%`;
+}
+
 /** The shortest spelling that {@linkcode parseDuration} reads back as `ms`. */
 export function formatDuration(ms: number): string {
   if (ms === 0) return "0s";

@@ -3,7 +3,10 @@
  *
  * @module
  */
+import { ProxyError } from "../base/error.ts";
 import { type Address, formatAddress } from "../transport/address.ts";
+import type { TlsVersion } from "../transport/tls_dial.ts";
+import type { ProxiedClient } from "./proxy_protocol.ts";
 
 /** TLS towards a peer. */
 export interface PeerTls {
@@ -19,9 +22,25 @@ export interface PeerTls {
   readonly ca: string | null;
   /** Our certificate chain and key as PEM, for mutual TLS. */
   readonly clientCertificate: { readonly cert: string; readonly key: string } | null;
+  /** Lowest version to agree to. Default: TLS 1.2. */
+  readonly minVersion?: TlsVersion;
+  /** Highest version to agree to. Default: TLS 1.3. */
+  readonly maxVersion?: TlsVersion;
+  /** Protocols to offer by ALPN, best first. Default: `http/1.1`, the only one that is spoken. */
+  readonly alpn?: readonly string[];
 }
 
-/** How a peer is connected to and talked with. Times are milliseconds. */
+/** A proxy between us and the peer, which makes the connection for us when asked by CONNECT (RFC 9110 §9.3.6). */
+export interface OuterProxy {
+  readonly address: Address;
+  /** Sent with CONNECT and nowhere else, such as `Proxy-Authorization`. */
+  readonly headers: readonly (readonly [name: string, value: string])[];
+}
+
+/**
+ * How a peer is connected to and talked with. Times are milliseconds. What may be left out has its default in
+ * {@linkcode PEER_OPTIONS}.
+ */
 export interface PeerOptions {
   /** For TCP alone. */
   readonly connectTimeout: number;
@@ -49,7 +68,27 @@ export interface PeerOptions {
   readonly localAddress: string | null;
   /** Seconds of silence before TCP keep-alive probes; `0`: off. */
   readonly tcpKeepAlive: number;
+  /** Whether to connect from any other address if `localAddress` cannot be used. Default `false`. */
+  readonly localAddressFallback?: boolean;
+  /** How old a connection may be and still carry another request; `0`: no limit. Default `0`. */
+  readonly maxAge?: number;
+  /** Requests that one connection may carry; `0`: no limit. Default `0`. */
+  readonly maxRequests?: number;
+  /** Idle connections to keep ready while `Connector.keepWarm` is asked to; at most 64. Default `0`. */
+  readonly prewarm?: number;
+  /** Peers share connections only with those of the same key. Default: none. */
+  readonly groupKey?: string | null;
+  /** A proxy to go through. Default: none. */
+  readonly proxy?: OuterProxy | null;
+  /**
+   * Version of the PROXY protocol in which every connection begins by saying for whom it is made. It is used again
+   * only for the same client. Default: none.
+   */
+  readonly proxyProtocol?: "v1" | "v2" | null;
 }
+
+/** Options with all their defaults filled in. */
+export type FullPeerOptions = Required<PeerOptions>;
 
 /** One address together with how to talk to it. */
 export interface Peer {
@@ -59,12 +98,16 @@ export interface Peer {
   /** `formatAddress(address)`, kept because it is asked for per request. */
   readonly label: string;
   readonly tls: PeerTls | null;
-  readonly options: PeerOptions;
-  /** Two peers share connections exactly when their keys are equal. */
+  readonly options: FullPeerOptions;
+  /** Two peers share connections, and the limits on their number, exactly when their keys are equal. */
   readonly reuseKey: string;
+  /** For whom a connection with a PROXY header is made; see {@linkcode peerFor}. */
+  readonly client: ProxiedClient | null;
+  /** With `proxyProtocol`: who may share a connection of this `reuseKey`. Else empty. */
+  readonly clientKey: string;
 }
 
-export const PEER_OPTIONS: PeerOptions = {
+export const PEER_OPTIONS: FullPeerOptions = {
   connectTimeout: 5_000,
   tlsTimeout: 5_000,
   totalConnectTimeout: 10_000,
@@ -78,6 +121,13 @@ export const PEER_OPTIONS: PeerOptions = {
   pendingTimeout: 5_000,
   localAddress: null,
   tcpKeepAlive: 60,
+  localAddressFallback: false,
+  maxAge: 0,
+  maxRequests: 0,
+  prewarm: 0,
+  groupKey: null,
+  proxy: null,
+  proxyProtocol: null,
 };
 
 /** What {@linkcode createPeer} takes. */
@@ -88,9 +138,22 @@ export interface PeerParts {
   readonly options?: PeerOptions;
 }
 
-/** Makes a peer and its reuse key. */
+/**
+ * Makes a peer and its reuse key.
+ *
+ * @throws {ProxyError} `config_error` if a unix socket is to be reached through a proxy, which has no way to name it.
+ */
 export function createPeer(parts: PeerParts): Peer {
-  const { group = null, address, tls = null, options = PEER_OPTIONS } = parts;
+  const { group = null, address, tls = null } = parts;
+  const options: FullPeerOptions = { ...PEER_OPTIONS, ...parts.options };
+  const { proxy } = options;
+  if (proxy !== null && address.kind === "unix") {
+    throw new ProxyError(
+      "config_error",
+      `Peer ${formatAddress(address)}: a unix socket cannot be reached through a proxy`,
+      { source: "internal" },
+    );
+  }
   return {
     group,
     address,
@@ -101,11 +164,16 @@ export function createPeer(parts: PeerParts): Peer {
     // with. JSON keeps the parts apart, whatever they hold.
     reuseKey: JSON.stringify([
       address,
+      options.groupKey,
       options.localAddress,
+      options.localAddressFallback,
+      options.tcpKeepAlive,
       options.firstByteTimeout,
       options.readTimeout,
       options.writeTimeout,
       options.maxConnections,
+      options.proxyProtocol,
+      proxy && [proxy.address, proxy.headers],
       tls && [
         tls.serverName,
         tls.alternativeName,
@@ -114,7 +182,27 @@ export function createPeer(parts: PeerParts): Peer {
         tls.ca,
         tls.clientCertificate?.cert,
         tls.clientCertificate?.key,
+        tls.minVersion,
+        tls.maxVersion,
+        tls.alpn,
       ],
     ]),
+    client: null,
+    clientKey: "",
+  };
+}
+
+/**
+ * The peer as it is to be reached on behalf of a client. Unless the peer wants the PROXY protocol, that is the peer
+ * itself.
+ *
+ * @param client Both ends of the client's connection.
+ */
+export function peerFor(peer: Peer, client: ProxiedClient): Peer {
+  if (peer.options.proxyProtocol === null) return peer;
+  return {
+    ...peer,
+    client,
+    clientKey: `${formatAddress(client.source)} ${formatAddress(client.destination)}`,
   };
 }

@@ -60,7 +60,7 @@ export const PHASES = {
     pingora: "ConnectionFilter::should_accept",
   },
   onConnectionReuse: {
-    kind: "observe",
+    kind: "chain",
     when:
       "When a further request begins on a connection for which `persistConnectionContext` kept a value.",
     returns: "Nothing.",

@@ -86,7 +86,7 @@ export class HttpProxy {
     if (plan.onConnectionReuse !== null && this.#kept.has(downstream.connection)) {
       const kept = this.#kept.get(downstream.connection);
       this.#kept.delete(downstream.connection);
-      await engine.observe(plan.onConnectionReuse, "onConnectionReuse", exchange.hooks, kept);
+      await engine.chain(plan.onConnectionReuse, "onConnectionReuse", exchange.hooks, kept);
     }
     if (plan.earlyRequestFilter !== null) {
       const reply = await engine.gate(

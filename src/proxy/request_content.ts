@@ -7,6 +7,8 @@
  * @module
  */
 import { ProxyError } from "../base/error.ts";
+import { Fields } from "../http/fields.ts";
+import { ResponseHead } from "../http/message.ts";
 import type { DownstreamSession } from "../http/session.ts";
 
 const NOTHING = new Uint8Array(0);
@@ -73,6 +75,10 @@ export class RequestContent {
       throw new RangeError("Cannot read the request content: part of it has gone to the upstream");
     }
     if (this.#downstream.contentLength > limit) throw tooLong();
+    // Nobody else would tell a client that waits: the upstream is not asked before this is over.
+    if (this.#downstream.expectsContinue && this.#downstream.bodyBytes === 0) {
+      this.#downstream.writeInformational(new ResponseHead(100, new Fields()));
+    }
     // One piece beyond the limit is kept too, so that a refusal loses nothing.
     this.#limit = Infinity;
     while (!this.#downstream.bodyDone) {

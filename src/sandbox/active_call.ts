@@ -166,9 +166,13 @@ export class ActiveCall {
   }
 
   readonly #readBody = (limit?: number): Promise<Uint8Array> => {
-    if (this.#over) return Promise.reject(new TypeError("Cannot read the content: the hook has ended"));
+    if (this.#over) {
+      return Promise.reject(new TypeError("Cannot read the content: the hook has ended"));
+    }
     if (limit !== undefined && (typeof limit !== "number" || !(limit >= 0))) {
-      return Promise.reject(new RangeError("Cannot read the content: the limit must be a number of bytes"));
+      return Promise.reject(
+        new RangeError("Cannot read the content: the limit must be a number of bytes"),
+      );
     }
     return new Promise((resolve, reject) => {
       if (this.#waiting === null) {

@@ -34,7 +34,6 @@ await new Promise<void>((resolve) => {
 for (const path of own) await Deno.permissions.revoke({ name: "read", path });
 
 const memoryUsage = Deno.memoryUsage.bind(Deno);
-const wait = Atomics.wait.bind(Atomics);
 const { realPathSync } = Deno;
 const runtime = new Runtime({
   send,
@@ -43,21 +42,23 @@ const runtime = new Runtime({
 });
 globalThis.addEventListener("unhandledrejection", (event) => {
   event.preventDefault();
-  runtime.log("error", `A promise was rejected and nobody cared: ${describeError(event.reason, 2048)}`);
+  runtime.log(
+    "error",
+    `A promise was rejected and nobody cared: ${describeError(event.reason, 2048)}`,
+  );
 });
 globalThis.addEventListener("error", (event) => {
   event.preventDefault();
-  runtime.log("error", `An error was thrown outside of a hook: ${describeError(event.error, 2048)}`);
+  runtime.log(
+    "error",
+    `An error was thrown outside of a hook: ${describeError(event.error, 2048)}`,
+  );
 });
 if (guarded) {
   guardImports({
     root,
     realPath: realPathSync,
-    refuse: (specifier, importer) => {
-      send(["refused", specifier, importer]);
-      // To throw would not stop a static import. The host ends this thread.
-      for (;;) wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
-    },
+    refuse: (specifier, importer) => send(["refused", specifier, importer]),
   });
 }
 hardenRealm((level, message) => runtime.log(level, message));

@@ -51,7 +51,9 @@ function start(boot: BootData, heap: number): void {
     report = { code: String(error.code ?? ""), message: String(error.message) };
   });
   thread.on("exit", (code: number) => {
-    const { postMessage: post } = globalThis as unknown as { postMessage(message: CellReport): void };
+    const { postMessage: post } = globalThis as unknown as {
+      postMessage(message: CellReport): void;
+    };
     post(report.message === "" ? { code: String(code), message: "" } : report);
   });
 }

@@ -10,6 +10,8 @@ export interface Channel {
   onMessage: (message: unknown) => void;
   /** Called once when the other side is gone, or what it sent is `malformed`; not after `close()`. */
   onClose: (reason: string, malformed: boolean) => void;
+  /** Called with a message that holds what cannot be sent, instead of sending it. */
+  onUnsent: (message: unknown[]) => void;
   /** Whether messages can still be sent. */
   readonly open: boolean;
   /** Bytes that wait to be sent, as far as anybody can know. */
@@ -66,6 +68,7 @@ const NO_MOVES: ArrayBuffer[] = [];
 export class PortChannel implements Channel {
   onMessage: (message: unknown) => void = () => {};
   onClose: (reason: string, malformed: boolean) => void = () => {};
+  onUnsent: (message: unknown[]) => void = () => {};
   readonly #port: MessagePort;
   readonly #outbox: Outbox;
   #open = true;
@@ -75,7 +78,19 @@ export class PortChannel implements Channel {
     // Taken now: code that shares this realm may replace what the prototype says later.
     const post = port.postMessage.bind(port);
     this.#outbox = new Outbox((messages, moves) => {
-      if (this.#open) post(messages, moves.length > 0 ? moves : NO_MOVES);
+      if (!this.#open) return;
+      try {
+        post(messages, moves.length > 0 ? moves : NO_MOVES);
+      } catch {
+        // One message that cannot be cloned must not take the others of its turn along.
+        for (const message of messages) {
+          try {
+            post([message], NO_MOVES);
+          } catch {
+            this.onUnsent(message);
+          }
+        }
+      }
     });
     port.onmessage = (event) => {
       const batch: unknown = event.data;

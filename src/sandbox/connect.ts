@@ -8,7 +8,13 @@ import type { PhaseHandler } from "../plugin/handler.ts";
 import type { PhaseName } from "../plugin/phases.ts";
 import { type Channel, PortChannel } from "./channel.ts";
 import { HELLO } from "./control.ts";
-import { InlineHandler, type InlinePlugin, type InlineState, loadInline, runTicks } from "./inline_handler.ts";
+import {
+  InlineHandler,
+  type InlinePlugin,
+  type InlineState,
+  loadInline,
+  runTicks,
+} from "./inline_handler.ts";
 import { Link } from "./link.ts";
 import { calledPhases, RemoteHandler, type RemotePlugin } from "./remote_handler.ts";
 import type { Line } from "./sandbox.ts";

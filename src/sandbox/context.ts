@@ -19,8 +19,9 @@ export type LogSink = (
 
 /** Makes the log of a plugin. Lines are cut, and fields that cannot be copied are left out. */
 export function makeLog(sink: LogSink): Log {
-  const line = (level: LogLevel) => (message: string, fields?: Readonly<Record<string, Cloneable>>) =>
-    sink(level, clip(String(message), MAX_TEXT), copyFields(fields));
+  const line =
+    (level: LogLevel) => (message: string, fields?: Readonly<Record<string, Cloneable>>) =>
+      sink(level, clip(String(message), MAX_TEXT), copyFields(fields));
   return Object.freeze({
     debug: line("debug"),
     info: line("info"),

@@ -51,7 +51,9 @@ export class EffectList {
     if (this.#closed) throw new TypeError("Cannot change the session: the hook has ended");
     const list = this.#list ??= [];
     if (list.length >= MAX_EFFECTS * EFFECT) {
-      throw new RangeError(`Cannot change the session: one call makes at most ${MAX_EFFECTS} changes`);
+      throw new RangeError(
+        `Cannot change the session: one call makes at most ${MAX_EFFECTS} changes`,
+      );
     }
     this.#bytes += effectSize(code, a, b, c);
     if (this.#bytes > MAX_EFFECT_BYTES) {

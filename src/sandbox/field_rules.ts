@@ -23,7 +23,9 @@ export function checkField(name: string, value: string): void {
     throw new FieldError(`Cannot set field "${name}": Sluice writes it from what is really sent`);
   }
   if (id === HOST && !AUTHORITY.test(value)) {
-    throw new FieldError(`Cannot set field "host": ${JSON.stringify(value)} is not a host and port`);
+    throw new FieldError(
+      `Cannot set field "host": ${JSON.stringify(value)} is not a host and port`,
+    );
   }
 }
 

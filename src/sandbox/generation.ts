@@ -5,6 +5,7 @@
  */
 import type { SandboxMessage } from "./control.ts";
 import type { LogLevel } from "./context.ts";
+import { readManifest } from "./manifest.ts";
 import { loadOrder, LoadWaiter, startSandbox } from "./probe.ts";
 import type { Rights } from "./permissions.ts";
 import { MAX_TEXT, MAX_VALUE_BYTES } from "./protocol.ts";
@@ -30,11 +31,12 @@ export interface WatchOptions {
   readonly pingTimeout: number;
 }
 
-/** What {@linkcode startGeneration} takes. */
+/** What a {@linkcode Generation} takes. */
 export interface GenerationOptions {
   readonly spec: PluginSpec;
-  readonly manifest: PluginManifest;
   readonly rights: Rights;
+  /** Heap limit in bytes. */
+  readonly heap: number;
   readonly number: number;
   readonly socket: string;
   readonly watch: WatchOptions;
@@ -47,27 +49,16 @@ export interface GenerationOptions {
   ) => void;
 }
 
-/**
- * Starts a sandbox, loads the plugin and sets up its uses.
- *
- * @throws {PluginLoadError} If that fails.
- */
-export async function startGeneration(options: GenerationOptions): Promise<Generation> {
-  const generation = new Generation(options);
-  await generation.load();
-  return generation;
-}
-
 /** A sandbox that is watched. */
 export class Generation {
   readonly number: number;
   readonly socket: string;
   readonly spec: PluginSpec;
-  readonly manifest: PluginManifest;
+  readonly rights: Rights;
+  readonly heap: number;
   readonly #options: GenerationOptions;
   readonly #sandbox: Sandbox;
   readonly #waiter: LoadWaiter;
-  readonly #heap: number;
   #loaded = false;
   #dead = false;
   #interval: ReturnType<typeof setInterval> | undefined;
@@ -78,18 +69,18 @@ export class Generation {
   #onDisposed: () => void = () => {};
 
   constructor(options: GenerationOptions) {
-    const { spec, manifest, rights } = options;
+    const { spec, rights, heap } = options;
     this.#options = options;
     this.number = options.number;
     this.socket = options.socket;
     this.spec = spec;
-    this.manifest = manifest;
-    this.#heap = spec.heap ?? manifest.limits.heap;
+    this.rights = rights;
+    this.heap = heap;
     this.#waiter = new LoadWaiter(spec);
     this.#sandbox = startSandbox({
       spec,
       rights,
-      heap: this.#heap,
+      heap,
       onMessage: (message) => this.#receive(message),
       onExit: (exit) => this.#exited(exit),
     }, options.socket);
@@ -100,8 +91,27 @@ export class Generation {
     return this.#dead;
   }
 
-  /** Loads the plugin. */
-  async load(): Promise<void> {
+  /**
+   * Loads the plugin's module and reads what it says of itself.
+   *
+   * @throws {PluginLoadError} If it cannot be loaded or is not a plugin; the sandbox is gone then.
+   */
+  async describe(): Promise<PluginManifest> {
+    try {
+      this.#sandbox.send(["describe", this.spec.file]);
+      return readManifest(await this.#waiter.wait("described"), this.spec);
+    } catch (error) {
+      await this.kill();
+      throw error;
+    }
+  }
+
+  /**
+   * Loads the plugin and sets up its uses. From then on it is watched.
+   *
+   * @throws {PluginLoadError} If that fails; the sandbox is gone then.
+   */
+  async load(manifest: PluginManifest): Promise<void> {
     try {
       this.#sandbox.send(["load", loadOrder(this.spec)]);
       await this.#waiter.wait("loaded");
@@ -110,8 +120,8 @@ export class Generation {
       throw error;
     }
     this.#loaded = true;
-    if (this.manifest.phases.includes("tick")) {
-      this.#sandbox.send(["tick", this.manifest.tickInterval]);
+    if (manifest.phases.includes("tick")) {
+      this.#sandbox.send(["tick", manifest.tickInterval]);
     }
     this.#interval = setInterval(() => this.#watch(), this.#options.watch.pingInterval);
     // A host that nobody closed shall not keep the process alive.
@@ -161,7 +171,7 @@ export class Generation {
     this.#sendPing();
     if (this.spec.isolation !== "process") return;
     void this.#sandbox.residentMemory().then((bytes) => {
-      if (bytes !== null && bytes > this.#heap + MAX_EXTERNAL + PROCESS_BASE) this.#tooLarge(bytes);
+      if (bytes !== null && bytes > this.heap + MAX_EXTERNAL + PROCESS_BASE) this.#tooLarge(bytes);
     });
   }
 
@@ -213,7 +223,10 @@ export class Generation {
       this.#messages = 0;
     }
     if (++this.#messages <= MAX_MESSAGES) return false;
-    this.condemn({ cause: "exit", message: `it sent more than ${MAX_MESSAGES} messages in a second` });
+    this.condemn({
+      cause: "exit",
+      message: `it sent more than ${MAX_MESSAGES} messages in a second`,
+    });
     return true;
   }
 

@@ -92,7 +92,8 @@ export function hardenRealm(log: (level: LogLevel, message: string) => void): vo
 
 /** A socket of the process could be taken over by its number, without any permission. */
 function forbidAdoptingSockets(): void {
-  const binding = (process as unknown as { binding(name: string): Record<string, Prototype> }).binding;
+  const binding =
+    (process as unknown as { binding(name: string): Record<string, Prototype> }).binding;
   const refuse = () => {
     throw new Error("Cannot open a file descriptor as a socket");
   };
@@ -132,7 +133,9 @@ function redirectConsole(log: (level: LogLevel, message: string) => void): void 
   };
   const own: Record<string, unknown> = {};
   for (const name of Object.getOwnPropertyNames(console)) {
-    if (typeof (console as unknown as Record<string, unknown>)[name] === "function") own[name] = () => {};
+    if (typeof (console as unknown as Record<string, unknown>)[name] === "function") {
+      own[name] = () => {};
+    }
   }
   own["debug"] = own["trace"] = line("debug");
   own["log"] = own["info"] = own["dir"] = line("info");

@@ -125,7 +125,9 @@ export class InlineHandler implements PhaseHandler {
     const hook = loaded.plugin[phase] as unknown as
       | ((...values: unknown[]) => unknown)
       | undefined;
-    if (hook === undefined) throw callError("plugin_error", facts.name, shape, "it has no such hook");
+    if (hook === undefined) {
+      throw callError("plugin_error", facts.name, shape, "it has no such hook");
+    }
     try {
       const raw = shape.session === "none"
         ? hook.call(loaded.plugin, context)
@@ -150,7 +152,9 @@ export class InlineHandler implements PhaseHandler {
   ): Promise<unknown> {
     const { facts } = this.#state;
     this.#state.waiting++;
-    const signal = shape.session === "request" && !shape.over ? (session as HostSession).signal : null;
+    const signal = shape.session === "request" && !shape.over
+      ? (session as HostSession).signal
+      : null;
     return new Promise((resolve, reject) => {
       const gone = () => context.abort(new DOMException("the request is over", "AbortError"));
       const end = () => {

@@ -9,7 +9,18 @@ import type { ConnectionView, Failure, FailureView } from "../plugin/session.ts"
 import type { Channel } from "./channel.ts";
 import { applyEffects, checkEffects } from "./effects.ts";
 import { callError, PendingCall, type PendingOwner } from "./pending_call.ts";
-import { BODY, CALL, CANCEL, DONE, FAILED, MAX_TEXT, type PhaseShape, PING, PONG, READ_BODY } from "./protocol.ts";
+import {
+  BODY,
+  CALL,
+  CANCEL,
+  DONE,
+  FAILED,
+  MAX_TEXT,
+  type PhaseShape,
+  PING,
+  PONG,
+  READ_BODY,
+} from "./protocol.ts";
 import { checkResult } from "./results.ts";
 import { takeChunk, takeFailure, takeSnapshot, worthMoving } from "./snapshot.ts";
 import { clip, describeError } from "./values.ts";
@@ -71,6 +82,10 @@ export class Link implements PendingOwner {
     this.#timers = timers;
     this.#listener = listener;
     channel.onMessage = (message) => this.#receive(message);
+    channel.onUnsent = (message) => {
+      const call = this.#pending.get(message[1] as number);
+      if (call !== undefined) this.#fail(call, "a var or an argument of it is no plain data");
+    };
     channel.onClose = (reason, malformed) => {
       this.close(reason);
       if (malformed) listener.foul(reason);
@@ -109,6 +124,13 @@ export class Link implements PendingOwner {
       const reason = this.#closed === "" ? "it does not take what is sent to it" : this.#closed;
       return Promise.reject(callError("plugin_unavailable", this.#plugin, shape, reason));
     }
+    let snapshot: unknown[] | null;
+    try {
+      snapshot = takeSnapshot(shape, session);
+    } catch (error) {
+      const text = describeError(error, MAX_TEXT);
+      return Promise.reject(callError("plugin_error", this.#plugin, shape, text));
+    }
     const call = this.#free.pop() ?? new PendingCall(this, this.#timers);
     const id = this.#next = (this.#next + 1) & 0x7fffffff;
     call.id = id;
@@ -117,7 +139,6 @@ export class Link implements PendingOwner {
     if (shape.retry) call.failure = first as Failure;
     const promise = new Promise<unknown>(call.executor as never);
     this.#pending.set(id, call);
-    const snapshot = takeSnapshot(shape, session);
     if (shape.extra === "chunk") {
       const chunk = takeChunk(first as Uint8Array);
       const message = [CALL, id, use, shape.number, snapshot, chunk, second];

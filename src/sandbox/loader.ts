@@ -76,10 +76,13 @@ async function findOne(
     try {
       const file = await Deno.realPath(`${real}/${main}`);
       if (file !== `${real}/${main}` && !file.startsWith(`${real}/`)) {
-        throw new PluginLoadError(`"${entry.name}/${main}" is a link that leads out of the plugin`, {
-          file: `${path}/${main}`,
-          remedy: "Copy the file into the folder of the plugin.",
-        });
+        throw new PluginLoadError(
+          `"${entry.name}/${main}" is a link that leads out of the plugin`,
+          {
+            file: `${path}/${main}`,
+            remedy: "Copy the file into the folder of the plugin.",
+          },
+        );
       }
       return { name: entry.name, file, root: real };
     } catch (error) {
@@ -99,10 +102,13 @@ async function realPathWithin(path: string, base: string, name: string): Promise
     throw error;
   }
   if (real.startsWith(`${base}/`)) return real;
-  throw new PluginLoadError(`"${name}" is a link that leads out of the plugin directory, to ${real}`, {
-    file: path,
-    remedy: "Copy the plugin into the directory, or name its real path in the configuration.",
-  });
+  throw new PluginLoadError(
+    `"${name}" is a link that leads out of the plugin directory, to ${real}`,
+    {
+      file: path,
+      remedy: "Copy the plugin into the directory, or name its real path in the configuration.",
+    },
+  );
 }
 
 /**
@@ -124,9 +130,12 @@ export async function checkPaths(spec: PluginSpec): Promise<PluginSpec> {
   }
   if (file !== root) {
     if (!file.startsWith(`${root}/`)) {
-      throw new PluginLoadError(`plugin "${spec.name}": its module lies outside of its folder ${root}`, {
-        file: spec.file,
-      });
+      throw new PluginLoadError(
+        `plugin "${spec.name}": its module lies outside of its folder ${root}`,
+        {
+          file: spec.file,
+        },
+      );
     }
     await checkLinks(root, root, { left: MAX_ENTRIES });
   }
@@ -171,7 +180,11 @@ export async function inspectPlugin(spec: PluginSpec): Promise<PluginManifest> {
 /** What {@linkcode inspectPlugins} found out about one plugin. */
 export type Inspection =
   | { readonly spec: PluginSpec; readonly manifest: PluginManifest; readonly error: null }
-  | { readonly spec: PluginSpec; readonly manifest: PluginManifest | null; readonly error: PluginLoadError };
+  | {
+    readonly spec: PluginSpec;
+    readonly manifest: PluginManifest | null;
+    readonly error: PluginLoadError;
+  };
 
 /**
  * Inspects plugins, a few at a time, and compares what they ask for with what is granted. For `check`.

@@ -80,7 +80,8 @@ class Check {
   description(value: unknown): PluginDescription {
     const description = value as PluginDescription;
     if (
-      !isRecord(value) || typeof description.type !== "string" || !Array.isArray(description.keys) ||
+      !isRecord(value) || typeof description.type !== "string" ||
+      !Array.isArray(description.keys) ||
       !isRecord(description.values) || !isRecord(description.uncopied)
     ) this.fail("the sandbox gave no description of the plugin");
     if (description.type !== "object") {
@@ -161,7 +162,9 @@ class Check {
     }
     const { header } = value;
     if (header !== undefined) {
-      if (!isRecord(header)) this.fail(`"${where}.header" must be an object, found ${show(header)}`);
+      if (!isRecord(header)) {
+        this.fail(`"${where}.header" must be an object, found ${show(header)}`);
+      }
       for (const [name, expected] of Object.entries(header)) {
         if (typeof expected === "string" || typeof expected === "boolean") continue;
         this.fail(`"${where}.header.${name}" must be a text, true or false`);
@@ -204,7 +207,8 @@ class Check {
     }
     if (
       concurrency !== undefined &&
-      (!Number.isInteger(concurrency) || (concurrency as number) < 1 || (concurrency as number) > 1e6)
+      (!Number.isInteger(concurrency) || (concurrency as number) < 1 ||
+        (concurrency as number) > 1e6)
     ) this.fail(`"limits.concurrency" must be a whole number above 0, found ${show(concurrency)}`);
     return {
       timeout: this.time(limits["timeout"], "limits.timeout"),
@@ -237,6 +241,8 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 
 function show(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value.slice(0, 100));
-  if (typeof value === "object" && value !== null) return Array.isArray(value) ? "a list" : "an object";
+  if (typeof value === "object" && value !== null) {
+    return Array.isArray(value) ? "a list" : "an object";
+  }
   return String(value).slice(0, 100);
 }

@@ -17,7 +17,9 @@ const NOTHING: Rights = { net: [], read: [], write: [], env: [], sys: [] };
 
 /** The folder that relative paths of a plugin begin at. */
 export function pluginDirectory(spec: PluginSpec): string {
-  return spec.root === spec.file ? spec.file.slice(0, spec.file.lastIndexOf("/")) || "/" : spec.root;
+  return spec.root === spec.file
+    ? spec.file.slice(0, spec.file.lastIndexOf("/")) || "/"
+    : spec.root;
 }
 
 /**
@@ -74,7 +76,9 @@ function absolute(path: string, directory: string): string {
 
 function covers(kind: Kind, given: string, asked: string): boolean {
   if (given === asked) return true;
-  if (kind === "read" || kind === "write") return asked.startsWith(given === "/" ? "/" : `${given}/`);
+  if (kind === "read" || kind === "write") {
+    return asked.startsWith(given === "/" ? "/" : `${given}/`);
+  }
   if (kind !== "net") return false;
   const [givenHost, givenPort] = splitHost(given);
   const [askedHost, askedPort] = splitHost(asked);
@@ -102,13 +106,18 @@ function refusal(
   const lines = ["plugins:", "  grant:", `    ${spec.name}:`];
   for (const [kind, values] of Object.entries(missing)) {
     lines.push(
-      `      ${kind}: ${values === true ? "true" : `[${values.map((one) => JSON.stringify(one)).join(", ")}]`}`,
+      `      ${kind}: ${
+        values === true ? "true" : `[${values.map((one) => JSON.stringify(one)).join(", ")}]`
+      }`,
     );
   }
-  return new PluginLoadError(`plugin "${spec.name}" asks for rights that it was not granted: ${what}`, {
-    file: spec.file,
-    remedy: `To grant them, add:\n${lines.join("\n")}`,
-  });
+  return new PluginLoadError(
+    `plugin "${spec.name}" asks for rights that it was not granted: ${what}`,
+    {
+      file: spec.file,
+      remedy: `To grant them, add:\n${lines.join("\n")}`,
+    },
+  );
 }
 
 /**
@@ -162,13 +171,18 @@ export const NO_RIGHTS: Rights = NOTHING;
 /** Those of Sluice's own folders that a plugin's thread reads and then gives back. */
 export function ownFolders(rights: Rights, root: string): string[] {
   const source = decodeURIComponent(new URL("..", import.meta.url).pathname).replace(/\/$/, "");
-  return ["base", "http", "plugin", "sandbox", "transport"].map((name) => `${source}/${name}`).filter(
-    // To give back a folder would take away a wider right of the plugin's own.
-    (folder) =>
-      rights.read !== true &&
-      ![root, ...rights.read].some((path) =>
-        folder === path || folder.startsWith(`${path}/`) || path.startsWith(`${folder}/`)
-      ),
-  );
+  return ["base", "http", "plugin", "sandbox", "transport"].map((name) => `${source}/${name}`)
+    .filter(
+      // To give back a folder would take away a wider right of the plugin's own.
+      (folder) =>
+        rights.read !== true &&
+        ![root, ...rights.read].some((path) =>
+          folder === path || folder.startsWith(`${path}/`) || path.startsWith(`${folder}/`)
+        ),
+    );
 }
 
+/** Whether two sets of rights are the same. */
+export function sameRights(a: Rights, b: Rights): boolean {
+  return KINDS.every((kind) => JSON.stringify(a[kind]) === JSON.stringify(b[kind]));
+}

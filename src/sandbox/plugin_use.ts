@@ -4,7 +4,7 @@
  * @module
  */
 import type { Plugin, SchemaIssue } from "../plugin/plugin.ts";
-import { makeLog, type LogSink, type ReadyUse } from "./context.ts";
+import { type LogSink, makeLog, type ReadyUse } from "./context.ts";
 import { clip, describeError } from "./values.ts";
 import { MAX_TEXT } from "./protocol.ts";
 

@@ -183,7 +183,10 @@ export class LoadWaiter {
 
   #fail(message: string, remedy?: string): void {
     this.#giveUp(
-      new PluginLoadError(`plugin "${this.#spec.name}": ${message}`, { file: this.#spec.file, remedy }),
+      new PluginLoadError(`plugin "${this.#spec.name}": ${message}`, {
+        file: this.#spec.file,
+        remedy,
+      }),
     );
   }
 

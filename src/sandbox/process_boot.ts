@@ -38,11 +38,17 @@ const runtime = new Runtime({
 });
 globalThis.addEventListener("unhandledrejection", (event) => {
   event.preventDefault();
-  runtime.log("error", `A promise was rejected and nobody cared: ${describeError(event.reason, 2048)}`);
+  runtime.log(
+    "error",
+    `A promise was rejected and nobody cared: ${describeError(event.reason, 2048)}`,
+  );
 });
 globalThis.addEventListener("error", (event) => {
   event.preventDefault();
-  runtime.log("error", `An error was thrown outside of a hook: ${describeError(event.error, 2048)}`);
+  runtime.log(
+    "error",
+    `An error was thrown outside of a hook: ${describeError(event.error, 2048)}`,
+  );
 });
 guardImports({
   root: order.root,

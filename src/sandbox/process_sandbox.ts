@@ -3,7 +3,14 @@
  *
  * @module
  */
-import { HELLO, type HostMessage, LISTENING, type ProcessOrder, REFUSED, type SandboxMessage } from "./control.ts";
+import {
+  HELLO,
+  type HostMessage,
+  LISTENING,
+  type ProcessOrder,
+  REFUSED,
+  type SandboxMessage,
+} from "./control.ts";
 import { processFlags } from "./permissions.ts";
 import {
   type Line,
@@ -56,6 +63,8 @@ class ProcessSandbox implements Sandbox {
         `--v8-flags=--max-old-space-size=${megabytes}`,
         new URL("./process_boot.ts", import.meta.url).href,
       ],
+      // Ctrl-C goes to the whole process group, and a drain still needs its plugins.
+      detached: true,
       clearEnv: true,
       env: childEnvironment(rights.env),
       cwd: "/",
@@ -173,7 +182,9 @@ class ProcessSandbox implements Sandbox {
       cause: memory ? "memory" : "exit",
       message: memory
         ? "it used more than its heap limit"
-        : `its process ended with ${status.signal ?? `code ${status.code}`}${last === "" ? "" : `: ${last.slice(0, 500)}`}`,
+        : `its process ended with ${status.signal ?? `code ${status.code}`}${
+          last === "" ? "" : `: ${last.slice(0, 500)}`
+        }`,
     });
   }
 

@@ -51,7 +51,9 @@ export function normaliseResult(kind: ResultKind, value: unknown): unknown {
         }
         return value;
       }
-      throw new TypeError(`the hook returned ${nameOf(value)}: return bytes, text, null or nothing`);
+      throw new TypeError(
+        `the hook returned ${nameOf(value)}: return bytes, text, null or nothing`,
+      );
     case "peer":
       return typeof value === "string" ? value : peerForm(value);
     default:
@@ -60,14 +62,17 @@ export function normaliseResult(kind: ResultKind, value: unknown): unknown {
 }
 
 function isReply(value: unknown): value is Reply {
-  return typeof value === "object" && value !== null && (value as { kind?: unknown }).kind === "reply";
+  return typeof value === "object" && value !== null &&
+    (value as { kind?: unknown }).kind === "reply";
 }
 
 function replyForm(reply: Reply): unknown {
   const flat: string[] = [];
   for (const [name, value] of reply.headers) flat.push(String(name), String(value));
   const body = reply.body ?? null;
-  if (body !== null && !isBytes(body)) throw new TypeError("the body of a reply must be bytes or null");
+  if (body !== null && !isBytes(body)) {
+    throw new TypeError("the body of a reply must be bytes or null");
+  }
   if (body !== null && body.byteLength > MAX_REPLY_BYTES) throw tooLarge(body.byteLength);
   return [reply.status, flat, body];
 }
@@ -138,12 +143,16 @@ export function checkResult(kind: ResultKind, value: unknown): unknown {
       if (typeof value === "string" && value.length <= MAX_TEXT) return value;
       break;
     case "texts":
-      if (isList(value, 64) && value.every((one) => typeof one === "string" && one.length <= MAX_TEXT)) {
+      if (
+        isList(value, 64) && value.every((one) => typeof one === "string" && one.length <= MAX_TEXT)
+      ) {
         return Array.from(value);
       }
       break;
     case "hit":
-      if (value === "force_expired" || value === "force_miss" || value === "force_fresh") return value;
+      if (value === "force_expired" || value === "force_miss" || value === "force_fresh") {
+        return value;
+      }
       break;
     case "ranges":
       return checkRanges(value);
@@ -205,7 +214,9 @@ function checkPeer(value: unknown): string | PeerSpec {
   if (tls === undefined) return { address };
   if (typeof tls === "boolean") return { address, tls };
   const serverName = own(tls, "serverName");
-  if (typeof tls !== "object" || tls === null) throw new ProtocolError("the tls of the peer is malformed");
+  if (typeof tls !== "object" || tls === null) {
+    throw new ProtocolError("the tls of the peer is malformed");
+  }
   if (serverName === undefined) return { address, tls: {} };
   if (typeof serverName !== "string" || serverName.length > 255) {
     throw new ProtocolError("the serverName of the peer is not a name");

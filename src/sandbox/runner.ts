@@ -4,13 +4,13 @@
  * @module
  */
 import type { LogLevel } from "./context.ts";
-import { Generation, startGeneration, type WatchOptions } from "./generation.ts";
+import { Generation, type WatchOptions } from "./generation.ts";
 import { checkPaths, inspectPlugin } from "./loader.ts";
-import { type Rights, settleRights } from "./permissions.ts";
+import { NO_RIGHTS, type Rights, sameRights, settleRights } from "./permissions.ts";
 import { loadOrder } from "./probe.ts";
 import { type RestartOptions, RestartPolicy } from "./restart_policy.ts";
 import type { SandboxExit } from "./sandbox.ts";
-import type { PluginManifest, PluginSpec } from "./spec.ts";
+import { DEFAULT_HEAP, type PluginManifest, type PluginSpec } from "./spec.ts";
 import type { Cloneable } from "../plugin/session.ts";
 import type { PluginFacts } from "./wire.ts";
 
@@ -162,22 +162,50 @@ export class Runner {
     await Promise.all([this.#retiring, this.#current?.dispose()]);
   }
 
-  async #renew(written: PluginSpec): Promise<void> {
+  /** @param known The rights and the heap that it had, if it is to be what it was. */
+  async #renew(
+    written: PluginSpec,
+    known?: { readonly rights: Rights; readonly heap: number },
+  ): Promise<void> {
     const spec = await checkPaths(written);
-    const manifest = await inspectPlugin(spec);
-    const rights = settleRights(manifest, spec);
     // There are never more than two generations, or a plugin could be multiplied by replacing it.
     await this.#retiring;
     if (spec.isolation === "inline") {
+      const manifest = await inspectPlugin(spec);
+      this.#loaded = { spec, manifest, rights: settleRights(manifest, spec) };
       this.#spec = spec;
-      this.#loaded = { spec, manifest, rights };
       this.#number++;
       return this.#switch(null);
     }
-    const generation = await startGeneration({
+    // Its rights are known only after it was loaded once without any. If it asks for none, that was it, and
+    // so it is if it asks for what it had before it died.
+    let heap = known?.heap ?? spec.heap ?? DEFAULT_HEAP;
+    let generation = this.#begin(spec, known?.rights ?? NO_RIGHTS, heap);
+    const manifest = await generation.describe();
+    let rights: Rights;
+    try {
+      rights = settleRights(manifest, spec);
+    } catch (error) {
+      await generation.kill();
+      throw error;
+    }
+    heap = spec.heap ?? manifest.limits.heap;
+    if (!sameRights(rights, generation.rights) || heap !== generation.heap) {
+      await generation.kill();
+      generation = this.#begin(spec, rights, heap);
+    }
+    await generation.load(manifest);
+    if (this.#closed) return await generation.dispose();
+    this.#spec = spec;
+    this.#loaded = { spec, manifest, rights };
+    this.#switch(generation);
+  }
+
+  #begin(spec: PluginSpec, rights: Rights, heap: number): Generation {
+    return new Generation({
       spec,
-      manifest,
       rights,
+      heap,
       number: ++this.#number,
       socket: this.#freeSocket(),
       watch: this.#options.watch,
@@ -185,10 +213,12 @@ export class Runner {
       onLog: (level, message, fields) =>
         this.#options.listener.event({ kind: "log", plugin: spec.name, level, message, fields }),
     });
-    if (this.#closed) return await generation.dispose();
-    this.#spec = spec;
-    this.#loaded = { spec, manifest, rights };
-    this.#switch(generation);
+  }
+
+  #known(): { readonly rights: Rights; readonly heap: number } | undefined {
+    const loaded = this.#loaded;
+    if (loaded === null) return undefined;
+    return { rights: loaded.rights, heap: this.#spec.heap ?? loaded.manifest.limits.heap };
   }
 
   #freeSocket(): string {
@@ -243,7 +273,7 @@ export class Runner {
       if (this.#closed || this.#current !== null) return;
       const began = performance.now();
       try {
-        await this.#renew(this.#spec);
+        await this.#renew(this.#spec, this.#known());
         this.#event("restarted", began);
       } catch (error) {
         this.#later("load", error instanceof Error ? error.message : String(error));

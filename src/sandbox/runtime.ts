@@ -127,7 +127,9 @@ export class Runtime {
   async #import(file: string): Promise<Record<string, unknown> | null> {
     try {
       // Computed, so that the whole graph is loaded with the rights of the sandbox and not with ours.
-      const url = new URL(`file://${encodeURI(file).replaceAll("?", "%3F").replaceAll("#", "%23")}`);
+      const url = new URL(
+        `file://${encodeURI(file).replaceAll("?", "%3F").replaceAll("#", "%23")}`,
+      );
       return await import(url.href);
     } catch (error) {
       this.#place.send(["failed", describeError(error, MAX_TEXT), stackOf(error)]);
@@ -145,7 +147,10 @@ export class Runtime {
       case PING:
         return channel.post([PONG, message[1]]);
       case BODY:
-        calls.get(message[1] as number)?.takeBody(message[2] as Uint8Array | null, message[3] as string);
+        calls.get(message[1] as number)?.takeBody(
+          message[2] as Uint8Array | null,
+          message[3] as string,
+        );
     }
   }
 
@@ -154,7 +159,9 @@ export class Runtime {
     const shape = SHAPES[message[3] as number]!;
     const call = new ActiveCall(channel, calls, message[1] as number, shape);
     const hook = this.#plugin[shape.phase] as ((...values: unknown[]) => unknown) | undefined;
-    if (use === undefined || hook === undefined) return call.fail(new Error("the plugin has no such hook"));
+    if (use === undefined || hook === undefined) {
+      return call.fail(new Error("the plugin has no such hook"));
+    }
     const context = new CallContext(use);
     call.run(this.#plugin, hook, context, message);
   }
@@ -197,4 +204,3 @@ export class Runtime {
     this.#place.send(["disposed"]);
   }
 }
-

@@ -177,7 +177,11 @@ export class SandboxSession
     };
   }
 
-  respond(status: number, body?: string | Uint8Array | ProblemBody | null, init?: ReplyInit): Reply {
+  respond(
+    status: number,
+    body?: string | Uint8Array | ProblemBody | null,
+    init?: ReplyInit,
+  ): Reply {
     return makeReply(status, body, init);
   }
 
@@ -372,7 +376,9 @@ class SnapshotVars implements Vars {
 
   set(name: string, value: Cloneable): void {
     if (typeof name !== "string" || name.length > MAX_NAME) {
-      throw new TypeError(`Cannot set a var: its name must be a text of at most ${MAX_NAME} characters`);
+      throw new TypeError(
+        `Cannot set a var: its name must be a text of at most ${MAX_NAME} characters`,
+      );
     }
     const copy = copyValue(value, MAX_VALUE_BYTES, `Cannot set var "${name}": the value`);
     this.#effects.push(VAR_SET, name, copy, undefined);

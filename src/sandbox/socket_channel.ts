@@ -23,6 +23,7 @@ export interface ByteConnection {
 export class SocketChannel implements Channel {
   onMessage: (message: unknown) => void = () => {};
   onClose: (reason: string, malformed: boolean) => void = () => {};
+  onUnsent: (message: unknown[]) => void = () => {};
   readonly #connection: ByteConnection;
   readonly #reader: FrameReader;
   readonly #outbox: Outbox;
@@ -98,11 +99,17 @@ export class SocketChannel implements Channel {
   #send(messages: unknown[][]): void {
     if (!this.#open) return;
     for (const message of messages) {
-      const frame = encodeFrame(message);
+      let frame: Uint8Array;
+      try {
+        frame = encodeFrame(message);
+      } catch {
+        this.onUnsent(message);
+        continue;
+      }
       this.#backlog += frame.length;
       this.#queue.push(frame);
     }
-    if (!this.#writing) void this.#write();
+    if (!this.#writing && this.#queue.length > 0) void this.#write();
   }
 
   async #write(): Promise<void> {

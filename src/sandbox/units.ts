@@ -5,7 +5,15 @@
  */
 
 const TIMES = new Map([["ms", 1], ["s", 1000], ["m", 60_000], ["h", 3_600_000], ["d", 86_400_000]]);
-const SIZES = new Map([["B", 1], ["KiB", 1024], ["MiB", 1024 ** 2], ["GiB", 1024 ** 3], ["KB", 1e3], ["MB", 1e6], ["GB", 1e9]]);
+const SIZES = new Map([
+  ["B", 1],
+  ["KiB", 1024],
+  ["MiB", 1024 ** 2],
+  ["GiB", 1024 ** 3],
+  ["KB", 1e3],
+  ["MB", 1e6],
+  ["GB", 1e9],
+]);
 
 function measure(text: unknown, units: ReadonlyMap<string, number>): number | null {
   if (typeof text !== "string") return null;

@@ -6,6 +6,7 @@
 import type { Config, ServiceConfig } from "../config/types.ts";
 import type { Logger } from "../observe/log.ts";
 import type { PluginHost } from "../sandbox/host.ts";
+import type { PluginsInit } from "../sandbox/wire.ts";
 import type { Service } from "./service_graph.ts";
 import { Supervisor, type SupervisorEvent } from "./supervisor.ts";
 import { workerPermissions } from "./worker_permissions.ts";
@@ -25,6 +26,8 @@ export class EdgeService implements Service {
   readonly dependsOn: readonly string[] = ["plugins"];
   readonly #options: EdgeServiceOptions;
   #supervisor: Supervisor | null = null;
+  /** How each worker reaches the plugins. */
+  readonly #connected = new Map<number, PluginsInit>();
 
   constructor(options: EdgeServiceOptions) {
     this.#options = options;
@@ -44,7 +47,9 @@ export class EdgeService implements Service {
           .map(({ spec, rights }) => ({ root: spec.root, rights })),
       }),
       setup: (index) => {
+        this.#disconnect(index);
         const connected = host.connect();
+        this.#connected.set(index, connected);
         return {
           message: {
             kind: "start",
@@ -71,7 +76,15 @@ export class EdgeService implements Service {
     }
   }
 
+  /** A worker that died cannot say itself that it calls no plugin any more. */
+  #disconnect(index: number): void {
+    const connected = this.#connected.get(index);
+    if (connected !== undefined) this.#options.plugins().disconnect(connected);
+    this.#connected.delete(index);
+  }
+
   #tell(event: SupervisorEvent): void {
+    if (event.kind === "died") this.#disconnect(event.index);
     const { log, service } = this.#options;
     const worker = `Worker ${event.index} of service ${service.name}`;
     if (event.kind === "died") {

@@ -3,17 +3,30 @@
  *
  * @module
  */
-import { connect as netConnect, type Socket as NetSocket } from "node:net";
+import { connect as netConnect, isIP, type Socket as NetSocket } from "node:net";
 import { ProxyError } from "../base/error.ts";
 import { type Address, formatAddress, type TcpAddress, unmapIpv4 } from "./address.ts";
 import { attempt } from "./attempt.ts";
 import { addressOf, DenoSocket } from "./deno_socket.ts";
 import { dialHandle } from "./handle_dial.ts";
+import { interleave, race } from "./happy_eyeballs.ts";
 import { connectError } from "./io_error.ts";
 import { handleEngineAvailable } from "./native_handle.ts";
 import { NodeSocket } from "./node_socket.ts";
-import { resolveHost } from "./resolve.ts";
+import { hostResolver } from "./resolve.ts";
+import type { HostResolver } from "./resolver.ts";
+import { mayReach, mayReachAll } from "./rights.ts";
 import type { Socket } from "./socket.ts";
+
+/** How long the steps of connecting took, in milliseconds; `0`: there was no such step, or not yet. */
+export interface ConnectTimes {
+  /** Name look-up. */
+  lookup: number;
+  /** TCP, or the unix socket. */
+  connect: number;
+  /** The handshake. */
+  tls: number;
+}
 
 /** How to connect. */
 export interface DialOptions {
@@ -33,70 +46,106 @@ export interface DialOptions {
   readonly signal?: AbortSignal | undefined;
   /** What carries the connection. `handle` falls back to `deno` where it is not available. Default `deno`. */
   readonly engine?: "deno" | "handle";
+  /** Looks names up. Default: that of the thread. */
+  readonly resolver?: HostResolver | undefined;
+  /** Milliseconds after which the next address is tried beside the last one. Default 250 (RFC 8305 §5). */
+  readonly attemptDelay?: number | undefined;
+  /** Is filled in. */
+  readonly times?: ConnectTimes | undefined;
 }
 
 /**
- * Connects to an address; to a host with several addresses, to the first that answers.
+ * Connects to an address; to a host with several addresses, to the first that answers (RFC 8305).
  *
  * @throws {ProxyError} `connect_refused`, `connect_timeout`, `connect_no_route`, `connect_error`, `bind_error`,
  * `socket_error`, `dns_error`, `dns_timeout`; or what the signal gives as its reason.
  */
-export function dial(address: Address, options: DialOptions): Promise<Socket> {
+export async function dial(address: Address, options: DialOptions): Promise<Socket> {
   if (address.kind === "unix") {
-    return dialDeno({ transport: "unix", path: address.path }, address, 0, options);
+    const start = performance.now();
+    const socket = await dialDeno({ transport: "unix", path: address.path }, address, 0, options);
+    if (options.times !== undefined) options.times.connect = performance.now() - start;
+    return socket;
   }
-  if (options.localAddress) {
-    return eachAddress(address, options, async (to, timeout) => {
-      const raw = await dialNode(to, { ...options, timeout });
-      return new NodeSocket(raw, nodeFacts(raw));
-    });
-  }
-  const seconds = options.tcpKeepAlive ?? 0;
-  if (options.engine === "handle" && handleEngineAvailable()) {
-    return eachAddress(
-      address,
-      options,
-      (to, timeout) => dialHandle(to, { timeout, tcpKeepAlive: seconds, signal: options.signal }),
-    );
-  }
-  return eachAddress(
+  return await eachAddress(
     address,
     options,
-    (to, timeout) =>
-      dialDeno({ hostname: to.host, port: to.port }, to, seconds, { ...options, timeout }),
+    (to, timeout, signal) => dialTcp(to, { ...options, timeout, signal }),
+    (socket) => socket.destroy(),
   );
 }
 
+async function dialTcp(to: TcpAddress, options: DialOptions): Promise<Socket> {
+  if (options.localAddress) {
+    const raw = await dialNode(to, options);
+    return new NodeSocket(raw, nodeFacts(raw));
+  }
+  const { timeout, signal, tcpKeepAlive = 0 } = options;
+  // A handle looks no names up.
+  if (options.engine === "handle" && isIP(to.host) !== 0 && handleEngineAvailable()) {
+    return await dialHandle(to, { timeout, tcpKeepAlive, signal });
+  }
+  return await dialDeno({ hostname: to.host, port: to.port }, to, tcpKeepAlive, options);
+}
+
+/** From which address of a name the next connection begins, so that all of them get their share. */
+let turn = 0;
+
 /**
- * Tries `one` for each address of a host until one succeeds. The time is shared out, so that a first address that
- * does not answer leaves some for the second.
+ * Runs `one` for the addresses of a host until one succeeds, as RFC 8305 §5 says: the next begins when the last one
+ * has failed or is slow.
  *
- * @throws {ProxyError} What the last one failed with.
+ * @param one Tries one address, no longer than `timeout` milliseconds, and gives up when the signal aborts.
+ * @param drop Closes a connection that came second.
+ * @throws {ProxyError} What the only address failed with, or an error that names all failures; or the reason of the
+ * signal.
  */
 export async function eachAddress<T>(
   address: TcpAddress,
-  options: { readonly timeout: number; readonly signal?: AbortSignal | undefined },
-  one: (to: TcpAddress, timeout: number) => Promise<T>,
+  options: Pick<
+    DialOptions,
+    "timeout" | "signal" | "resolver" | "attemptDelay" | "localAddress" | "times"
+  >,
+  one: (to: TcpAddress, timeout: number, signal: AbortSignal | undefined) => Promise<T>,
+  drop: (connection: T) => void,
 ): Promise<T> {
-  const { timeout, signal } = options;
-  const hosts = await resolveHost(address.host, { timeout, signal });
-  const end = performance.now() + timeout;
-  let failure: unknown;
-  for (const [index, host] of hosts.entries()) {
-    const left = end - performance.now();
-    if (left <= 0) break;
-    try {
-      return await one({ kind: "tcp", host, port: address.port }, left / (hosts.length - index));
-    } catch (error) {
-      if (signal?.aborted) throw error;
-      failure = error;
-    }
+  const { timeout, signal, times } = options;
+  const { host, port } = address;
+  const asked = performance.now();
+  const found = (options.resolver ?? hostResolver()).resolve(host, { timeout, signal });
+  const hosts = usable(address, found instanceof Promise ? await found : found, options);
+  const start = performance.now();
+  if (times !== undefined) times.lookup = isIP(host) === 0 ? start - asked : 0;
+  const connection = await race<T>({
+    hosts: hosts.length > 1 ? interleave(hosts, turn++) : hosts,
+    timeout,
+    delay: options.attemptDelay,
+    context: `Connecting to ${formatAddress(address)}`,
+    signal,
+    connect: (host, timeout, signal) => one({ kind: "tcp", host, port }, timeout, signal),
+    drop,
+  });
+  if (times !== undefined) times.connect = performance.now() - start;
+  return connection;
+}
+
+/** Those addresses of a host that can be connected to from here. */
+function usable(
+  { host, port }: TcpAddress,
+  found: readonly string[],
+  { localAddress }: Pick<DialOptions, "localAddress">,
+): readonly string[] {
+  let hosts = found;
+  if (localAddress && hosts.length > 1) {
+    const family = isIP(localAddress);
+    const same = hosts.filter((one) => isIP(one) === family);
+    if (same.length > 0) hosts = same;
   }
-  throw failure ?? new ProxyError(
-    "connect_timeout",
-    `Connecting to ${formatAddress(address)}: not done within ${timeout} ms`,
-    { source: "upstream", retry: true },
-  );
+  if (hosts[0] === host || mayReachAll()) return hosts;
+  const granted = hosts.filter((one) => mayReach(one, port));
+  if (granted.length > 0) return granted;
+  // The right may be to the name alone: then the runtime looks it up itself when it connects.
+  return mayReach(host, port) ? [host] : hosts;
 }
 
 /** Connects by node's sockets, without the {@linkcode Socket} around it: TLS needs the bare one. */

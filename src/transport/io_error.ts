@@ -24,6 +24,10 @@ const CONNECT_TYPES: Readonly<Record<string, ErrorType>> = {
 /** Codes that mean that the other side is gone, rather than that reading or writing went wrong. */
 const GONE = new Set(["ECONNRESET", "EPIPE", "ECONNABORTED", "ENOTCONN", "ESHUTDOWN"]);
 
+/** OpenSSL's names for the alerts by which a handshake, or a certificate in it, is refused. */
+const HANDSHAKE_ALERT =
+  /^ERR_SSL_\w*ALERT_(?:\w*CERTIFICATE\w*|UNKNOWN_CA|ACCESS_DENIED|HANDSHAKE_FAILURE|PROTOCOL_VERSION|DECRYPT_ERROR)$/;
+
 /** The errno name that an error carries, or an empty string. */
 export function errorCode(error: unknown): string {
   if (typeof error !== "object" || error === null || !("code" in error)) return "";
@@ -89,6 +93,12 @@ export function reason(error: unknown): string {
 
 function streamError(error: unknown, type: ErrorType, context: string): ProxyError {
   if (error instanceof ProxyError) return error;
+  // In TLS 1.3 a side may learn only after its handshake that the other did not accept it (RFC 8446 §4.6.2).
+  if (HANDSHAKE_ALERT.test(errorCode(error))) {
+    return new ProxyError("tls_handshake_failure", `${context}: refused by TLS: ${reason(error)}`, {
+      cause: error,
+    });
+  }
   return GONE.has(errorCode(error))
     ? new ProxyError("connection_closed", `${context}: the other side has closed it`, {
       cause: error,

@@ -38,15 +38,25 @@ export interface TlsDialIdentity {
   readonly ca: string | null;
   /** Our certificate chain and key as PEM. */
   readonly clientCertificate: { readonly cert: string; readonly key: string } | null;
+  /** Lowest version to agree to. Default: TLS 1.2, which is also the lowest there is. */
+  readonly minVersion?: TlsVersion;
+  /** Highest version to agree to. Default: TLS 1.3. */
+  readonly maxVersion?: TlsVersion;
+  /** Protocols to offer by ALPN, best first. Default: `http/1.1`. */
+  readonly alpn?: readonly string[];
 }
+
+/** Versions of TLS that there are here; older ones are broken. */
+export type TlsVersion = "TLSv1.2" | "TLSv1.3";
 
 /** How to connect. */
 export interface TlsDialOptions extends Omit<DialOptions, "engine"> {
   /** Milliseconds for the handshake alone. */
   readonly tlsTimeout: number;
-  /** Protocols to offer, best first. Default: `http/1.1`. */
-  readonly alpn?: readonly string[];
 }
+
+/** How to do a handshake on a connection that is there. */
+export type HandshakeOptions = Pick<TlsDialOptions, "tlsTimeout" | "signal" | "times">;
 
 /** Contexts are costly to make, and a peer's identity is one object for as long as the peer lives. */
 const contexts = new WeakMap<TlsDialIdentity, SecureContext>();
@@ -62,17 +72,51 @@ export async function tlsDial(
   identity: TlsDialIdentity,
   options: TlsDialOptions,
 ): Promise<Socket> {
-  const raw = address.kind === "unix"
-    ? await dialNode(address, options)
-    : await eachAddress(address, options, (to, timeout) => dialNode(to, { ...options, timeout }));
-  return await handshake(raw, address, identity, options);
+  return await startTls(await dialRaw(address, options), address, identity, options);
+}
+
+/** Connects by node's sockets, to a host with several addresses as `dial` does. */
+export async function dialRaw(address: Address, options: DialOptions): Promise<NetSocket> {
+  if (address.kind === "tcp") {
+    return await eachAddress(
+      address,
+      options,
+      (to, timeout, signal) => dialNode(to, { ...options, timeout, signal }),
+      (raw) => {
+        raw.on("error", () => {});
+        raw.destroy();
+      },
+    );
+  }
+  const start = performance.now();
+  const raw = await dialNode(address, options);
+  if (options.times !== undefined) options.times.connect = performance.now() - start;
+  return raw;
+}
+
+/**
+ * Does the handshake on a connection, which is closed if that fails.
+ *
+ * @param address Whom the connection leads to.
+ * @throws {ProxyError} As {@linkcode tlsDial} does.
+ */
+export async function startTls(
+  raw: NetSocket,
+  address: Address,
+  identity: TlsDialIdentity,
+  options: HandshakeOptions,
+): Promise<Socket> {
+  const start = performance.now();
+  const socket = await handshake(raw, address, identity, options);
+  if (options.times !== undefined) options.times.tls = performance.now() - start;
+  return socket;
 }
 
 function handshake(
   raw: NetSocket,
   address: Address,
   identity: TlsDialIdentity,
-  options: TlsDialOptions,
+  options: HandshakeOptions,
 ): Promise<Socket> {
   const context = `TLS handshake with ${formatAddress(address)}`;
   const drop = () => {
@@ -105,8 +149,7 @@ function handshake(
         socket: raw,
         secureContext: contextFor(identity, context),
         ...(isName(identity.serverName) ? { servername: identity.serverName } : {}),
-        ALPNProtocols: [...options.alpn ?? ["http/1.1"]],
-        minVersion: "TLSv1.2",
+        ALPNProtocols: [...identity.alpn ?? ["http/1.1"]],
         rejectUnauthorized: identity.verify,
         checkServerIdentity: (_host, certificate) =>
           identity.verifyHostname ? checkNames(names, certificate, context) : undefined,
@@ -165,7 +208,18 @@ function contextFor(identity: TlsDialIdentity, context: string): SecureContext {
   let made = contexts.get(identity);
   if (made === undefined) {
     checkOwnCertificate(identity, context);
+    const { minVersion = "TLSv1.2", maxVersion = "TLSv1.3" } = identity;
+    if (minVersion > maxVersion) {
+      throw new ProxyError(
+        "config_error",
+        `${context}: the lowest version, ${minVersion}, is over the highest, ${maxVersion}`,
+        { source: "internal" },
+      );
+    }
     made = createSecureContext({
+      // Beside a context of our own, `connect` takes no notice of versions.
+      minVersion,
+      maxVersion,
       ...(identity.ca === null ? {} : { ca: identity.ca }),
       ...(identity.clientCertificate === null ? {} : {
         cert: identity.clientCertificate.cert,

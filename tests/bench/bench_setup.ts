@@ -43,6 +43,8 @@ http {
 /** Starts nginx as origin on processor 0, and nginx and Sluice as proxies on processor 1. */
 export async function startBench(): Promise<Bench> {
   const directory = await Deno.makeTempDir({ prefix: "sluice-bench-" });
+  // The workers of nginx run as somebody else.
+  await Deno.chmod(directory, 0o755);
   const processes: Deno.ChildProcess[] = [];
   const [origin, nginx, nginxAgain, sluice] = freePorts(4) as [number, number, number, number];
   const startNginx = async (name: string, cpu: string, body: string) => {

@@ -154,6 +154,8 @@ Deno.test("a stop under load loses no answer: each request is answered whole or 
   assert.equal(await sluice.stop(), 0);
   await Promise.all(running);
   assert.equal(broken, 0);
+  // Whatever was passed on was answered to the end, too.
+  assert.equal(origin.requests.length, answered);
 });
 
 async function isGone(sluice: Sluice): Promise<boolean> {

@@ -124,6 +124,35 @@ Deno.test("a request that no route takes is 404, without Proxy-Status", async ()
   assertProblem(await rawRequest(sluice.port(), get("/else")), 404, null);
 });
 
+Deno.test("a route without an upstream where no plugin answers is 503 destination_unavailable", async () => {
+  await using sluice = await startSluice({
+    config: configFile({ route: { plugins: ["silent"] }, plugins: {} }),
+    plugins: {
+      "silent.ts": `import { definePlugin } from "@sluice/plugin";
+        export default definePlugin({ requestFilter() {} });`,
+    },
+  });
+  const answer = await rawRequest(sluice.port(), get("/"));
+  assertProblem(answer, 503, "destination_unavailable");
+  assert.notEqual(field(answer, "retry-after"), null);
+});
+
+Deno.test("an answer that switches protocols unasked is 502 http_protocol_error", async () => {
+  await using origin = await startRawOrigin(async (connection) => {
+    await connection.request();
+    await connection.send("HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: words\r\n\r\n");
+    await connection.whenEnded();
+  });
+  await using sluice = await startSluice({ upstream: origin.url });
+  assertProblem(await rawRequest(sluice.port(), get("/")), 502, "http_protocol_error");
+});
+
+Deno.test("CONNECT that is not allowed is 405 http_request_denied", async () => {
+  await using sluice = await startSluice({ upstream: `http://127.0.0.1:${deadPort()}` });
+  const ask = "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n";
+  assertProblem(await rawRequest(sluice.port(), ask), 405, "http_request_denied");
+});
+
 Deno.test("a request that has gone round in circles is 508 proxy_loop_detected", async () => {
   await using origin = await startSimpleOrigin();
   await using sluice = await startSluice({ upstream: origin.url });

@@ -1,6 +1,7 @@
 /** Clients that are too slow, on purpose or not: each is cut at its limit, and nobody else notices. */
 import assert from "node:assert/strict";
 import { configFile } from "../support/config.ts";
+import { eventually } from "../support/deadline.ts";
 import { field, text } from "../support/http_text.ts";
 import { get, RawClient, rawRequest, request } from "../support/raw_client.ts";
 import { type SimpleOrigin, startSimpleOrigin } from "../support/simple_origin.ts";
@@ -194,6 +195,51 @@ Deno.test("a slow reader holds back the origin instead of filling memory", async
   }
   for (const client of clients) await client[Symbol.asyncDispose]();
   assert.ok(most - before < 64 * 1024 * 1024, `${(most - before) >> 20} MiB more`);
+});
+
+Deno.test("a slow origin holds back its clients instead of filling memory", async () => {
+  await using behind = await startRawOrigin(async (connection) => {
+    await connection.head();
+    // From here on nothing is read.
+    await new Promise((resolve) => connection.socket.once("close", resolve));
+  });
+  await using patient = await startSluice({ upstream: behind.url });
+  const before = patient.rss();
+  const piece = new Uint8Array(1024 * 1024);
+  const clients = await Promise.all(
+    Array.from({ length: 10 }, () => RawClient.connect(patient.port())),
+  );
+  try {
+    for (const client of clients) {
+      await client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n");
+      let sent = 0;
+      // The kernel takes some of it on either side of the proxy; then it stands still.
+      await assert.rejects((async () => {
+        for (; sent < 200; sent++) await client.send(piece, 300);
+      })());
+      assert.ok(sent < 100, `${sent} MiB went into a hole`);
+    }
+    const more = patient.rss() - before;
+    assert.ok(more < 64 * 1024 * 1024, `${more >> 20} MiB more`);
+  } finally {
+    for (const client of clients) await client[Symbol.asyncDispose]();
+  }
+});
+
+Deno.test("abort_on_close gives up for a client that has finished writing", async () => {
+  await using behind = await startSimpleOrigin();
+  await using strict = await startSluice({
+    config: configFile({ origin: behind.address, listener: { abort_on_close: true } }),
+  });
+  await using client = await RawClient.connect(strict.port());
+  await client.send(get("/delay/5000"));
+  await eventually(() => behind.count("/delay/5000") === 1, "the request at the origin");
+  client.end();
+  const took = await timed(() => client.whenEnded());
+  assert.ok(took < 3_000, `${took} ms`);
+  assert.equal(client.buffered.length, 0);
+  const [line] = await strict.waitForAccessLog(1);
+  assert.equal(line!["proxy.error_source"], "downstream");
 });
 
 Deno.test("a client may finish writing and still gets its answer", async () => {

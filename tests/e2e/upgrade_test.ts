@@ -241,6 +241,21 @@ Deno.test("a 101 that nobody asked for is a broken response", async () => {
   assert.equal(origin.connections.length, 1);
 });
 
+Deno.test("an upgrade to HTTP/2 is not offered to the origin: requests in a tunnel would pass us unseen", async () => {
+  await using origin = await startSimpleOrigin();
+  await using sluice = await startSluice({ upstream: origin.url });
+  await using client = await RawClient.connect(sluice.port());
+  const answer = await client.request(get("/request", {
+    Connection: "Upgrade, HTTP2-Settings",
+    Upgrade: "h2c",
+    "HTTP2-Settings": "AAMAAABkAAQCAAAAAAIAAAAA",
+  }));
+  assert.equal(answer.status, 200);
+  const seen = JSON.parse(text(answer));
+  assert.equal(field(seen, "upgrade"), null);
+  assert.equal(field(seen, "http2-settings"), null);
+});
+
 Deno.test("HTTP/1.0 cannot upgrade", async () => {
   await using origin = await startSimpleOrigin();
   await using sluice = await startSluice({ upstream: origin.url });

@@ -77,7 +77,12 @@ async function runAll(isolation: Isolation): Promise<unknown[]> {
       await handler.call("connectionFilter", { address, port: 1, listener: "web" }),
     );
   }
-  results.push([...handler.phases], handler.failOpen, handler.match("logging"), handler.match("upstreamPeer"));
+  results.push(
+    [...handler.phases],
+    handler.failOpen,
+    handler.match("logging"),
+    handler.match("upstreamPeer"),
+  );
   const line = await bench.event((event) => event.kind === "log");
   results.push({ ...line });
   return results;
@@ -89,7 +94,10 @@ const inlineResults = () => inline ??= runAll("inline");
 Deno.test("inline, a plugin does what its hooks say", async () => {
   const results = await inlineResults() as { phase: string; result: unknown; state: unknown }[];
   const at = (index: number) => results[index]!;
-  assert.deepEqual((at(1).result as { body: Uint8Array }).body, new TextEncoder().encode("hello, 192.0.2.1"));
+  assert.deepEqual(
+    (at(1).result as { body: Uint8Array }).body,
+    new TextEncoder().encode("hello, 192.0.2.1"),
+  );
   assert.deepEqual(at(5).result, [
     "plugin_error",
     "internal",
@@ -99,7 +107,10 @@ Deno.test("inline, a plugin does what its hooks say", async () => {
   assert.equal(at(7).result, false);
   assert.match(String((at(9).result as string[])[2]), /longer than 100 bytes/);
   assert.equal(at(11).result, "group");
-  assert.deepEqual(results.find((one) => one.phase === "requestSummary")?.result, "GET /a/b?c=d by 4711");
+  assert.deepEqual(
+    results.find((one) => one.phase === "requestSummary")?.result,
+    "GET /a/b?c=d by 4711",
+  );
 });
 
 for (const isolation of ["worker", "process"] as const) {

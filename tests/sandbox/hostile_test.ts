@@ -15,7 +15,11 @@ async function hostile(isolation: Isolation): Promise<Bench> {
 }
 
 /** Calls the hostile plugin; the text of its answer, or the error of the call. */
-async function ask(bench: Bench, target: string, session = new FakeSession({ target })): Promise<string> {
+async function ask(
+  bench: Bench,
+  target: string,
+  session = new FakeSession({ target }),
+): Promise<string> {
   try {
     const reply = await bench.handler(0).call("requestFilter", session) as
       | { body: Uint8Array }
@@ -76,6 +80,7 @@ for (const isolation of SANDBOXES) {
       ["heap", "memory"],
       ["buffers", "memory"],
       ["import_net", "import"],
+      ["import_patched", "import"],
       ["import_worker_threads", "import"],
       ["import_data", "import"],
       ["import_blob", "import"],
@@ -86,18 +91,32 @@ for (const isolation of SANDBOXES) {
       await using bench = await hostile(isolation);
       const asked = ask(bench, `/bomb/${bomb}`);
       await otherAnswers(bench);
-      assert.match(await asked, /^plugin_(timeout|unavailable): plugin "hostile", requestFilter: /);
-      const crash = await bench.event((event) => event.kind === "crashed");
-      assert.ok(crash.kind === "crashed");
-      assert.equal(crash.plugin, "hostile");
-      // What dies of its heap while it holds up the event loop may be killed for either.
-      if (bomb !== "heap") assert.equal(crash.cause, cause, crash.message);
+      assert.match(
+        await asked,
+        /^plugin_(timeout|unavailable|error): plugin "hostile", requestFilter: /,
+      );
       await otherAnswers(bench);
-      await bench.event((event) => event.kind === "restarted");
+      // V8 interrupts what runs out of heap, after which the sandbox may be well, or has to be replaced.
+      if (bomb !== "heap" && bomb !== "microtasks") {
+        const crash = await bench.event((event) => event.kind === "crashed");
+        assert.ok(crash.kind === "crashed");
+        assert.equal(crash.plugin, "hostile");
+        assert.equal(crash.cause, cause, crash.message);
+        await otherAnswers(bench);
+        await bench.event((event) => event.kind === "restarted");
+      }
       // The service worker is told by a port of its own, so the news may come a few turns later.
-      while (bench.plugins.down.length > 0) await new Promise((resolve) => setImmediate(resolve));
-      assert.equal(await ask(bench, "/x/ok"), "fine");
-      assert.ok(!bench.events.some((event) => event.kind !== "log" && event.plugin === "noop" && event.kind !== "started"));
+      const late = performance.now() + 20_000;
+      let answer = "";
+      while ((answer = await ask(bench, "/x/ok")) !== "fine" && performance.now() < late) {
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      assert.equal(answer, "fine");
+      assert.ok(
+        !bench.events.some((event) =>
+          event.kind !== "log" && event.plugin === "noop" && event.kind !== "started"
+        ),
+      );
     });
   }
 
@@ -134,9 +153,13 @@ for (const isolation of SANDBOXES) {
     }
     assert.equal(({} as { polluted?: string }).polluted, undefined);
     await otherAnswers(bench);
-    const late = await bench.event((event) => event.kind === "log" && event.message.startsWith("late:"));
+    const late = await bench.event((event) =>
+      event.kind === "log" && event.message.startsWith("late:")
+    );
     assert.match((late as { message: string }).message, /the hook has ended/);
-    await bench.event((event) => event.kind === "log" && /nobody waits for this/.test(event.message));
+    await bench.event((event) =>
+      event.kind === "log" && /nobody waits for this/.test(event.message)
+    );
     await bench.event((event) => event.kind === "log" && /thrown in a timer/.test(event.message));
     assert.ok(!bench.events.some((event) => event.kind === "crashed"));
   });

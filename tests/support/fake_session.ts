@@ -104,7 +104,13 @@ export class FakeSession implements HostSession {
     this.route = parts.route === undefined ? "main" : parts.route;
     this.attempt = parts.attempt ?? 0;
     this.upstream = parts.upstream ?? null;
-    this.client = { address: "192.0.2.1", port: 4711, peer: "192.0.2.1", tls: null, ...parts.client };
+    this.client = {
+      address: "192.0.2.1",
+      port: 4711,
+      peer: "192.0.2.1",
+      tls: null,
+      ...parts.client,
+    };
     this.outcome = {
       status: 200,
       bytesReceived: 10,
@@ -128,7 +134,11 @@ export class FakeSession implements HostSession {
     return this.values.keys();
   }
 
-  respond(status: number, body?: string | Uint8Array | ProblemBody | null, init?: ReplyInit): Reply {
+  respond(
+    status: number,
+    body?: string | Uint8Array | ProblemBody | null,
+    init?: ReplyInit,
+  ): Reply {
     return makeReply(status, body, init);
   }
 

@@ -84,6 +84,7 @@ export class Sluice implements AsyncDisposable {
   readonly #output: Output;
   readonly #listening: readonly Listening[];
   readonly #accessLog: string;
+  #over = false;
 
   /** @internal */
   constructor(
@@ -99,6 +100,7 @@ export class Sluice implements AsyncDisposable {
     this.directory = directory;
     this.pid = child.pid;
     this.exited = exited;
+    exited.then(() => this.#over = true);
     this.#accessLog = join(directory, ACCESS_LOG);
   }
 
@@ -152,7 +154,11 @@ export class Sluice implements AsyncDisposable {
       if (error instanceof Deno.errors.NotFound) return [];
       throw error;
     }
-    return text.split("\n").filter((line) => line !== "").map((line) => JSON.parse(line));
+    // While the program runs, the last line may be seen half written; afterwards it must be whole.
+    const end = this.#over ? text.length : text.lastIndexOf("\n") + 1;
+    return text.slice(0, end).split("\n").filter((line) => line !== "").map((line) =>
+      JSON.parse(line)
+    );
   }
 
   /** Waits until the access log has `count` lines, and returns them all. */

@@ -22,7 +22,7 @@ export function bytes(text: string): Uint8Array<ArrayBuffer> {
 /** Bytes as latin-1 text. */
 export function latin1(of: Uint8Array): string {
   // TextDecoder's latin1 is windows-1252.
-  return Buffer.from(of.buffer, of.byteOffset, of.byteLength).latin1Slice();
+  return Buffer.from(of.buffer, of.byteOffset, of.byteLength).toString("latin1");
 }
 
 /** One end of a connection. */

@@ -126,7 +126,7 @@ Deno.test("all addresses are tried in order, and the last failure is told", asyn
     eachAddress({ kind: "tcp", host: HOST, port: 1 }, { timeout: 1_000 }, (to) => {
       tried.push(`${to.host}:${to.port}`);
       return Promise.reject(refused);
-    }),
+    }, () => {}),
     refused,
   );
   equal(tried.join(), `${HOST}:1`);

@@ -1,0 +1,168 @@
+/**
+ * A request of our own accord and its answer, over the transport that traffic takes.
+ *
+ * @module
+ */
+import { ProxyError } from "../../base/error.ts";
+import type { TimerWheel } from "../../base/timer_wheel.ts";
+import { Connector } from "../../connector/connector.ts";
+import type { Peer } from "../../connector/peer.ts";
+import { Fields } from "../../http/fields.ts";
+import { RequestHead } from "../../http/message.ts";
+import { NO_CONTENT, type UpstreamSession } from "../../http/session.ts";
+import { CHUNK_LIMITS, UPSTREAM_LIMITS } from "../../http1/limits.ts";
+import type { Run } from "./bounded_run.ts";
+
+/** What to ask for. */
+export interface OwnRequest {
+  readonly method: string;
+  /** Path and query. */
+  readonly target: string;
+  /** All fields, Host too. */
+  readonly fields: readonly (readonly [string, string])[];
+}
+
+/** What is read of an answer. */
+export interface OwnAnswer {
+  readonly status: number;
+  readonly etag: string | null;
+  readonly contentEncoding: string | null;
+  /** The content, up to the limit. */
+  readonly content: Uint8Array;
+  /** Whether there is more content than the limit lets through; `false` if none was read. */
+  readonly truncated: boolean;
+}
+
+/** What carries {@linkcode exchange}. */
+export interface ExchangeTools {
+  readonly wheel: TimerWheel;
+  /** What carries clear-text connections. */
+  readonly clearTextEngine: "deno" | "handle";
+}
+
+/** Makes the connector for requests of our own; apart from that of the traffic, so that neither waits for the other. */
+export function ownConnector(tools: ExchangeTools): Connector {
+  return new Connector({
+    wheel: tools.wheel,
+    poolSize: 1024,
+    limits: UPSTREAM_LIMITS,
+    chunkLimits: CHUNK_LIMITS,
+    clearTextEngine: tools.clearTextEngine,
+  });
+}
+
+/**
+ * Sends a request and reads its answer.
+ *
+ * @param limit Bytes of content to read; `0`: none, and the answer counts as whole with its head.
+ * @throws {ProxyError} Why there is no answer, or what `run` gives as its reason.
+ */
+export async function exchange(
+  connector: Connector,
+  peer: Peer,
+  request: OwnRequest,
+  limit: number,
+  run: Run,
+): Promise<OwnAnswer> {
+  try {
+    return await attempt(connector, peer, request, limit, run, false);
+  } catch (error) {
+    // A kept connection that the other side has closed says nothing of its health.
+    if (run.signal.aborted || !(error instanceof ProxyError) || error.retry !== true) throw error;
+    return await attempt(connector, peer, request, limit, run, true);
+  }
+}
+
+async function attempt(
+  connector: Connector,
+  peer: Peer,
+  request: OwnRequest,
+  limit: number,
+  run: Run,
+  fresh: boolean,
+): Promise<OwnAnswer> {
+  const { signal } = run;
+  run.timeoutType = "connect_timeout";
+  const session = await connectOnce(connector, peer, request, signal, fresh);
+  run.timeoutType = "first_byte_timeout";
+  const giveUp = () => session.abort(signal.reason);
+  signal.addEventListener("abort", giveUp, { once: true });
+  try {
+    if (signal.aborted) throw signal.reason;
+    session.writeHead(
+      new RequestHead({
+        method: request.method,
+        version: 11,
+        target: request.target,
+        fields: Fields.from(request.fields),
+      }),
+      NO_CONTENT,
+    );
+    await session.flush();
+    const answer = await readAnswer(session, limit, run);
+    session.release();
+    return answer;
+  } catch (error) {
+    const told = ProxyError.wrap(error, "internal_error", `Asking ${peer.label}`, "upstream");
+    told.decideRetry(session.reused);
+    session.abort(told);
+    throw told;
+  } finally {
+    signal.removeEventListener("abort", giveUp);
+  }
+}
+
+/** Connects; what could not be connected to must not be tried at once a second time. */
+async function connectOnce(
+  connector: Connector,
+  peer: Peer,
+  request: OwnRequest,
+  signal: AbortSignal,
+  fresh: boolean,
+): Promise<UpstreamSession> {
+  try {
+    return await connector.connect(peer, request.method, signal, fresh);
+  } catch (error) {
+    const told = ProxyError.wrap(error, "connect_error", `Asking ${peer.label}`, "upstream");
+    told.retry = false;
+    throw told;
+  }
+}
+
+async function readAnswer(
+  session: UpstreamSession,
+  limit: number,
+  run: Run,
+): Promise<OwnAnswer> {
+  let head = await session.readHead();
+  while (head.informational) head = await session.readHead();
+  run.timeoutType = "read_timeout";
+  const { status } = head;
+  const etag = head.fields.get("etag");
+  const contentEncoding = head.fields.get("content-encoding");
+  const pieces: Uint8Array[] = [];
+  let size = 0;
+  let truncated = false;
+  // After a 101 there is no content, but another protocol.
+  while (limit > 0 && status !== 101 && !session.bodyDone) {
+    const piece = await session.readBody();
+    const room = limit - size;
+    if (piece.length > room) truncated = true;
+    const kept = piece.subarray(0, Math.min(room, piece.length));
+    if (kept.length > 0) pieces.push(kept.slice());
+    size += kept.length;
+    if (truncated) break;
+  }
+  return { status, etag, contentEncoding, content: join(pieces, size), truncated };
+}
+
+function join(pieces: readonly Uint8Array[], size: number): Uint8Array {
+  if (pieces.length === 1) return pieces[0]!;
+  const all = new Uint8Array(size);
+  let position = 0;
+  for (const piece of pieces) {
+    all.set(piece, position);
+    position += piece.length;
+  }
+  return all;
+}
