@@ -173,9 +173,21 @@ services:
         retry: { attempts: "\${S}", buffer_bytes: "\${S}" }
         rules:
           - { request: { set: { x: "\${S}\\n" }, remove: ["\${S} "] } }
+        mirror: [{ upstream: "\${S}", percent: "\${S}", timeout: "\${S}" }]
+        hedge: { after: "\${S}" }
+      - split: [{ upstream: "\${S}" }, { upstream: "\${S}" }]
+        split_by: { on: "\${S}", name: "\${S} " }
+        retry: { on: ["\${S}"], budget: "\${S}", per_try_timeout: "\${S}" }
 upstreams:
   - { name: app, endpoints: ["\${S}", "\${S}:80:80", { address: "ftp://\${S}" }] }
   - { name: app2, endpoints: ["\${S}:80"], transport: { tls: { ca: "\${S}" }, timeouts: { read: "\${S}" } } }
+  - name: app3
+    load_balancing: { policy: "\${S}", hash: { on: header, name: "\${S} " }, sticky: { cookie: "\${S} ", secret: "\${S}" } }
+    discovery: { type: dns, name: "\${S} ", port: "\${S}", server: "\${S}", allow: ["\${S}:1", "\${S} "] }
+    health_check: { active: { path: "\${S}", host: "\${S} ", method: "\${S}x", headers: { a: "\${S}\\n" }, expect: { status: ["\${S}"] } } }
+    transport: { proxy: { address: "\${S}" }, proxy_protocol: "\${S}", tls: { min_version: "\${S}" } }
+  - { name: app4, discovery: { type: http, url: "\${S}" }, circuit_breaker: { error_ratio: "\${S}" } }
+  - { name: app5, discovery: { type: plugin, plugin: "\${S}" }, transport: { proxy: { address: "https://\${S}:1" } } }
 plugins: { directory: "\${S}", isolation: "\${S}", grant: { a: "\${S}" }, trust: ["\${S}"] }
 server: { threads: "\${S}", allowed_peers: ["\${S} "] }
 `,
@@ -187,7 +199,7 @@ server: { threads: "\${S}", allowed_peers: ["\${S} "] }
     },
   );
   const text = formatErrors(result.errors!);
-  assert.ok(result.errors!.length > 10);
+  assert.ok(result.errors!.length > 40);
   assert.equal(text.includes(secret), false, text);
 });
 
