@@ -7,6 +7,7 @@ import type { ConfigError } from "../config/errors.ts";
 import { loadConfig } from "../config/load.ts";
 import type { Config } from "../config/types.ts";
 import { describeConfig, matchText } from "./describe.ts";
+import { summarizeUpstream } from "./describe_upstream.ts";
 import { errorText, pluginErrors } from "./load.ts";
 import { CliExit, EXIT, type Output } from "./output.ts";
 import type { Inspection, Program } from "./program.ts";
@@ -56,10 +57,15 @@ function summary(config: Config, inspection: Inspection): unknown {
         match: route.match,
         matches: matchText(route.match),
         upstream: route.upstream,
+        split: route.split,
+        mirrors: route.mirrors,
+        timeouts: route.timeouts,
+        retry: route.retry,
+        hedge: route.hedge,
         plugins: route.plugins.map((use) => config.plugins[use.plugin]!.name),
       })),
     })),
-    upstreams: config.upstreams.map(({ name, policy, endpoints }) => ({ name, policy, endpoints })),
+    upstreams: config.upstreams.map(summarizeUpstream),
     plugins: inspection.reports,
   };
 }

@@ -28,15 +28,30 @@ export async function printSchema(
   output.out(`${JSON.stringify(configSchema(schemas), null, 2)}\n`);
 }
 
-/** Prints the config with every default filled in. Keys and plugin configs are left out: they may be secret. */
+/**
+ * Prints the config with every default filled in. Keys, plugin configs, and fields and queries that Sluice
+ * sends on its own behalf are left out: they may be secret.
+ */
 export function dump(config: Config, output: Output): void {
-  const text = JSON.stringify(config, (key, value: unknown) => {
+  const text = JSON.stringify(config, function (this: object, key, value: unknown) {
+    if (key === "secret" && value !== null) return "(secret)";
+    if (key === "url" && typeof value === "string") return value.replace(/\?.*$/s, "?(left out)");
+    // Those of answers that rules give are for everybody to see.
+    if (key === "headers" && !("body" in this && "status" in this && !("type" in this))) {
+      return Object.fromEntries(fieldNames(value).map((name) => [name, "(left out)"]));
+    }
     if (key === "clientCertificate" && value !== null) return { cert: "(PEM)", key: "(secret)" };
     if (key === "ca" && value !== null) return "(PEM)";
     if (key === "config" && value !== undefined) return "(left out)";
     return value;
   }, 2);
   output.out(`${text}\n`);
+}
+
+/** Names of fields, of a mapping or of a list of pairs. */
+function fieldNames(fields: unknown): string[] {
+  if (Array.isArray(fields)) return fields.map((pair) => String(pair[0]));
+  return typeof fields === "object" && fields !== null ? Object.keys(fields) : [];
 }
 
 /** Prints the plugins of a folder. */

@@ -7,6 +7,8 @@ import type { Config, RouteConfig } from "../config/types.ts";
 import { alternatives } from "../http/matcher.ts";
 import type { Match, Permissions } from "../plugin/plugin.ts";
 import { formatAddress } from "../transport/address.ts";
+import { formatPercent } from "../config/units.ts";
+import { addressesText, attemptsText, describeUpstream, hashKeyText } from "./describe_upstream.ts";
 import { count, table } from "./output.ts";
 import type { PluginReport } from "./program.ts";
 
@@ -43,14 +45,18 @@ export function rightsText(rights: Permissions): string {
 
 /** Where a route leads. */
 export function targetText(config: Config, route: RouteConfig): string {
+  if (route.split !== null) {
+    const { parts, hashKey } = route.split;
+    const total = parts.reduce((sum, { weight }) => sum + weight, 0);
+    const shares = parts.map(({ group, weight }) => `${group} ${formatPercent(weight / total)}`);
+    return `split: ${shares.join(", ")}${hashKey === null ? "" : ` by ${hashKeyText(hashKey)}`}`;
+  }
   if (route.upstream === null) return "plugins and rules";
-  const upstream = config.upstreams.find((one) => one.name === route.upstream);
-  const addresses = (upstream?.endpoints ?? []).map((one) => formatAddress(one.address));
-  const shown = addresses.slice(0, 3).join(" ") + (addresses.length > 3 ? " …" : "");
-  return `${route.upstream} (${upstream?.tls === null ? "" : "TLS "}${shown})`;
+  const upstream = config.upstreams.find((one) => one.name === route.upstream)!;
+  return `${route.upstream} (${upstream.tls === null ? "" : "TLS "}${addressesText(upstream)})`;
 }
 
-/** Listeners, routes and plugins, for `check`. */
+/** Listeners, routes, upstreams and plugins, for `check`. */
 export function describeConfig(config: Config, reports: readonly PluginReport[]): string {
   let text = "Listeners\n";
   text += table(
@@ -68,11 +74,12 @@ export function describeConfig(config: Config, reports: readonly PluginReport[])
         route.id,
         matchText(route.match),
         targetText(config, route),
-        pluginsText(config, route),
+        [pluginsText(config, route), ...attemptsText(route)].filter((one) => one !== "").join("; "),
       ]),
       "  ",
     );
   }
+  for (const upstream of config.upstreams) text += describeUpstream(upstream);
   if (reports.length > 0) text += `\nPlugins\n${reports.map(reportText).join("")}`;
   return text;
 }

@@ -10,6 +10,7 @@ import { checkTarget, RequestHead } from "../http/message.ts";
 import { compileRoutes } from "../proxy/router.ts";
 import { formatAddress } from "../transport/address.ts";
 import { matchText, targetText } from "./describe.ts";
+import { attemptsText } from "./describe_upstream.ts";
 import { CliExit, EXIT, type Output, table } from "./output.ts";
 
 /** What is asked for. */
@@ -102,6 +103,7 @@ function explainService(
   text += table([
     ["upstream", targetText(config, route)],
     ["plugins", pluginsText(config, route, head)],
+    ...attemptsText(route).map((line) => ["", line]),
     ...(route.rules.length === 0 ? [] : [["rules", rulesText(route, head)]]),
   ], "     ");
   const normal = normalPath(head.path);

@@ -145,6 +145,7 @@ function typeText(schema: JsonSchema): string {
   const pattern = String(schema["pattern"] ?? "");
   if (pattern.includes("ms|s|m")) return "duration";
   if (pattern.includes("KiB")) return "size";
+  if (pattern.includes("%")) return "percentage";
   if (Array.isArray(type)) return type[0] === "integer" ? "integer" : String(type[0]);
   return type === undefined ? "any" : String(type);
 }

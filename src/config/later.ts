@@ -61,7 +61,7 @@ export const LATER_KEYS: Readonly<Record<string, Remedy>> = {
   "upstreams[].sticky": "use load_balancing.sticky",
   "upstreams[].discovery.max_endpoints": "remove it; a list of more than 10000 is refused",
   "upstreams[].transport.http2": "remove it; upstreams are asked with HTTP/1.1",
-    "upstreams[].transport.tls.alpn": "remove it; upstreams are asked with HTTP/1.1",
+  "upstreams[].transport.tls.alpn": "remove it; upstreams are asked with HTTP/1.1",
   "upstreams[].endpoints[].zone": "write it under labels",
   "services[].routes[].canary": "use split",
 };

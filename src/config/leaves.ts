@@ -333,3 +333,19 @@ export function cidr() {
     return value;
   });
 }
+
+const NET_RIGHT =
+  /^(\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f:.]+|(\*\.)?[A-Za-z0-9._-]+)(:\d{1,5}|\/\d{1,3})?$/;
+
+/** Whether a text is an address, or several, as Deno's net rights spell them. */
+export function isNetRight(text: string): boolean {
+  return NET_RIGHT.test(text);
+}
+
+/** Addresses that may be connected to. */
+export function netRight() {
+  return leaf("host:port, host, *.domain or a network", { type: "string" }, (value) => {
+    if (typeof value !== "string") return OTHER_KIND;
+    return isNetRight(value) ? value : new Refusal("");
+  });
+}

@@ -53,9 +53,7 @@ export function method() {
     if (!TOKEN.test(value)) return new Refusal("");
     if (value === "CONNECT") return new Refusal("CONNECT asks for no resource");
     const upper = value.toUpperCase();
-    return value === upper
-      ? value
-      : new Refusal("methods are case-sensitive", `write "${upper}"`);
+    return value === upper ? value : new Refusal("methods are case-sensitive", `write "${upper}"`);
   });
 }
 

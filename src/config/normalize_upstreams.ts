@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { PEER_OPTIONS, type PeerOptions, type PeerTls } from "../connector/peer.ts";
+import type { FullPeerOptions, PeerTls } from "../connector/peer.ts";
 import { absolute } from "./absolute.ts";
 import type { EndpointAddress } from "./leaves.ts";
 import { normalizeBalancing, simplePolicy } from "./normalize_balancing.ts";
@@ -41,7 +41,11 @@ export function normalizeUpstream(
     health: normalizeHealth(data.health_check),
     breaker: normalizeBreaker(data.circuit_breaker),
     tls: normalizeTls(data, entries.map((entry) => entry.address), ca, context),
-    options: normalizeOptions(data.transport, data.circuit_breaker?.max_connections),
+    options: normalizeOptions(
+      data.transport,
+      data.circuit_breaker?.max_connections,
+      context.resolve,
+    ),
   };
 }
 
@@ -83,15 +87,18 @@ function normalizeTls(
     clientCertificate: pair === undefined
       ? null
       : { cert: context.file(pair.cert), key: context.file(pair.key) },
+    minVersion: `TLSv${settings?.min_version ?? "1.2"}`,
+    maxVersion: `TLSv${settings?.max_version ?? "1.3"}`,
   };
 }
 
 function normalizeOptions(
   data: UpstreamData["transport"],
   maxConnections: number | undefined,
-): PeerOptions {
+  resolve: (path: string) => string,
+): FullPeerOptions {
+  const { proxy } = data;
   return {
-    ...PEER_OPTIONS,
     connectTimeout: data.timeouts.connect,
     tlsTimeout: data.timeouts.tls,
     totalConnectTimeout: data.timeouts.total_connect,
@@ -103,7 +110,17 @@ function normalizeOptions(
     maxConnections: maxConnections ?? data.max_connections,
     maxPending: data.max_pending,
     pendingTimeout: data.pending_timeout,
+    maxAge: data.max_age,
+    maxRequests: data.max_requests,
+    prewarm: data.prewarm,
+    groupKey: data.group_key ?? null,
+    proxy: proxy === undefined ? null : {
+      address: absolute(proxy.address.address, resolve),
+      headers: Object.entries(proxy.headers),
+    },
+    proxyProtocol: data.proxy_protocol ?? null,
     localAddress: data.local_address ?? null,
+    localAddressFallback: data.local_address_fallback,
     tcpKeepAlive: Math.ceil(data.tcp_keep_alive / 1000),
   };
 }

@@ -13,6 +13,7 @@ import {
   integer,
   leaf,
   name,
+  netRight,
   Refusal,
   size,
   text,
@@ -24,16 +25,6 @@ import { upstreamSchema } from "./schema_upstreams.ts";
 import { formatDuration, formatSize } from "./units.ts";
 
 const LIMITS = DOWNSTREAM_LIMITS;
-
-const netRight = () =>
-  leaf("host:port, host, *.domain or a network", { type: "string" }, (value) => {
-    if (typeof value !== "string") return new Refusal("", "", true);
-    return /^(\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f:.]+|(\*\.)?[A-Za-z0-9._-]+)(:\d{1,5}|\/\d{1,3})?$/.test(
-        value,
-      )
-      ? value
-      : new Refusal("");
-  });
 
 const server = () =>
   mapping({

@@ -104,4 +104,3 @@ export const balancingSchema = () =>
       "How long an endpoint that comes back takes to get its full share; `0`: it gets it at once.",
     ),
   });
-

@@ -4,7 +4,7 @@
  * @module
  */
 import { z } from "zod";
-import { duration, integer, leaf, name, Refusal, text, yesNo } from "./leaves.ts";
+import { duration, integer, leaf, name, netRight, Refusal, text, yesNo } from "./leaves.ts";
 import { fieldValues, mapping, optional, required } from "./schema_base.ts";
 import { formatDuration as ms } from "./units.ts";
 
@@ -26,18 +26,8 @@ const httpUrl = () =>
     if (url.username !== "" || url.password !== "") {
       return new Refusal("it has a user name or password", "set authorization under headers");
     }
+    if (url.port === "0") return new Refusal("port 0 cannot be connected to");
     return url.hash === "" ? url.href : new Refusal("it has a fragment", "leave #… out");
-  });
-
-/** A right to connect: an address, or a network with or without port. */
-const peerRight = () =>
-  leaf("host:port, host, *.domain, address or network", { type: "string" }, (value) => {
-    if (typeof value !== "string") return new Refusal("", "", true);
-    return /^(\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f:.]+|(\*\.)?[A-Za-z0-9._-]+)(:\d{1,5}|\/\d{1,3})?$/.test(
-        value,
-      )
-      ? value
-      : new Refusal("");
   });
 
 /** Kinds of sources. */
@@ -129,7 +119,7 @@ export const discoverySchema = () =>
       "Whether a list without endpoints is believed (not `dns`). Default: `false`, the last good list stays.",
     ),
     allow: optional(
-      z.array(peerRight()),
+      z.array(netRight()),
       "Addresses that may be connected to: `host:port`, `host`, `*.domain` or networks. Default: any.",
     ),
   });

@@ -167,7 +167,11 @@ export const breakerSchema = () =>
       BREAKER_LIMITS.minVolume,
       "Requests within `window` below which the share says nothing.",
     ),
-    window: withDefault(duration(100), formatDuration(BREAKER_LIMITS.window), "Time that the share is taken over."),
+    window: withDefault(
+      duration(100),
+      formatDuration(BREAKER_LIMITS.window),
+      "Time that the share is taken over.",
+    ),
     open_for: withDefault(
       duration(1),
       formatDuration(BREAKER_LIMITS.openTime),

@@ -133,18 +133,22 @@ export const transportSchema = () =>
     ),
     max_age: withDefault(
       duration(),
-      "0s",
+      ms(PEER_OPTIONS.maxAge),
       "How long a connection is used; then it is closed after its request; `0`: no limit.",
     ),
     max_requests: withDefault(
       integer(0),
-      0,
+      PEER_OPTIONS.maxRequests,
       "Requests that one connection may carry; `0`: no limit.",
     ),
     prewarm: withDefault(
-      integer(0, 1024),
-      0,
-      "Connections to each endpoint that are made before they are needed, per service worker.",
+      integer(0, 64),
+      PEER_OPTIONS.prewarm,
+      "Idle connections to each endpoint that are kept ready, per service worker.",
+    ),
+    group_key: optional(
+      text("a text"),
+      "Connections are shared only with upstreams of the same key, and of the same settings. Default: none.",
     ),
     proxy: optional(
       outerProxy(),
@@ -152,9 +156,14 @@ export const transportSchema = () =>
     ),
     proxy_protocol: optional(
       z.enum(["v1", "v2"]),
-      "Tell the endpoint who the client is by the PROXY protocol; each connection is then for one client. Default: no.",
+      "Tell the endpoint who the client is by the PROXY protocol; each connection is then for one client. Default: none.",
     ),
     local_address: optional(ip(), "Local address to connect from. Default: the system chooses."),
+    local_address_fallback: withDefault(
+      yesNo(),
+      PEER_OPTIONS.localAddressFallback,
+      "Whether any other address is taken when `local_address` cannot be used.",
+    ),
     tcp_keep_alive: withDefault(
       duration(),
       ms(PEER_OPTIONS.tcpKeepAlive * 1000),

@@ -22,10 +22,11 @@ export function checkSemantics(
 ): ConfigError[] {
   const root = rawMap(document.data);
   const findings = new Findings(document);
+  const names = pluginsKnown ? plugins.map((one) => one.name) : null;
   const listeners = checkListeners(findings, rawList(root["listeners"]));
   const upstreams = checkNames(findings, "upstream", ["upstreams"], rawList(root["upstreams"]));
   rawList(root["upstreams"]).forEach((upstream, i) =>
-    checkUpstream(findings, ["upstreams", i], rawMap(upstream))
+    checkUpstream(findings, ["upstreams", i], rawMap(upstream), names)
   );
   const services = rawList(root["services"]);
   checkNames(findings, "service", ["services"], services);
@@ -34,12 +35,12 @@ export function checkSemantics(
     findings,
     services,
     new Set(upstreams.keys()),
-    pluginsKnown ? plugins.map((one) => one.name) : null,
+    names,
   );
   checkPluginSettings(
     findings,
     rawMap(root["plugins"]),
-    pluginsKnown ? plugins.map((one) => one.name) : null,
+    names,
   );
   const seconds = rawMap(root["server"])["grace_period_seconds"];
   if (seconds !== undefined && rawMap(root["server"])["grace_period"] !== undefined) {

@@ -3,14 +3,14 @@
  *
  * @module
  */
-import { checkFieldName, checkFieldValue, FieldError } from "../http/fields.ts";
-import { fieldId, IS_HOP_BY_HOP } from "../http/field_names.ts";
 import { type HeadMatch, matchError } from "../http/matcher.ts";
 import type { Path } from "./document.ts";
 import type { Findings } from "./findings.ts";
 import { pathText } from "./later.ts";
 import { rawList, rawMap, rawText } from "./raw.ts";
 import { matchCovers } from "./reachability.ts";
+import { checkAttempts } from "./semantics_attempts.ts";
+import { checkFields, checkName } from "./semantics_fields.ts";
 
 /** Checks the routes of all services. `plugins` is `null` when nobody knows which there are. */
 export function checkRoutes(
@@ -34,7 +34,7 @@ export function checkRoutes(
       const route = rawMap(value);
       const path = ["services", s, "routes", r];
       checkId(findings, [...path, "id"], route["id"], ids);
-      checkUpstream(findings, [...path, "upstream"], route["upstream"], upstreams);
+      checkAttempts(findings, path, route, upstreams);
       const used = checkUses(
         findings,
         [...path, "plugins"],
@@ -46,14 +46,15 @@ export function checkRoutes(
         checkRule(findings, [...path, "rules", i], rawMap(rule))
       );
       if (
-        route["upstream"] === undefined && used.size === 0 && usedByService.size === 0 &&
+        route["upstream"] === undefined && route["split"] === undefined && used.size === 0 &&
+        usedByService.size === 0 &&
         (plugins === null || plugins.length === 0) &&
         !rawList(route["rules"]).some((rule) => rawMap(rule)["respond"] !== undefined)
       ) {
         findings.atKey(
           path,
           `${pathText(path)} leads nowhere`,
-          "give it an upstream, a plugin that answers, or a rule with respond",
+          "give it an upstream or a split, a plugin that answers, or a rule with respond",
         );
       }
       const match = checkMatch(findings, [...path, "match"], route["match"]);
@@ -88,17 +89,6 @@ function checkId(findings: Findings, path: Path, value: unknown, ids: Map<string
     }`,
     "give it another id",
   );
-}
-
-function checkUpstream(
-  findings: Findings,
-  path: Path,
-  value: unknown,
-  upstreams: ReadonlySet<string>,
-): void {
-  const name = rawText(value);
-  if (name === null || upstreams.has(name)) return;
-  findings.unknown("upstream", path, name, upstreams, "add it under upstreams");
 }
 
 /** Returns the names that were used, with their places. */
@@ -200,53 +190,4 @@ function checkRule(
   if (!does) {
     findings.atKey(path, `${pathText(path)} does nothing`, "add request, response or respond");
   }
-}
-
-function checkFields(
-  findings: Findings,
-  path: Path,
-  fields: Readonly<Record<string, unknown>>,
-): void {
-  const seen = new Set<string>();
-  for (const [name, value] of Object.entries(fields)) {
-    const at = [...path, name];
-    if (!checkName(findings, at, name, true)) continue;
-    if (seen.has(name.toLowerCase())) {
-      findings.atKey(at, `field ${JSON.stringify(name)} is set twice`, "keep one");
-    }
-    seen.add(name.toLowerCase());
-    if (typeof value !== "string") continue;
-    try {
-      checkFieldValue(name, value);
-    } catch (error) {
-      if (!(error instanceof FieldError)) throw error;
-      findings.at(
-        at,
-        `field ${JSON.stringify(name)} cannot have this value`,
-        "a value holds no line breaks, control characters or characters over U+00FF",
-      );
-    }
-  }
-}
-
-function checkName(findings: Findings, path: Path, name: string, isKey: boolean): boolean {
-  const report = (message: string, remedy: string): false => {
-    if (isKey) findings.atKey(path, message, remedy);
-    else findings.at(path, message, remedy);
-    return false;
-  };
-  try {
-    checkFieldName(name);
-  } catch (error) {
-    if (!(error instanceof FieldError)) throw error;
-    return report(`${findings.quote(path, name)} is not a field name`, "use letters, digits and -");
-  }
-  const lower = name.toLowerCase();
-  if (IS_HOP_BY_HOP[fieldId(lower)] === 1 || lower === "content-length") {
-    return report(
-      `field ${JSON.stringify(name)} belongs to the connection, and Sluice writes it itself`,
-      "remove it here",
-    );
-  }
-  return true;
 }

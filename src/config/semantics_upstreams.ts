@@ -1,21 +1,35 @@
 /**
- * What must hold between the endpoints of an upstream and its transport.
+ * What must hold within an upstream, first of all between its endpoints and its transport.
  *
  * @module
  */
 import type { Path } from "./document.ts";
 import type { Findings } from "./findings.ts";
 import { type EndpointAddress, parseEndpoint, Refusal } from "./leaves.ts";
-import { rawList, rawMap, rawText } from "./raw.ts";
+import { rawInteger, rawList, rawMap, rawText, rawYesNo } from "./raw.ts";
+import { checkBalancing } from "./semantics_balancing.ts";
+import { checkSource } from "./semantics_discovery.ts";
+import { checkBreaker, checkHealth } from "./semantics_health.ts";
+import { checkTransport } from "./semantics_transport.ts";
 
-/** Checks one entry of `upstreams`. */
+/**
+ * Checks one entry of `upstreams`.
+ *
+ * @param plugins Names of the plugins there are, or `null` when nobody knows.
+ */
 export function checkUpstream(
   findings: Findings,
   path: Path,
   upstream: Readonly<Record<string, unknown>>,
+  plugins: readonly string[] | null,
 ): void {
+  checkSource(findings, path, upstream, plugins);
+  checkBalancing(findings, path, upstream);
+  checkHealth(findings, [...path, "health_check"], upstream["health_check"]);
+  checkBreaker(findings, path, upstream);
   const entries = rawList(upstream["endpoints"]);
   checkWeights(findings, [...path, "endpoints"], entries);
+  checkTiers(findings, [...path, "endpoints"], entries);
   const endpoints: { at: Path; endpoint: EndpointAddress }[] = [];
   const places = new Map<string, number>();
   entries.forEach((entry, i) => {
@@ -36,16 +50,34 @@ export function checkUpstream(
     } else places.set(key, i);
     endpoints.push({ at, endpoint });
   });
-  checkTls(findings, path, rawMap(upstream["transport"])["tls"], endpoints);
+  const transport = rawMap(upstream["transport"]);
+  checkTls(findings, path, transport["tls"], endpoints);
+  checkTransport(findings, [...path, "transport"], transport, endpoints);
 }
 
 function checkWeights(findings: Findings, path: Path, entries: readonly unknown[]): void {
-  if (entries.length === 0 || !entries.every((entry) => rawMap(entry)["weight"] === 0)) return;
+  if (
+    entries.length === 0 || !entries.every((entry) => rawInteger(rawMap(entry)["weight"]) === 0)
+  ) return;
   findings.atKey(
     path,
     "all weights are 0, so no endpoint gets a request",
     "give at least one endpoint a weight of 1 or more",
   );
+}
+
+function checkTiers(findings: Findings, path: Path, entries: readonly unknown[]): void {
+  const isBackup = (entry: unknown) => rawYesNo(rawMap(entry)["backup"]) === true;
+  entries.forEach((entry, i) => {
+    if (!isBackup(entry) || rawMap(entry)["priority"] === undefined) return;
+    findings.atKey(
+      [...path, i, "backup"],
+      "backup is a priority of its own, but priority is set, too",
+      "keep one of the two",
+    );
+  });
+  if (entries.length === 0 || !entries.every(isBackup)) return;
+  findings.atKey(path, "all endpoints are backups, of nobody", "remove backup");
 }
 
 function checkTls(

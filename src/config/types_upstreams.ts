@@ -15,7 +15,7 @@ import type { PolicyName } from "../balancer/selection/table.ts";
 import type { StickyOptions } from "../balancer/sticky.ts";
 import type { Labels } from "../balancer/subset.ts";
 import type { BreakerLimits } from "../connector/breaker.ts";
-import type { PeerOptions, PeerTls } from "../connector/peer.ts";
+import type { FullPeerOptions, PeerTls } from "../connector/peer.ts";
 
 /** How endpoints of a group take turns where there is no balancer. */
 export type BalancingPolicy = "round_robin" | "weighted" | "random";
@@ -34,7 +34,7 @@ export interface UpstreamConfig {
   readonly breaker: BreakerLimits | null;
   /** An empty `serverName` stands for the host of each endpoint. */
   readonly tls: PeerTls | null;
-  readonly options: PeerOptions;
+  readonly options: FullPeerOptions;
 }
 
 /** An endpoint; `backup` has become a priority. */

@@ -166,6 +166,8 @@ export class Reply {
   }
 
   #isDecided(): boolean {
+    // What does not begin like HTTP at all need not be waited for.
+    if (this.#end > this.#start && this.#bytes[this.#start] !== 72) return true;
     // The limit holds for all heads together: what is left of it is all that the next one has.
     return this.#scanner.isDecided(
       this.#bytes,

@@ -3,16 +3,22 @@
  *
  * @module
  */
+import { type Clock, systemClock } from "../base/clock.ts";
 import { ProxyError } from "../base/error.ts";
 import type { TimerWheel } from "../base/timer_wheel.ts";
 import type { UpstreamSession } from "../http/session.ts";
 import type { ChunkLimits, UpstreamLimits } from "../http1/limits.ts";
-import { Http1UpstreamConnection } from "../http1/upstream_connection.ts";
+import type { ConnectTimes } from "../transport/dial.ts";
 import { abortError } from "../transport/io_error.ts";
+import type { HostResolver } from "../transport/resolver.ts";
+import type { BackoffOptions } from "./backoff.ts";
+import { type Eviction, Histories, type PeerHistory } from "./history.ts";
+import { PooledHttp1Connection } from "./http1_connection.ts";
 import { IdleList } from "./idle_list.ts";
 import { openSocket } from "./open.ts";
 import type { Peer } from "./peer.ts";
 import { Pool, type PoolableConnection, PooledConnection } from "./pool.ts";
+import { MOST_WARM, Warmer } from "./warmer.ts";
 
 /** Options of {@linkcode Connector}. */
 export interface ConnectorOptions {
@@ -25,10 +31,20 @@ export interface ConnectorOptions {
   readonly clearTextEngine: "deno" | "handle";
   /** Makes a connection; a test may put its own here. Default: HTTP/1 over TCP, TLS or a unix socket. */
   readonly open?: OpenConnection;
+  /** Looks names up. Default: the resolver of the thread. */
+  readonly resolver?: HostResolver;
+  /** What ages are measured by; that of the wheel. Default: the process clock. */
+  readonly clock?: Clock;
+  /** How attempts to keep a peer warm slow down while they fail. Default: from one second to one minute. */
+  readonly warmBackoff?: BackoffOptions;
 }
 
-/** Makes an idle connection to a peer. Closes what is half open when the signal aborts. */
-export type OpenConnection = (peer: Peer, signal: AbortSignal) => Promise<PoolableConnection>;
+/** Makes an idle connection to a peer, and fills `times` in. Closes what is half open when the signal aborts. */
+export type OpenConnection = (
+  peer: Peer,
+  signal: AbortSignal,
+  times: ConnectTimes,
+) => Promise<PoolableConnection>;
 
 /** What {@linkcode Connector.stats} tells of one peer. */
 export interface PeerStats {
@@ -58,6 +74,8 @@ export interface ConnectorStats {
   readonly closed: number;
   /** Connections that could not be made, those given up among them. */
   readonly failed: number;
+  /** What has happened so far by `Peer.label`, also to peers that nobody uses now. Live, not a copy. */
+  readonly history: ReadonlyMap<string, PeerHistory>;
 }
 
 /** Gives sessions on connections to peers. One per service worker. */
@@ -69,7 +87,10 @@ export class Connector {
   readonly #idle = new IdleList<PooledConnection>();
   /** One for each connection being made. */
   readonly #attempts = new Set<AbortController>();
-  readonly #onIdleTimeout = (pooled: PooledConnection): void => this.#discard(pooled);
+  readonly #histories = new Histories();
+  readonly #clock: Clock;
+  readonly #onIdleTimeout = (pooled: PooledConnection): void =>
+    this.#discard(pooled, this.#isOld(pooled) ? "max_age" : "idle_timeout");
   #draining = false;
   #closed = false;
   #nextId = 1;
@@ -80,25 +101,27 @@ export class Connector {
 
   constructor(options: ConnectorOptions) {
     this.#options = options;
-    this.#open = options.open ?? ((peer, signal) => this.#openHttp1(peer, signal));
+    this.#clock = options.clock ?? systemClock;
+    this.#open = options.open ??
+      ((peer, signal, times) => this.#openHttp1(peer, signal, times));
   }
 
   /** A session on an idle connection, at once, or `null` if there is none. */
   take(peer: Peer, method: string): UpstreamSession | null {
     const pool = this.#pools.get(peer.reuseKey);
     if (pool === undefined) return null;
-    for (let pooled = pool.pop(); pooled !== undefined; pooled = pool.pop()) {
+    const { clientKey } = peer;
+    for (let pooled = pool.pop(clientKey); pooled !== undefined; pooled = pool.pop(clientKey)) {
       this.#idle.remove(pooled);
       this.#options.wheel.cancel(pooled.idleDeadline);
       pooled.place = "busy";
       pool.busy++;
       if (pooled.connection.closed) {
-        this.#discard(pooled);
+        this.#discard(pooled, "peer_closed");
         continue;
       }
-      this.#reused++;
-      pooled.peer = peer;
-      return pooled.connection.begin(method);
+      pool.warmer?.check();
+      return this.#reuse(pooled, peer, method);
     }
     return null;
   }
@@ -122,13 +145,37 @@ export class Connector {
     const taken = fresh ? null : this.take(peer, method);
     if (taken !== null) return Promise.resolve(taken);
     const pool = this.#poolOf(peer);
-    // Nobody would free a place that an idle connection holds.
-    if (fresh && pool.idle > 0 && !pool.hasRoom(peer.options.maxConnections)) {
-      this.#discard(pool.oldest!);
+    // Nobody would free a place that an idle connection holds, which is dead or announced for another client.
+    if (pool.idle > 0 && !pool.hasRoom(peer.options.maxConnections)) {
+      this.#discard(pool.oldest!, "replaced");
     }
     return pool.hasRoom(peer.options.maxConnections)
       ? this.#connect(pool, peer, method, signal)
       : pool.line.join(peer, method, signal);
+  }
+
+  /**
+   * Keeps `PeerOptions.prewarm` idle connections ready, as far as the limits of the peer and the pool allow. Not for
+   * peers with the PROXY protocol, whose connections are made for one client each.
+   *
+   * @returns Ends it; to be called when the peer leaves its group. Connections that are there stay as they are.
+   */
+  keepWarm(peer: Peer): () => void {
+    const { prewarm, proxyProtocol } = peer.options;
+    if (prewarm === 0 || proxyProtocol !== null || this.#closed) return () => {};
+    const pool = this.#poolOf(peer);
+    const warmer = pool.warmer ??= this.#newWarmer(pool, peer);
+    warmer.holders++;
+    warmer.check();
+    let ended = false;
+    return () => {
+      if (ended) return;
+      ended = true;
+      if (--warmer.holders > 0) return;
+      warmer.stop();
+      if (pool.warmer === warmer) pool.warmer = null;
+      this.#forget(pool);
+    };
   }
 
   /** What is there now and what has happened so far. */
@@ -155,13 +202,16 @@ export class Connector {
       reused: this.#reused,
       closed: this.#gone,
       failed: this.#failed,
+      history: this.#histories.all,
     };
   }
 
   /** Closes idle connections now, and busy ones when they are released. New ones are still made. */
   drain(): void {
     this.#draining = true;
-    for (let one = this.#idle.oldest; one !== null; one = this.#idle.oldest) this.#discard(one);
+    for (let one = this.#idle.oldest; one !== null; one = this.#idle.oldest) {
+      this.#discard(one, "shutdown");
+    }
   }
 
   /** Closes everything at once; who waits or connects gets `shutting_down`. */
@@ -171,12 +221,14 @@ export class Connector {
     this.drain();
     for (const attempt of [...this.#attempts]) attempt.abort();
     for (const pool of [...this.#pools.values()]) {
+      pool.warmer?.stop();
+      pool.warmer = null;
       for (let one = pool.line.next(); one !== null; one = pool.line.next()) {
         one.reject(closedError(one.peer));
       }
       this.#forget(pool);
     }
-    for (const pooled of [...this.#all]) this.#discard(pooled);
+    for (const pooled of [...this.#all]) this.#discard(pooled, "shutdown");
   }
 
   async #connect(
@@ -185,20 +237,33 @@ export class Connector {
     method: string,
     signal: AbortSignal | undefined,
   ): Promise<UpstreamSession> {
+    const pooled = await this.#make(pool, peer, signal);
+    pooled.requests++;
+    return pooled.connection.begin(method);
+  }
+
+  /** Makes a connection, which counts as busy. */
+  async #make(
+    pool: Pool,
+    peer: Peer,
+    signal: AbortSignal | undefined,
+  ): Promise<PooledConnection> {
     pool.connecting++;
     const attempt = new AbortController();
     const giveUp = () => attempt.abort(abortError(signal!, `Connecting to ${peer.label}`));
     if (signal?.aborted) giveUp();
     signal?.addEventListener("abort", giveUp, { once: true });
     this.#attempts.add(attempt);
+    const times: ConnectTimes = { lookup: 0, connect: 0, tls: 0 };
     let connection: PoolableConnection | null = null;
     try {
-      connection = await this.#open(peer, attempt.signal);
+      connection = await this.#open(peer, attempt.signal, times);
       // Between the end of the attempt and here somebody may have given up.
       if (attempt.signal.aborted) throw attempt.signal.reason;
     } catch (error) {
       pool.connecting--;
       this.#failed++;
+      pool.history.fail(error);
       connection?.destroy();
       this.#placeFreed(pool);
       if (this.#closed) throw closedError(peer);
@@ -208,44 +273,82 @@ export class Connector {
       this.#attempts.delete(attempt);
     }
     pool.connecting--;
-    return this.#adopt(connection, pool, peer).begin(method);
+    pool.history.made(times);
+    return this.#adopt(connection, pool, peer);
   }
 
   /** Takes over a new connection, as a busy one. */
-  #adopt(connection: PoolableConnection, pool: Pool, peer: Peer): PoolableConnection {
-    const pooled = new PooledConnection(connection, pool, peer, this.#onIdleTimeout);
+  #adopt(connection: PoolableConnection, pool: Pool, peer: Peer): PooledConnection {
+    const pooled = new PooledConnection(
+      connection,
+      pool,
+      peer,
+      this.#clock.now(),
+      this.#onIdleTimeout,
+    );
     this.#opened++;
     this.#all.add(pooled);
     pool.busy++;
     connection.onIdle = () => this.#released(pooled);
-    connection.onClosed = () => this.#discard(pooled);
-    return connection;
+    connection.onClosed = () =>
+      this.#discard(
+        pooled,
+        connection.stray === true
+          ? "stray_bytes"
+          : pooled.place === "idle"
+          ? "peer_closed"
+          : "not_reusable",
+      );
+    return pooled;
+  }
+
+  #reuse(pooled: PooledConnection, peer: Peer, method: string): UpstreamSession {
+    this.#reused++;
+    pooled.pool.history.reused++;
+    pooled.requests++;
+    pooled.peer = peer;
+    return pooled.connection.begin(method);
+  }
+
+  #isOld(pooled: PooledConnection): boolean {
+    const { maxAge } = pooled.peer.options;
+    return maxAge > 0 && this.#clock.now() - pooled.since >= maxAge;
   }
 
   /** A connection is free: it goes to who waits, to the pool, or away. */
   #released(pooled: PooledConnection): void {
     if (pooled.place !== "busy") return;
     const { pool, peer } = pooled;
-    const { idleTimeout, maxIdle } = peer.options;
-    if (this.#draining || idleTimeout === 0) return this.#discard(pooled);
-    const waiter = pool.line.next();
-    if (waiter !== null) {
-      this.#reused++;
-      pooled.peer = waiter.peer;
-      return waiter.resolve(pooled.connection.begin(waiter.method));
+    const { idleTimeout, maxIdle, maxAge, maxRequests } = peer.options;
+    if (this.#draining) return this.#discard(pooled, "shutdown");
+    if (idleTimeout === 0) return this.#discard(pooled, "not_pooled");
+    if (maxRequests > 0 && pooled.requests >= maxRequests) {
+      return this.#discard(pooled, "max_requests");
     }
-    if (maxIdle === 0 || this.#options.poolSize === 0) return this.#discard(pooled);
-    while (pool.idle >= maxIdle) this.#discard(pool.oldest!);
-    while (this.#idle.size >= this.#options.poolSize) this.#discard(this.#idle.oldest!);
+    let patience = idleTimeout;
+    if (maxAge > 0) {
+      const left = maxAge - (this.#clock.now() - pooled.since);
+      if (left <= 0) return this.#discard(pooled, "max_age");
+      if (left < patience) patience = left;
+    }
+    const waiter = pool.line.first;
+    if (waiter !== null) {
+      if (waiter.peer.clientKey !== peer.clientKey) return this.#discard(pooled, "replaced");
+      pool.line.next();
+      return waiter.resolve(this.#reuse(pooled, waiter.peer, waiter.method));
+    }
+    if (maxIdle === 0 || this.#options.poolSize === 0) return this.#discard(pooled, "not_pooled");
+    while (pool.idle >= maxIdle) this.#discard(pool.oldest!, "lru");
+    while (this.#idle.size >= this.#options.poolSize) this.#discard(this.#idle.oldest!, "lru");
     pool.busy--;
     pooled.place = "idle";
     pool.push(pooled);
     this.#idle.add(pooled);
-    this.#options.wheel.arm(pooled.idleDeadline, idleTimeout);
+    this.#options.wheel.arm(pooled.idleDeadline, patience);
   }
 
   /** A connection is to go, or is gone. */
-  #discard(pooled: PooledConnection): void {
+  #discard(pooled: PooledConnection, why: Eviction): void {
     const { pool, place } = pooled;
     if (place === "gone") return;
     if (place === "idle") {
@@ -257,6 +360,7 @@ export class Connector {
     }
     pooled.place = "gone";
     this.#gone++;
+    pool.history.evicted[why]++;
     this.#all.delete(pooled);
     pooled.connection.onIdle = null;
     pooled.connection.onClosed = null;
@@ -267,7 +371,10 @@ export class Connector {
   /** One connection less: who waits first gets a new one. */
   #placeFreed(pool: Pool): void {
     const waiter = this.#closed ? null : pool.line.next();
-    if (waiter === null) return this.#forget(pool);
+    if (waiter === null) {
+      pool.warmer?.check();
+      return this.#forget(pool);
+    }
     this.#connect(pool, waiter.peer, waiter.method, waiter.signal).then(
       waiter.resolve,
       waiter.reject,
@@ -277,7 +384,7 @@ export class Connector {
   #poolOf(peer: Peer): Pool {
     let pool = this.#pools.get(peer.reuseKey);
     if (pool === undefined) {
-      pool = new Pool(peer, this.#options.wheel);
+      pool = new Pool(peer, this.#options.wheel, this.#histories.of(peer.label));
       this.#pools.set(peer.reuseKey, pool);
     }
     return pool;
@@ -288,11 +395,43 @@ export class Connector {
     if (pool.empty && this.#pools.get(pool.key) === pool) this.#pools.delete(pool.key);
   }
 
-  async #openHttp1(peer: Peer, signal: AbortSignal): Promise<PoolableConnection> {
-    const { wheel, limits, chunkLimits, clearTextEngine } = this.#options;
-    const socket = await openSocket(peer, { wheel, clearTextEngine, signal });
+  #newWarmer(pool: Pool, peer: Peer): Warmer {
+    const { maxConnections, maxIdle, prewarm } = peer.options;
+    const { wheel, poolSize, warmBackoff } = this.#options;
+    const most = Math.min(prewarm, maxIdle, MOST_WARM);
+    return new Warmer({
+      wheel,
+      ...(warmBackoff === undefined ? {} : { backoff: warmBackoff }),
+      // Never at the cost of an idle connection of another peer, which would be made again in turn.
+      wanted: () =>
+        !this.#draining && pool.idle < most && this.#idle.size < poolSize &&
+        pool.hasRoom(maxConnections),
+      open: async () => {
+        const pooled = await this.#make(pool, peer, undefined);
+        pooled.connection.park?.();
+        this.#released(pooled);
+      },
+    });
+  }
+
+  async #openHttp1(
+    peer: Peer,
+    signal: AbortSignal,
+    times: ConnectTimes,
+  ): Promise<PoolableConnection> {
+    const { wheel, limits, chunkLimits, clearTextEngine, resolver } = this.#options;
+    const socket = await openSocket(peer, { wheel, clearTextEngine, signal, resolver, times });
+    const alpn = socket.tls?.alpn ?? "";
+    if (alpn !== "" && alpn !== "http/1.1") {
+      socket.destroy();
+      throw new ProxyError(
+        "tls_handshake_failure",
+        `Connecting to ${peer.label}: it wants to speak "${alpn}", which is not spoken here`,
+        { source: "upstream", retry: true },
+      );
+    }
     const { firstByteTimeout, readTimeout, writeTimeout } = peer.options;
-    return new Http1UpstreamConnection(socket, {
+    return new PooledHttp1Connection(socket, {
       id: this.#nextId++,
       remote: peer.address,
       local: socket.local,

@@ -107,7 +107,10 @@ async function open(
       signal,
     });
   }
-  if (header !== null) raw.write(header);
+  if (header !== null) {
+    raw.on("error", () => {});
+    raw.write(header);
+  }
   if (peer.tls !== null) {
     return await startTls(raw, peer.address, peer.tls, { tlsTimeout, signal, times });
   }

@@ -5,9 +5,11 @@
  */
 import { Deadline, type TimerWheel } from "../base/timer_wheel.ts";
 import type { UpstreamSession } from "../http/session.ts";
+import type { History } from "./history.ts";
 import { IdleNode } from "./idle_list.ts";
 import type { Peer } from "./peer.ts";
 import { WaitingLine } from "./waiting_line.ts";
+import type { Warmer } from "./warmer.ts";
 
 /** What the connector needs of an upstream connection, whatever it speaks. */
 export interface PoolableConnection {
@@ -16,6 +18,10 @@ export interface PoolableConnection {
   /** Called when the connection is gone, for whatever reason. */
   onClosed: (() => void) | null;
   readonly closed: boolean;
+  /** Whether it was closed because of bytes that answer no request. */
+  readonly stray?: boolean;
+  /** Called before it waits in the pool without having carried a request: it must notice when the peer closes it. */
+  park?(): void;
   /** Begins an exchange. Only while idle. */
   begin(method: string): UpstreamSession;
   /** Closes it at once. */
@@ -32,6 +38,10 @@ export class PooledConnection extends IdleNode {
   /** Whose options hold: the peer that used it last. */
   peer: Peer;
   place: Place = "busy";
+  /** Requests that it was given. */
+  requests = 0;
+  /** When it was made, milliseconds of the connector's clock. */
+  readonly since: number;
   /** Ends its time in the pool. */
   readonly idleDeadline: Deadline;
 
@@ -39,12 +49,14 @@ export class PooledConnection extends IdleNode {
     connection: PoolableConnection,
     pool: Pool,
     peer: Peer,
+    since: number,
     onIdleTimeout: (pooled: PooledConnection) => void,
   ) {
     super();
     this.connection = connection;
     this.pool = pool;
     this.peer = peer;
+    this.since = since;
     this.idleDeadline = new Deadline(() => onIdleTimeout(this));
   }
 }
@@ -54,6 +66,9 @@ export class Pool {
   readonly key: string;
   readonly label: string;
   readonly line: WaitingLine;
+  readonly history: History;
+  /** Keeps idle ones ready, if somebody asked for it. */
+  warmer: Warmer | null = null;
   /** The last one in is the first one out: it is the warmest, and the others get their chance to time out. */
   readonly #idle: PooledConnection[] = [];
   /** Connections that carry an exchange. */
@@ -61,10 +76,11 @@ export class Pool {
   /** Connections being made. */
   connecting = 0;
 
-  constructor(peer: Peer, wheel: TimerWheel) {
+  constructor(peer: Peer, wheel: TimerWheel, history: History) {
     this.key = peer.reuseKey;
     this.label = peer.label;
     this.line = new WaitingLine(wheel);
+    this.history = history;
   }
 
   /** How many connections are idle. */
@@ -81,12 +97,24 @@ export class Pool {
   /** Whether nothing is left to keep it for. */
   get empty(): boolean {
     return this.busy === 0 && this.connecting === 0 && this.#idle.length === 0 &&
-      this.line.size === 0;
+      this.line.size === 0 && this.warmer === null;
   }
 
-  /** The connection to use next; it leaves the idle ones. */
-  pop(): PooledConnection | undefined {
-    return this.#idle.pop();
+  /**
+   * The connection to use next; it leaves the idle ones.
+   *
+   * @param clientKey `Peer.clientKey` of who wants it: a connection that was announced for somebody else is not for him.
+   */
+  pop(clientKey: string): PooledConnection | undefined {
+    const idle = this.#idle;
+    for (let at = idle.length - 1; at >= 0; at--) {
+      const pooled = idle[at]!;
+      if (pooled.peer.clientKey !== clientKey) continue;
+      if (at === idle.length - 1) idle.pop();
+      else idle.splice(at, 1);
+      return pooled;
+    }
+    return undefined;
   }
 
   /** Adds an idle connection. */

@@ -66,6 +66,12 @@ export class WaitingLine {
     });
   }
 
+  /** The first one in the line, or `null`. */
+  get first(): Waiter | null {
+    for (const waiter of this.#waiters) return waiter;
+    return null;
+  }
+
   /** Takes the first one out of the line, or `null`. */
   next(): Waiter | null {
     for (const waiter of this.#waiters) {

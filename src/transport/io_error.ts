@@ -44,6 +44,11 @@ export function isDescriptorShortage(error: unknown): boolean {
   return error instanceof Error && /os error (?:23|24)\b/.test(error.message);
 }
 
+/** Whether the name was not found: `Deno.connect` looks it up itself, and gives a plain Error. */
+function isLookupFailure(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith("failed to lookup address");
+}
+
 /** A connection that could not be made. Nothing was sent, so trying again is safe. */
 export function connectError(error: unknown, context: string): ProxyError {
   if (error instanceof ProxyError) return error.from("upstream");
@@ -51,6 +56,8 @@ export function connectError(error: unknown, context: string): ProxyError {
     ? "socket_error"
     : error instanceof Error && "syscall" in error && error.syscall === "bind"
     ? "bind_error"
+    : isLookupFailure(error)
+    ? "dns_error"
     : CONNECT_TYPES[errorCode(error)] ?? "connect_error";
   return new ProxyError(type, `${context}: ${reason(error)}`, {
     source: "upstream",

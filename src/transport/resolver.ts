@@ -224,7 +224,7 @@ export class HostResolver {
     this.#asking++;
     this.#entries.delete(name);
     this.#entries.set(name, entry);
-    entry.asking = Promise.resolve(name).then(this.#options.source).then(
+    entry.asking = this.#askSource(name).then(
       (answer) => this.#answered(name, entry, answer),
       (error) => this.#failed(name, entry, error),
     ).finally(() => {
@@ -232,6 +232,11 @@ export class HostResolver {
       entry.asking = null;
     });
     return entry.asking;
+  }
+
+  /** A source that throws at once has failed like any other. */
+  async #askSource(name: string): Promise<NameAnswer> {
+    return await this.#options.source(name);
   }
 
   #answered(name: string, entry: Entry, { addresses, ttl }: NameAnswer): void {

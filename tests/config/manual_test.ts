@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { parse } from "yaml";
+import { SELECTIONS } from "../../src/balancer/selection/table.ts";
 import { configKeys } from "../../src/config/json_schema.ts";
 import { withTables } from "../../src/config/manual.ts";
 import { errorsOf } from "./support.ts";
@@ -60,4 +61,17 @@ Deno.test("the examples of the manual, put together, are a config without errors
   };
   assert.deepEqual(await errorsOf(blocks("yaml").join(""), options), []);
   assert.deepEqual(await errorsOf(blocks("yaml minimal").join(""), options), []);
+});
+
+Deno.test("each example that stands by itself is a config without errors", async () => {
+  const examples = blocks("yaml example");
+  assert.ok(examples.length >= 7, "there is one for each feature of upstreams");
+  for (const text of examples) assert.deepEqual(await errorsOf(text), [], text);
+});
+
+Deno.test("the policies of the manual are those there are, with the words of their table", () => {
+  for (const [name, { summary }] of Object.entries(SELECTIONS)) {
+    const row = MANUAL.split("\n").find((line) => line.startsWith("|") && line.includes(summary));
+    assert.ok(row?.split("|")[1]!.includes(`\`${name}\``), name);
+  }
 });

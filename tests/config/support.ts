@@ -76,3 +76,19 @@ services: [{ name: edge, routes: [{ upstream: app }] }]
 upstreams: [{ name: app, endpoints: ["127.0.0.1:3000"] }]
 ${rest}`;
 }
+
+/** A config with one upstream of one endpoint, of which this is said besides. */
+export function oneUpstream(text: string): string {
+  return `listeners: [{ address: ":8080" }]
+services: [{ name: edge, routes: [{ upstream: app }] }]
+upstreams:
+  - { name: app, endpoints: ["10.0.0.1:1"], ${text} }
+`;
+}
+
+/** The only error of a config must be one of these words. */
+export async function refuses(text: string, words: RegExp, options = {}): Promise<void> {
+  const errors = await errorsOf(text, options);
+  if (errors.length === 1 && words.test(errors[0]!)) return;
+  throw new Error(`${text}\nexpected ${words}, found:\n${errors.join("\n") || "no error"}`);
+}

@@ -3,8 +3,10 @@ import fc from "fast-check";
 import {
   DURATION_PATTERN,
   formatDuration,
+  formatPercent,
   formatSize,
   parseDuration,
+  parsePercent,
   parseSize,
   SIZE_PATTERN,
 } from "../../src/config/units.ts";
@@ -61,4 +63,14 @@ Deno.test("any text gives a number or a sentence", () => {
       assert.ok(typeof result === "string" || Number.isSafeInteger(result));
     }
   }));
+});
+
+Deno.test("percentages are read as shares, and written back", () => {
+  for (const [text, share] of [["0%", 0], ["20%", 0.2], ["0.25%", 0.0025], ["100%", 1]] as const) {
+    assert.equal(parsePercent(text), share);
+    assert.equal(formatPercent(share), text);
+  }
+  for (const text of ["20", "101%", "-1%", "1e1%", "0.125%", "%", " 1%", "1000%"]) {
+    assert.equal(typeof parsePercent(text), "string", text);
+  }
 });

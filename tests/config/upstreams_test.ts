@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { UNSUPPORTED_PEER_OPTIONS } from "../../src/connector/unsupported.ts";
 import { configOf, errorsOf } from "./support.ts";
 
 const CERT = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
@@ -26,6 +27,8 @@ Deno.test("an https endpoint turns TLS on, with its host as the name", async () 
     verifyHostname: true,
     ca: null,
     clientCertificate: null,
+    minVersion: "TLSv1.2",
+    maxVersion: "TLSv1.3",
   });
 });
 
@@ -90,7 +93,9 @@ Deno.test("every peer option can be set", async () => {
     `endpoints: [unix:./app.sock], load_balancing: { policy: random }, transport: {
       timeouts: { connect: 1s, tls: 2s, total_connect: 3s, first_byte: 4s, read: 5s, write: 6s },
       keepalive: { max_idle: 7, idle_timeout: 0 }, max_connections: 8, max_pending: 9,
-      pending_timeout: 10s, local_address: 10.0.0.9, tcp_keep_alive: 11s }`,
+      pending_timeout: 10s, local_address: 10.0.0.9, tcp_keep_alive: 11s,
+      local_address_fallback: true, max_age: 12s, max_requests: 13, prewarm: 0, group_key: g,
+      proxy_protocol: v2 }`,
   ));
   assert.deepEqual(config.upstreams[0]!.options, {
     connectTimeout: 1000,
@@ -106,10 +111,109 @@ Deno.test("every peer option can be set", async () => {
     pendingTimeout: 10_000,
     localAddress: "10.0.0.9",
     tcpKeepAlive: 11,
+    localAddressFallback: true,
+    maxAge: 12_000,
+    maxRequests: 13,
+    prewarm: 0,
+    groupKey: "g",
+    proxy: null,
+    proxyProtocol: "v2",
   });
   assert.equal(config.upstreams[0]!.policy, "random");
   assert.deepEqual(config.upstreams[0]!.endpoints[0]!.address, {
     kind: "unix",
     path: "/pretend/app.sock",
   });
+});
+
+Deno.test("an outer proxy is reached over TCP or a unix socket, with fields of its own", async () => {
+  const config = await configOf(upstream(
+    `endpoints: [https://a.example], transport: { prewarm: 2, tls: { min_version: 1.3 },
+      proxy: { address: unix:./proxy.sock, headers: { Proxy-Authorization: Basic eA== } } }`,
+  ));
+  const { options, tls } = config.upstreams[0]!;
+  assert.deepEqual(options.proxy, {
+    address: { kind: "unix", path: "/pretend/proxy.sock" },
+    headers: [["Proxy-Authorization", "Basic eA=="]],
+  });
+  assert.equal(options.prewarm, 2);
+  assert.equal(tls!.minVersion, "TLSv1.3");
+});
+
+Deno.test("settings of connections that exclude each other are refused", async () => {
+  const cases: [string, RegExp][] = [
+    ["tls: { min_version: '1.3', max_version: '1.2', server_name: h }", /no version is left/],
+    ["tls: { min_version: 1.1, server_name: h }", /must be 1\.2 or 1\.3.*not safe/],
+    ["prewarm: 2, proxy_protocol: v1", /prewarm cannot stand beside proxy_protocol/],
+    ["prewarm: 2, keepalive: { idle_timeout: 0 }", /idle_timeout is 0/],
+    ["prewarm: 2, keepalive: { max_idle: 1 }", /over keepalive\.max_idle of 1/],
+    ["prewarm: 2, max_connections: 1", /over max_connections of 1/],
+    ["prewarm: 65", /from 0 to 64/],
+    ["proxy: { address: 'https://p:1' }", /in clear text/],
+    ["proxy: { address: 'p:1', headers: { host: x } }", /"host" is written by Sluice/],
+    ["proxy: { address: 'p:1', headers: { connection: x } }", /belongs to the connection/],
+    ["proxy: {}", /"address" is missing/],
+    ["proxy_protocol: v3", /one of v1, v2, found "v3"/],
+    ["local_address_fallback: true", /means nothing without local_address/],
+    ["tcp_keepalive: 5s", /did you mean "tcp_keep_alive"/],
+  ];
+  for (const [text, words] of cases) {
+    const errors = await errorsOf(upstream(`endpoints: ["h:1"], transport: { ${text} }`));
+    assert.equal(errors.length, 1, `${text}\n${errors.join("\n")}`);
+    assert.match(errors[0]!, words);
+  }
+  assert.match(
+    (await errorsOf(upstream('endpoints: [unix:/a], transport: { proxy: { address: "p:1" } }')))[
+      0
+    ]!,
+    /a unix socket cannot be reached through/,
+  );
+});
+
+Deno.test("what Deno cannot set is refused by name, with the reason", async () => {
+  const names = ["fast_open", "recv_buf", ...Object.keys(UNSUPPORTED_PEER_OPTIONS)];
+  for (const name of names) {
+    const [error, ...more] = await errorsOf(
+      upstream(`endpoints: ["h:1"], transport: { ${name}: 1 }`),
+    );
+    assert.deepEqual(more, []);
+    assert.match(error!, new RegExp(`transport\\.${name} cannot be set: \\w+`));
+  }
+  assert.match(
+    (await errorsOf(
+      upstream('endpoints: ["h:1"], transport: { tls: { server_name: h, curves: x } }'),
+    ))[0]!,
+    /tls\.curves cannot be set: Deno/,
+  );
+});
+
+Deno.test("an endpoint has a tier and labels, and a backup is behind all others", async () => {
+  const config = await configOf(upstream(
+    `endpoints: ["a:1", { address: "b:1", priority: 4, labels: { zone: a } },
+      { address: "c:1", backup: true, weight: 0 }]`,
+  ));
+  assert.deepEqual(
+    config.upstreams[0]!.endpoints.map(({ weight, priority, labels }) => ({
+      weight,
+      priority,
+      labels,
+    })),
+    [
+      { weight: 1, priority: 0, labels: {} },
+      { weight: 1, priority: 4, labels: { zone: "a" } },
+      { weight: 0, priority: 5, labels: {} },
+    ],
+  );
+  const cases: [string, RegExp][] = [
+    ['{ address: "a:1", backup: true }', /all endpoints are backups/],
+    ['"b:1", { address: "a:1", backup: true, priority: 1 }', /backup is a priority of its own/],
+    ['{ address: "a:1", weight: 0 }, { address: "b:1", priority: 1, weight: 0 }', /all weights/],
+    ['{ address: "a:1", priority: 256 }', /from 0 to 255/],
+    ['{ address: "a:1", labels: { zone: 1 } }', /it is not text/],
+  ];
+  for (const [text, words] of cases) {
+    const errors = await errorsOf(upstream(`endpoints: [${text}]`));
+    assert.equal(errors.length, 1, `${text}\n${errors.join("\n")}`);
+    assert.match(errors[0]!, words);
+  }
 });

@@ -19,6 +19,9 @@ export class FakeConnection implements PoolableConnection {
   onClosed: (() => void) | null = null;
   closed = false;
   busy = false;
+  /** Whether it went to the pool unused. */
+  parked = false;
+  stray = false;
   methods: string[] = [];
 
   constructor(peer: Peer) {
@@ -30,6 +33,10 @@ export class FakeConnection implements PoolableConnection {
     this.busy = true;
     this.methods.push(method);
     return { fake: this } as unknown as UpstreamSession;
+  }
+
+  park(): void {
+    this.parked = true;
   }
 
   /** Ends the exchange; the connection can carry another. */
@@ -76,6 +83,7 @@ export class FakeUpstreams {
       limits: UPSTREAM_LIMITS,
       chunkLimits: CHUNK_LIMITS,
       clearTextEngine: "deno",
+      clock: this.clock,
       open: (peer, signal) => this.#open(peer, signal),
       ...options,
     });

@@ -162,11 +162,11 @@ Deno.test("connections that come and go leave no growing memory", async () => {
     await eventually(async () => (await rawRequest(port, get("/"))).status === 200, "an answer");
     return sluice.rss();
   };
+  // Buffers, pools and the heap grow to their working size first; after that nothing may be kept.
+  for (let i = 0; i < 8; i++) await round();
   const rounds: number[] = [];
-  for (let i = 0; i < 5; i++) rounds.push(await round());
+  for (let i = 0; i < 4; i++) rounds.push(await round());
   const told = rounds.map((size) => Math.round(size / 1024 / 1024)).join(", ");
-  assert.ok(
-    rounds[4]! - rounds[1]! < 32 * 1024 * 1024,
-    `MiB after each 3,000 connections: ${told}`,
-  );
+  const growth = rounds[3]! - rounds[0]!;
+  assert.ok(growth < 24 * 1024 * 1024, `MiB after each 3,000 connections: ${told}`);
 });

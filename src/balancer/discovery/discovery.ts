@@ -7,8 +7,8 @@
  * @module
  */
 import type { ProxyError } from "../../base/error.ts";
-import type { TimerWheel } from "../../base/timer_wheel.ts";
 import type { Endpoint } from "../backend.ts";
+import type { ExchangeTools } from "../health/http_exchange.ts";
 
 /** Most endpoints that a source may name. */
 export const MOST_ENDPOINTS = 10_000;
@@ -69,10 +69,7 @@ export interface EndpointSet {
 }
 
 /** What sources work with. */
-export interface DiscoveryTools {
-  readonly wheel: TimerWheel;
-  /** What carries clear-text connections. */
-  readonly clearTextEngine: "deno" | "handle";
+export interface DiscoveryTools extends ExchangeTools {
   /** From 0 up to 1. Default `Math.random`. */
   readonly random?: () => number;
   /** Milliseconds since 1970. Default `Date.now`. */

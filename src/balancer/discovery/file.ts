@@ -119,8 +119,9 @@ function decode(bytes: Uint8Array, context: string): string {
 function parse(text: string, isJson: boolean, context: string): unknown {
   try {
     if (isJson) return JSON.parse(text);
-    const document = parseDocument(text, { logLevel: "silent" });
+    const document = parseDocument(text);
     const [error] = document.errors;
+    if (error?.code === "MULTIPLE_DOCS") throw new Error("it holds more than one document");
     if (error !== undefined) throw new Error(error.message.split("\n")[0]!.replace(/:$/, ""));
     return document.toJS({ maxAliasCount: 100 });
   } catch (error) {

@@ -34,8 +34,8 @@ export function checkPeers(
           ? address
           : { ...address, port: config.port },
         tls: config.tls === "off" ? null : peer.tls,
-        // Checks must not stand in line behind one that hangs.
-        options: { ...peer.options, maxConnections: 0, ...over },
+        // Checks must not stand in line behind one that hangs, and need no connection made ahead.
+        options: { ...peer.options, maxConnections: 0, prewarm: 0, ...over },
       });
       made.set(peer, own);
     }

@@ -4,13 +4,11 @@
  * @module
  */
 import { ProxyError } from "../../base/error.ts";
-import type { TimerWheel } from "../../base/timer_wheel.ts";
-import { Connector } from "../../connector/connector.ts";
+import { Connector, type ConnectorOptions } from "../../connector/connector.ts";
 import type { Peer } from "../../connector/peer.ts";
 import { Fields } from "../../http/fields.ts";
 import { RequestHead } from "../../http/message.ts";
 import { NO_CONTENT, type UpstreamSession } from "../../http/session.ts";
-import { CHUNK_LIMITS, UPSTREAM_LIMITS } from "../../http1/limits.ts";
 import type { Run } from "./bounded_run.ts";
 
 /** What to ask for. */
@@ -33,21 +31,25 @@ export interface OwnAnswer {
   readonly truncated: boolean;
 }
 
-/** What carries {@linkcode exchange}. */
-export interface ExchangeTools {
-  readonly wheel: TimerWheel;
-  /** What carries clear-text connections. */
-  readonly clearTextEngine: "deno" | "handle";
-}
+/** What carries requests of our own: the same as carries the traffic. */
+export type ExchangeTools = Pick<
+  ConnectorOptions,
+  "wheel" | "limits" | "chunkLimits" | "clearTextEngine" | "resolver"
+>;
+
+/** Most connections kept for a next request. */
+const POOL_SIZE = 1024;
 
 /** Makes the connector for requests of our own; apart from that of the traffic, so that neither waits for the other. */
 export function ownConnector(tools: ExchangeTools): Connector {
+  const { wheel, limits, chunkLimits, clearTextEngine, resolver } = tools;
   return new Connector({
-    wheel: tools.wheel,
-    poolSize: 1024,
-    limits: UPSTREAM_LIMITS,
-    chunkLimits: CHUNK_LIMITS,
-    clearTextEngine: tools.clearTextEngine,
+    wheel,
+    poolSize: POOL_SIZE,
+    limits,
+    chunkLimits,
+    clearTextEngine,
+    ...(resolver === undefined ? {} : { resolver }),
   });
 }
 

@@ -146,7 +146,8 @@ export class PassiveHealth {
     const answered = kind === "answered";
     const failed = !answered || inRanges(statuses, status);
     const { window } = member;
-    if (window !== null) window.add(this.#options.clock.now(), failed, answered ? latency : -1);
+    const now = window === null ? 0 : this.#options.clock.now();
+    if (window !== null) window.add(now, failed, answered ? latency : -1);
     if (failed) {
       member.inARow++;
       if (failures > 0 && member.inARow >= failures) {
@@ -163,7 +164,7 @@ export class PassiveHealth {
         );
       }
     } else member.inARow = 0;
-    if (rule !== null) this.#compareLatencies(rule);
+    if (rule !== null && now >= this.#nextLatency) this.#compareLatencies(rule, now);
   }
 
   /** Ends a member's ejection, if it is ejected. */
@@ -189,7 +190,8 @@ export class PassiveHealth {
     const now = this.#options.clock.now();
     member.window?.moveTo(now);
     return {
-      ejectedFor: member.until === undefined ? 0 : Math.max(0, member.until - now),
+      // The end is noticed up to a tick late; until then it is ejected.
+      ejectedFor: member.until === undefined ? 0 : Math.max(1, member.until - now),
       ejections: member.ejections,
       failuresInARow: member.inARow,
       requests: member.window?.requests ?? 0,
@@ -256,9 +258,7 @@ export class PassiveHealth {
     if (next !== null) wheel.arm(this.#deadline, Math.max(0, next.until! - clock.now()));
   }
 
-  #compareLatencies(rule: NonNullable<PassiveSettings["latency"]>): void {
-    const now = this.#options.clock.now();
-    if (now < this.#nextLatency) return;
+  #compareLatencies(rule: NonNullable<PassiveSettings["latency"]>, now: number): void {
     this.#nextLatency = now + this.#settings.window / LATENCY_PARTS;
     const known: Member[] = [];
     for (const member of this.#members.values()) {

@@ -29,11 +29,12 @@ export class TcpCheck implements HealthCheck {
 
   async check(target: CheckTarget, run: Run): Promise<void> {
     run.timeoutType = "connect_timeout";
-    const { wheel, clearTextEngine } = this.#tools;
+    const { wheel, clearTextEngine, resolver } = this.#tools;
     const socket = await openSocket(this.#peerOf(target), {
       wheel,
       clearTextEngine,
       signal: run.signal,
+      resolver,
     });
     socket.destroy();
   }

@@ -11,6 +11,7 @@ import type {
   DiscoveryEvents,
   DiscoveryTools,
 } from "../../../src/balancer/discovery/discovery.ts";
+import { CHUNK_LIMITS, UPSTREAM_LIMITS } from "../../../src/http1/limits.ts";
 import { formatAddress } from "../../../src/transport/address.ts";
 import { eventually } from "../../support/deadline.ts";
 
@@ -76,6 +77,8 @@ export class Answers {
 export class TestTools implements DiscoveryTools, Disposable {
   readonly wheel: TimerWheel = new TimerWheel({ tick: 5 });
   readonly clearTextEngine = "deno";
+  readonly limits = UPSTREAM_LIMITS;
+  readonly chunkLimits = CHUNK_LIMITS;
   readonly random: () => number = () => 0;
   onDate: () => void = () => {};
   readonly date: () => number = () => {

@@ -131,7 +131,7 @@ Deno.test("a member is unhealthy after so many failures in a row, and healthy af
 Deno.test("health flips exactly as a count of results in a row says, whatever the results", async () => {
   await fc.assert(
     fc.asyncProperty(
-      fc.array(fc.boolean(), { maxLength: 40 }),
+      fc.array(fc.boolean(), { maxLength: 40, size: "max" }),
       fc.integer({ min: 1, max: 4 }),
       fc.integer({ min: 1, max: 4 }),
       async (results, healthy, unhealthy) => {
@@ -285,7 +285,9 @@ Deno.test("no more checks run at a time than there are slots, over all groups th
 Deno.test("after stop nothing is checked, told or waited for", async () => {
   const bench = new Bench({ unhealthy: 1 }, 1);
   bench.health.update([A, B]);
+  equal(bench.slots.waiting, 1);
   bench.health.stop();
+  equal(bench.slots.waiting, 0);
   bench.health.update([C]);
   bench.health.refresh();
   await bench.pass(3_000);

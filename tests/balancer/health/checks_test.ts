@@ -13,6 +13,7 @@ import { formatAddress } from "../../../src/transport/address.ts";
 import { hasOpenssl, testCertificates } from "../../support/certs.ts";
 import { withDeadline } from "../../support/deadline.ts";
 import { deadPort, type OriginConnection, startRawOrigin } from "../../support/raw_origin.ts";
+import { CHUNK_LIMITS, UPSTREAM_LIMITS } from "../../../src/http1/limits.ts";
 import { openSockets, socketsDownTo } from "../../support/recorder.ts";
 
 const HOST = "127.0.0.1";
@@ -28,7 +29,12 @@ class Use implements AsyncDisposable {
   readonly #before = openSockets();
 
   constructor(config: CheckConfig) {
-    this.check = createCheck(config, { wheel: this.wheel, clearTextEngine: "deno" });
+    this.check = createCheck(config, {
+      wheel: this.wheel,
+      clearTextEngine: "deno",
+      limits: UPSTREAM_LIMITS,
+      chunkLimits: CHUNK_LIMITS,
+    });
   }
 
   run(peer: Peer, timeout = 2_000): Promise<void> {
@@ -330,7 +336,13 @@ Deno.test("settings that could not be sent are refused by name, and so is gRPC",
   ];
   for (const [config, message] of cases) {
     throws(
-      () => createCheck(config, { wheel: new TimerWheel(), clearTextEngine: "deno" }),
+      () =>
+        createCheck(config, {
+          wheel: new TimerWheel(),
+          clearTextEngine: "deno",
+          limits: UPSTREAM_LIMITS,
+          chunkLimits: CHUNK_LIMITS,
+        }),
       is("config_error", message),
     );
   }
