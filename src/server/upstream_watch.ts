@@ -11,6 +11,8 @@ import type { Discovery } from "../balancer/discovery/discovery.ts";
 import { createDiscovery } from "../balancer/discovery/table.ts";
 import { ActiveHealth } from "../balancer/health/active.ts";
 import { CheckSlots } from "../balancer/health/check_slots.ts";
+import type { ExchangeTools } from "../balancer/health/http_exchange.ts";
+import { CHUNK_LIMITS, UPSTREAM_LIMITS } from "../http1/limits.ts";
 import { createCheck } from "../balancer/health/table.ts";
 import { endpointPeer } from "../config/endpoint_peer.ts";
 import type { Config } from "../config/types.ts";
@@ -19,7 +21,6 @@ import type { Logger } from "../observe/log.ts";
 import type { ServerMessage } from "../service/control.ts";
 import type { UpstreamState } from "../service/upstream_runtime.ts";
 import { formatAddress } from "../transport/address.ts";
-import { discoverySettings } from "./discovery_settings.ts";
 import type { PluginEndpoints } from "./plugin_endpoints.ts";
 import type { Service } from "./service_graph.ts";
 
@@ -100,10 +101,7 @@ export class UpstreamWatch implements Service {
     const active = settings === null ? null : new ActiveHealth({
       group: upstream.name,
       settings: settings.settings,
-      check: createCheck(settings.check, {
-        wheel: this.#wheel,
-        clearTextEngine: "deno",
-      }),
+      check: createCheck(settings.check, this.#tools()),
       wheel: this.#wheel,
       clock: systemClock,
       slots: new CheckSlots(settings.concurrency),
@@ -118,9 +116,8 @@ export class UpstreamWatch implements Service {
         heard: Promise.resolve(),
       };
     }
-    const discovery = createDiscovery(discoverySettings(upstream.discovery, this.#options.config), {
-      wheel: this.#wheel,
-      clearTextEngine: "deno",
+    const discovery = createDiscovery(upstream.discovery.source, {
+      ...this.#tools(),
       pluginSource: (plugin) => this.#options.plugins.source(plugin),
     });
     const heard = Promise.withResolvers<void>();
@@ -144,6 +141,15 @@ export class UpstreamWatch implements Service {
       },
     });
     return watched;
+  }
+
+  #tools(): ExchangeTools {
+    return {
+      wheel: this.#wheel,
+      limits: UPSTREAM_LIMITS,
+      chunkLimits: CHUNK_LIMITS,
+      clearTextEngine: "deno",
+    };
   }
 
   #found(watched: Watched, endpoints: readonly Endpoint[]): void {
