@@ -28,7 +28,7 @@ export interface SelectionInput {
   /** Address of the client, trusted proxies seen through. */
   readonly clientAddress: string;
   /** What to hash over what `hashKey` of the group says; `null`: that. */
-  readonly key: string | null;
+  readonly hashValue: string | null;
   /** Labels to prefer over those of the group; `null`: those. */
   readonly subset: Labels | null;
 }
@@ -348,7 +348,7 @@ export class UpstreamGroup {
   }
 
   #keyOf(input: SelectionInput): string | null {
-    if (input.key !== null) return input.key;
+    if (input.hashValue !== null) return input.hashValue;
     return input.head === null ? null : hashKey(this.#keySource, input.head, input.clientAddress);
   }
 

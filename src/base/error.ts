@@ -41,6 +41,7 @@ export const ERROR_TYPES = {
   tls_handshake_timeout: { status: 504, token: "connection_timeout" },
   invalid_cert: { status: 502, token: "tls_certificate_error" },
   no_upstream: { status: 503, token: "destination_unavailable" },
+  circuit_open: { status: 503, token: "destination_unavailable" },
   connection_limit: { status: 503, token: "connection_limit_reached" },
   // Talking to a peer that is connected
   read_error: { status: 502, token: "connection_terminated" },
@@ -52,6 +53,7 @@ export const ERROR_TYPES = {
   invalid_response: { status: 502, token: "http_protocol_error" },
   incomplete_response: { status: 502, token: "http_response_incomplete" },
   response_head_too_large: { status: 502, token: "http_response_header_section_size" },
+  upstream_status: { status: 502, token: "http_protocol_error" },
   upgrade_failed: { status: 502, token: "http_upgrade_failed" },
   // What a client did
   invalid_request: { status: 400, token: "http_request_error" },

@@ -125,6 +125,17 @@ export class RequestHead {
     return copy;
   }
 
+  /** A copy that owns its bytes, and so outlives the connection's buffer. */
+  detach(): RequestHead {
+    return new RequestHead({
+      method: this.method,
+      version: this.version,
+      fields: this.fields.detach(),
+      target: this.target,
+      ...(this.#authority === null ? {} : { authority: this.#authority }),
+    });
+  }
+
   /** Lets go of the received bytes. What is still needed (method, target, authority) must be read before. */
   release(): void {
     this.#target ??= "";

@@ -29,6 +29,7 @@ export type {
   FinishedSession,
   MutableHeaders,
   Outcome,
+  PeerChoice,
   PeerSpec,
   ProblemBody,
   ReadonlyHeaders,

@@ -10,6 +10,7 @@ import type {
   Failure,
   FailureView,
   FinishedSession,
+  PeerChoice,
   PeerSpec,
   Reply,
   RequestSession,
@@ -174,7 +175,10 @@ export interface Hooks<Config, State> {
     ctx: Context<Config, State>,
   ): Maybe<Reply | Response | false>;
   /** Chooses who is asked: a group's name, an address, or a peer. */
-  upstreamPeer(session: Session, ctx: Context<Config, State>): Maybe<string | PeerSpec>;
+  upstreamPeer(
+    session: Session,
+    ctx: Context<Config, State>,
+  ): Maybe<string | PeerSpec | PeerChoice>;
   /** The peer could not be connected to; `failure.retry` may be set. */
   failToConnect(session: Session, ctx: Context<Config, State>, failure: Failure): Maybe<never>;
   /** A connection is there. */

@@ -269,6 +269,18 @@ export interface PeerSpec {
   };
 }
 
+/** A choice within an upstream group of the config. */
+export interface PeerChoice {
+  /** Name of the group. */
+  readonly upstream: string;
+  /** A member of the group by its address, as the config spells it. Default: the group chooses. */
+  readonly backend?: string;
+  /** Labels of the members to prefer. Default: what the config says. */
+  readonly subset?: Readonly<Record<string, string>>;
+  /** What to hash, for groups that hash. Default: what the config says. */
+  readonly hashValue?: string;
+}
+
 /** A connection that was just accepted. */
 export interface ConnectionView {
   /** IP address, or empty on a unix socket. */

@@ -4,53 +4,75 @@
  * @module
  */
 import { ProxyError } from "../base/error.ts";
+import type { TimerWheel } from "../base/timer_wheel.ts";
+import type { Backend, Outcome } from "../balancer/backend.ts";
 import type { Connector } from "../connector/connector.ts";
-import type { Peer } from "../connector/peer.ts";
 import type { UpstreamSession } from "../http/session.ts";
-import type { PeerSpec } from "../plugin/session.ts";
+import type { PeerChoice, PeerSpec } from "../plugin/session.ts";
+import { AttemptClock } from "./attempt_clock.ts";
 import { sendResponse, startUpload, type Upload } from "./duplex.ts";
 import type { PhaseEngine } from "./engine.ts";
 import type { Exchange } from "./exchange.ts";
+import { mayHedge, raceForHead } from "./hedge.ts";
 import { applyRules } from "./rules.ts";
 import { runTunnel } from "./tunnel.ts";
-import { pickFrom, type UpstreamGroups } from "./upstream_groups.ts";
+import type { Choice, Upstreams } from "./upstreams.ts";
 
 /** What an attempt works with. */
 export interface AttemptTools {
   readonly engine: PhaseEngine;
   readonly connector: Connector;
-  readonly groups: UpstreamGroups;
+  readonly upstreams: Upstreams;
+  readonly wheel: TimerWheel;
 }
 
 /**
  * Makes one attempt. When it returns, the response has gone to the client.
  *
- * @param tried Peers that have failed this request.
+ * @param tried Backends that have failed this request.
  * @param fresh Whether to leave the pool alone: a pooled connection has just turned out to be dead.
  * @throws {ProxyError} If it failed; `exchange.upstream` says whether there had been a connection.
  */
 export async function makeAttempt(
   exchange: Exchange,
   tools: AttemptTools,
-  tried: ReadonlySet<Peer> | null,
+  tried: ReadonlySet<Backend> | null,
   fresh: boolean,
 ): Promise<void> {
   const { plan } = exchange;
-  const { engine, connector } = tools;
   exchange.beginAttempt(plan.upstreamRequestFilter !== null);
-  const peer = plan.upstreamPeer === null
-    ? routePeer(exchange, tools.groups, tried)
-    : await choosePeer(exchange, tools, tried);
-  exchange.peer = peer;
+  const choice = plan.upstreamPeer === null
+    ? routeChoice(exchange, tools.upstreams, tried)
+    : await hookChoice(exchange, tools, tried);
+  exchange.choice = choice;
+  exchange.peer = exchange.route!.peerFor(choice.peer);
+  const clock = attemptClock(exchange, tools.wheel);
+  try {
+    await run(exchange, tools, fresh, clock);
+    settleChoice(exchange, "answered");
+  } catch (caught) {
+    settleChoice(exchange, outcomeOf(exchange, caught));
+    throw caught;
+  } finally {
+    clock?.stop();
+  }
+}
+
+async function run(
+  exchange: Exchange,
+  tools: AttemptTools,
+  fresh: boolean,
+  clock: AttemptClock | null,
+): Promise<void> {
+  const { plan, downstream } = exchange;
+  const { engine, connector } = tools;
+  const peer = exchange.peer!;
   const { method } = exchange.upstreamRequest();
   let upstream = fresh ? null : connector.take(peer, method);
-  if (upstream === null) {
-    const asked = performance.now();
-    upstream = await connector.connect(peer, method, exchange.signal, fresh);
-    exchange.connectTime = performance.now() - asked;
-  }
+  upstream ??= await connect(exchange, tools, method, clock?.signal ?? exchange.signal, fresh);
   exchange.upstream = upstream;
-  if (exchange.downstream.failure !== null) throw exchange.downstream.failure;
+  clock?.watch(upstream);
+  if (downstream.failure !== null) throw downstream.failure;
   if (plan.connectedToUpstream !== null) {
     await engine.chain(plan.connectedToUpstream, "connectedToUpstream", exchange.hooks);
   }
@@ -62,11 +84,27 @@ export async function makeAttempt(
   if (request.version === 10 && !request.fields.has("host")) {
     request.fields.appendTrusted("Host", peer.label);
   }
-  exchange.content.rewind(exchange.route!.retryBuffer);
+  const route = exchange.route!;
+  if (exchange.attempt === 1) { for (const mirror of route.mirrors) mirror.copy(exchange); }
+  exchange.content.rewind(route.retry.settings.bufferBytes);
   const started = startUpload(exchange, upstream, engine);
   const upload = started instanceof Promise ? await started : started;
   try {
-    await readHead(exchange, upstream, engine);
+    if (route.hedge !== null && mayHedge(exchange)) {
+      const first = { choice: exchange.choice!, upstream };
+      const winner = await raceForHead(exchange, route.hedge, tools, first);
+      exchange.choice = winner.choice;
+      exchange.upstream = upstream = winner.upstream;
+      exchange.peer = winner.choice.peer;
+      exchange.firstByteAt = performance.now();
+      clock?.watch(upstream);
+    } else {
+      await readFinalHead(exchange, upstream, engine);
+    }
+    clock?.stop();
+    exchange.upstreamStatus = exchange.response!.status;
+    checkStatus(exchange);
+    await filterHead(exchange, engine);
     if (exchange.response!.status === 101) {
       await runTunnel(exchange, upstream, upload);
       return;
@@ -76,48 +114,115 @@ export async function makeAttempt(
     upload?.stop();
     throw upload?.readError ?? error;
   }
-  if (upload !== null) await settle(exchange, upload);
+  if (upload !== null) await settleUpload(exchange, upload);
   upstream.release();
 }
 
+async function connect(
+  exchange: Exchange,
+  { connector }: AttemptTools,
+  method: string,
+  signal: AbortSignal,
+  fresh: boolean,
+): Promise<UpstreamSession> {
+  const asked = performance.now();
+  const choice = exchange.choice!;
+  choice.startWaiting();
+  try {
+    return await connector.connect(exchange.peer!, method, signal, fresh);
+  } finally {
+    choice.stopWaiting();
+    exchange.connectTime = performance.now() - asked;
+  }
+}
+
+/** The time that is left for the head, if the route limits it; `null` if only the peer's timeouts do. */
+function attemptClock(exchange: Exchange, wheel: TimerWheel): AttemptClock | null {
+  const { retry, requestTimeout } = exchange.route!;
+  const { perTryTimeout } = retry.settings;
+  if (perTryTimeout === null && requestTimeout === null) return null;
+  const left = requestTimeout === null ? Infinity : Math.max(0, requestTimeout - exchange.elapsed);
+  return perTryTimeout !== null && perTryTimeout < left
+    ? new AttemptClock(wheel, perTryTimeout, "per_try_timeout", exchange.signal)
+    : new AttemptClock(wheel, left, "timeouts.request", exchange.signal);
+}
+
+/**
+ * Gives up an answer whose status the policy wants another try for, while one may be made.
+ *
+ * @throws {ProxyError} `upstream_status`.
+ */
+function checkStatus(exchange: Exchange): void {
+  const { retry } = exchange.route!;
+  const { status } = exchange.response!;
+  if (!retry.allowsStatus(exchange, status)) return;
+  throw new ProxyError("upstream_status", `Response: status ${status}, which is tried again`, {
+    source: "upstream",
+    retry: true,
+  });
+}
+
+function settleChoice(exchange: Exchange, kind: Outcome["kind"]): void {
+  const { firstByteAt, attemptAt } = exchange;
+  exchange.choice?.settle({
+    kind,
+    status: firstByteAt === 0 ? 0 : exchange.upstreamStatus,
+    latency: (firstByteAt === 0 ? performance.now() : firstByteAt) - attemptAt,
+  });
+}
+
+function outcomeOf(exchange: Exchange, caught: unknown): Outcome["kind"] {
+  const error = caught instanceof ProxyError ? caught : null;
+  if (exchange.downstream.failure !== null || error?.source === "downstream") return "cancelled";
+  if (error?.type === "upstream_status") return "answered";
+  // A hook that fails says nothing about the upstream.
+  if (error === null || error.source === "internal") return "cancelled";
+  return exchange.upstream === null ? "connect_failed" : "failed";
+}
+
 /** Lets the upload end, if all of it has come from the client; else gives it up. */
-async function settle(exchange: Exchange, upload: Upload): Promise<void> {
+async function settleUpload(exchange: Exchange, upload: Upload): Promise<void> {
   if (exchange.content.done) await upload.done;
   else upload.stop();
 }
 
-function routePeer(
+function routeChoice(
   exchange: Exchange,
-  groups: UpstreamGroups,
-  tried: ReadonlySet<Peer> | null,
-): Peer {
-  const name = exchange.route!.upstream;
-  const group = name === null ? undefined : groups.get(name);
-  if (group !== undefined) return pickFrom(group, tried);
+  upstreams: Upstreams,
+  tried: ReadonlySet<Backend> | null,
+): Choice {
+  const { upstream, split } = exchange.route!;
+  const name = split === null
+    ? upstream
+    // Once drawn it stays: another attempt goes to another backend, not to another version of the service.
+    : exchange.splitGroup ??= split.choose(exchange.downstream.head, exchange.clientAddress);
+  if (name !== null) return upstreams.choose(name, exchange, tried);
   throw new ProxyError(
     "no_upstream",
-    `Cannot choose a peer: route "${exchange.routeId}" has no upstream, and no plugin answered or chose one`,
+    split === null
+      ? `Cannot choose a peer: route "${exchange.routeId}" has no upstream, and no plugin answered or chose one`
+      : `Cannot choose a peer: every part of the split of route "${exchange.routeId}" has weight 0`,
     { source: "internal" },
   );
 }
 
-async function choosePeer(
+async function hookChoice(
   exchange: Exchange,
   tools: AttemptTools,
-  tried: ReadonlySet<Peer> | null,
-): Promise<Peer> {
+  tried: ReadonlySet<Backend> | null,
+): Promise<Choice> {
   const choice = await tools.engine.first(
     exchange.plan.upstreamPeer!,
     "upstreamPeer",
     exchange.hooks,
   );
   return choice === undefined
-    ? routePeer(exchange, tools.groups, tried)
-    : tools.groups.resolve(choice as string | PeerSpec, tried);
+    ? routeChoice(exchange, tools.upstreams, tried)
+    : tools.upstreams.resolve(choice as string | PeerSpec | PeerChoice, exchange, tried);
 }
 
-/** Reads heads up to the final one, passing 1xx on, and lets hooks and rules change it. */
-async function readHead(
+/** Reads heads up to the final one, and passes 1xx on. */
+async function readFinalHead(
   exchange: Exchange,
   upstream: UpstreamSession,
   engine: PhaseEngine,
@@ -128,27 +233,34 @@ async function readHead(
     const head = read instanceof Promise ? await read : read;
     if (exchange.firstByteAt === 0) exchange.firstByteAt = performance.now();
     exchange.response = head;
-    exchange.upstreamStatus = head.status;
-    if (head.status === 101 && downstream.upgrade === "") {
-      throw new ProxyError(
-        "upgrade_failed",
-        "Cannot use the response: 101 to a request that asked for no upgrade",
-        { source: "upstream" },
-      );
-    }
+    if (!head.informational) return;
     if (plan.upstreamResponseFilter !== null) {
       await engine.chain(plan.upstreamResponseFilter, "upstreamResponseFilter", exchange.hooks);
     }
-    if (!head.informational) break;
     // A client that did not ask for it may take a 100 for the answer.
     if (head.status !== 100 || downstream.expectsContinue) downstream.writeInformational(head);
   }
-  applyRules(
-    exchange.route!.rules,
-    "response",
-    downstream.head,
-    () => exchange.response!.fields,
-  );
+}
+
+/** Lets hooks and rules change the final head. */
+async function filterHead(exchange: Exchange, engine: PhaseEngine): Promise<void> {
+  const { plan, downstream, choice } = exchange;
+  const response = exchange.response!;
+  if (response.status === 101 && downstream.upgrade === "") {
+    throw new ProxyError(
+      "upgrade_failed",
+      "Cannot use the response: 101 to a request that asked for no upgrade",
+      { source: "upstream" },
+    );
+  }
+  if (plan.upstreamResponseFilter !== null) {
+    await engine.chain(plan.upstreamResponseFilter, "upstreamResponseFilter", exchange.hooks);
+  }
+  if (choice !== null && choice.group !== null) {
+    const cookie = choice.group.stickyCookie(downstream.head, choice.backend!);
+    if (cookie !== null) response.fields.append("Set-Cookie", cookie);
+  }
+  applyRules(exchange.route!.rules, "response", downstream.head, () => response.fields);
   if (plan.responseFilter !== null) {
     await engine.chain(plan.responseFilter, "responseFilter", exchange.hooks);
   }

@@ -9,11 +9,13 @@ import type { Fields } from "../http/fields.ts";
 import type { RequestHead, ResponseHead } from "../http/message.ts";
 import type { DownstreamSession, UpstreamSession } from "../http/session.ts";
 import type { Cloneable, Outcome } from "../plugin/session.ts";
+import type { SelectionInput } from "../balancer/group.ts";
 import { HookSession, type HookSource } from "./hook_session.ts";
 import { EMPTY_PLAN, type Plan } from "./plan.ts";
 import { clientAddress, type ForwardPolicy, makeUpstreamRequest } from "./request_path.ts";
 import { RequestContent } from "./request_content.ts";
 import type { Route } from "./route.ts";
+import type { Choice } from "./upstreams.ts";
 
 let lastKey = 0;
 
@@ -25,14 +27,19 @@ export interface ExchangeOptions {
 }
 
 /** One request on its way through the phases. */
-export class Exchange implements HookSource {
+export class Exchange implements HookSource, SelectionInput {
   readonly downstream: DownstreamSession;
   readonly content: RequestContent;
+  /** The request decides for itself where it goes, unless a hook says otherwise. */
+  readonly hashValue: null = null;
+  readonly subset: null = null;
   readonly #options: ExchangeOptions;
   plan: Plan = EMPTY_PLAN;
   route: Route | null = null;
   attempt = 0;
   peer: Peer | null = null;
+  /** Whom the attempt goes to, as a member of its group. */
+  choice: Choice | null = null;
   upstream: UpstreamSession | null = null;
   /** The response on its way to the client. */
   response: ResponseHead | null = null;
@@ -41,6 +48,10 @@ export class Exchange implements HookSource {
   answeredBy = "";
   /** What `allowSpawningSubrequest` said. */
   maySpawnSubrequests = false;
+  /** The group that a split has drawn for this request. */
+  splitGroup: string | null = null;
+  /** How many others were asked because an answer was late. */
+  hedges = 0;
   /** Why it failed, if it did. */
   error: ProxyError | null = null;
   /** Status that the upstream sent, before any hook changed it. */
@@ -80,6 +91,10 @@ export class Exchange implements HookSource {
 
   get id(): string {
     return this.#id ||= crypto.randomUUID();
+  }
+
+  get head(): RequestHead {
+    return this.downstream.head;
   }
 
   get scheme(): string {
@@ -122,6 +137,8 @@ export class Exchange implements HookSource {
     this.attemptAt = performance.now();
     this.firstByteAt = 0;
     this.upstream = null;
+    this.choice = null;
+    this.peer = null;
     this.#releaseAttempt();
     if (copy) this.#attemptRequest = this.upstreamRequest().fork();
   }

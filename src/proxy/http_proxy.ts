@@ -4,7 +4,8 @@
  * @module
  */
 import { ProxyError } from "../base/error.ts";
-import type { Peer } from "../connector/peer.ts";
+import { Deadline, type TimerWheel } from "../base/timer_wheel.ts";
+import type { Backend } from "../balancer/backend.ts";
 import type { ConnectionFacts, DownstreamSession } from "../http/session.ts";
 import { Fields } from "../http/fields.ts";
 import { hasNoContent, type RequestHead, ResponseHead } from "../http/message.ts";
@@ -137,7 +138,9 @@ export class HttpProxy {
   /** Makes attempts until one succeeds or nobody wants another. */
   async #attempts(exchange: Exchange): Promise<void> {
     const { downstream } = exchange;
-    let tried: Set<Peer> | null = null;
+    const { retry } = exchange.route!;
+    retry.request();
+    let tried: Set<Backend> | null = null;
     let fresh = false;
     for (;;) {
       try {
@@ -149,32 +152,44 @@ export class HttpProxy {
           "Cannot make an attempt",
           "internal",
         );
-        const { upstream, peer } = exchange;
+        const { upstream, peer, choice } = exchange;
         upstream?.abort(error);
         if (downstream.failure !== null) throw downstream.failure;
         if (error.source === "downstream" || peer === null) throw error;
-        const dead = error.retry === "reused-only";
-        if (!await this.#mayRetry(exchange, error)) throw error;
+        const dead = error.retry === "reused-only" && upstream !== null && upstream.reused;
+        if (!await this.#mayRetry(exchange, error, dead && !fresh)) throw error;
         this.#options.onError(exchange, error, await this.#summary(exchange), false);
         // A pooled connection that died says nothing about its peer; a failed peer does.
-        if (dead && upstream?.reused) fresh = true;
-        else (tried ??= new Set()).add(peer);
+        if (dead) fresh = true;
+        else if (choice?.backend) (tried ??= new Set()).add(choice.backend);
         exchange.response = null;
+        if (dead) continue;
+        const delay = retry.delay(exchange);
+        if (delay > 0) await pause(this.#options.wheel, delay, exchange.signal);
+        if (downstream.failure !== null) throw downstream.failure;
       }
     }
   }
 
-  /** Whether there will be another attempt: what hooks say, else what is safe. */
-  async #mayRetry(exchange: Exchange, error: ProxyError): Promise<boolean> {
+  /**
+   * Whether there will be another attempt: what hooks say, else what the policy of the route wants, as far as it is
+   * safe.
+   *
+   * @param dead Whether a pooled connection has turned out to be dead. One more attempt is then made in any case,
+   * because the peer may have closed it before it saw the request; but only of requests that may be sent twice.
+   */
+  async #mayRetry(exchange: Exchange, error: ProxyError, dead: boolean): Promise<boolean> {
     const { plan, downstream, upstream, content } = exchange;
     const { engine, maxRetries } = this.#options;
+    const { retry, requestTimeout } = exchange.route!;
     const connected = upstream !== null;
-    if (connected) {
-      error.from("upstream").decideRetry(upstream.reused);
-      // The peer may have acted on a request whose connection died; only some may be asked twice.
-      if (!isIdempotent(exchange.upstreamRequest().method)) error.retry = false;
-    } else if (error.source === "upstream") {
-      error.retry = exchange.attempt <= (exchange.route?.connectRetries ?? 0);
+    if (connected) error.from("upstream");
+    if (requestTimeout !== null && exchange.elapsed >= requestTimeout) error.retry = false;
+    else if (dead && isIdempotent(exchange.upstreamRequest().method)) error.retry = true;
+    // A status was allowed, and paid for, when it was seen.
+    else if (error.type !== "upstream_status") {
+      error.retry = !downstream.responded && content.replayable && exchange.attempt <= maxRetries &&
+        retry.allowsError(exchange, error, connected);
     }
     const phase = connected ? "errorWhileProxy" : "failToConnect";
     const links = plan[phase];
@@ -299,3 +314,15 @@ export class HttpProxy {
 }
 
 const NOTHING = new Uint8Array(0);
+
+/** Waits, but not longer than somebody is there to wait for. */
+function pause(wheel: TimerWheel, ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const deadline = new Deadline(resolve);
+    wheel.arm(deadline, ms);
+    signal.addEventListener("abort", () => {
+      wheel.cancel(deadline);
+      resolve();
+    }, { once: true });
+  });
+}

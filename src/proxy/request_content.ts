@@ -12,6 +12,7 @@ import { ResponseHead } from "../http/message.ts";
 import type { DownstreamSession } from "../http/session.ts";
 
 const NOTHING = new Uint8Array(0);
+const NO_TAPS: Tap[] = [];
 
 /** Request content that can be read again as long as it was kept. */
 export class RequestContent {
@@ -24,9 +25,25 @@ export class RequestContent {
   #next = 0;
   /** Whether something was read that is not kept. */
   #lost = false;
+  #taps: Tap[] = NO_TAPS;
 
   constructor(downstream: DownstreamSession) {
     this.#downstream = downstream;
+  }
+
+  /**
+   * Gives a copy of all content once it has been read by whoever reads it.
+   *
+   * @param limit Bytes. With more, or if the content is not read to its end, there is no copy.
+   * @returns The content, or `null`.
+   */
+  tap(limit: number): Promise<Uint8Array | null> {
+    if (this.#lost || this.#downstream.contentLength > limit) return Promise.resolve(null);
+    const tap = new Tap(limit);
+    for (const piece of this.#kept ?? []) tap.add(piece);
+    if (this.#downstream.bodyDone) tap.end(true);
+    else this.#taps = [...this.#taps, tap];
+    return tap.content;
   }
 
   /** Whether an attempt could still send all of it. */
@@ -99,16 +116,26 @@ export class RequestContent {
 
   /** Forgets what was kept. */
   release(): void {
+    for (const tap of this.#taps) tap.end(this.#downstream.bodyDone);
+    this.#taps = NO_TAPS;
+    this.#forget();
+  }
+
+  #forget(): void {
     this.#kept = null;
     this.#keptBytes = 0;
     this.#next = 0;
   }
 
   #keep(piece: Uint8Array): Uint8Array {
+    for (const tap of this.#taps) {
+      tap.add(piece);
+      if (this.#downstream.bodyDone) tap.end(true);
+    }
     if (this.#lost || piece.length === 0) return piece;
     if (this.#keptBytes + piece.length > this.#limit) {
       this.#lost = true;
-      this.release();
+      this.#forget();
       return piece;
     }
     // A copy: the codec reads the next piece over this one.
@@ -117,6 +144,41 @@ export class RequestContent {
     this.#keptBytes += piece.length;
     this.#next = kept.length;
     return piece;
+  }
+}
+
+/** Gathers a copy of content as it passes by. */
+class Tap {
+  readonly content: Promise<Uint8Array | null>;
+  readonly #limit: number;
+  #resolve!: (content: Uint8Array | null) => void;
+  #pieces: Uint8Array[] | null = [];
+  #length = 0;
+
+  constructor(limit: number) {
+    this.#limit = limit;
+    this.content = new Promise((resolve) => this.#resolve = resolve);
+  }
+
+  add(piece: Uint8Array): void {
+    if (this.#pieces === null || piece.length === 0) return;
+    this.#length += piece.length;
+    if (this.#length > this.#limit) this.end(false);
+    else this.#pieces.push(piece.slice());
+  }
+
+  end(complete: boolean): void {
+    const pieces = this.#pieces;
+    if (pieces === null) return;
+    this.#pieces = null;
+    if (!complete) return this.#resolve(null);
+    const content = new Uint8Array(this.#length);
+    let position = 0;
+    for (const piece of pieces) {
+      content.set(piece, position);
+      position += piece.length;
+    }
+    this.#resolve(content);
   }
 }
 

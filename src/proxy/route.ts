@@ -3,7 +3,12 @@
  *
  * @module
  */
+import type { WeightedSplit } from "../balancer/weighted_split.ts";
+import type { Peer } from "../connector/peer.ts";
+import type { HedgeSettings } from "./hedge.ts";
+import type { Mirror } from "./mirror.ts";
 import type { Plan } from "./plan.ts";
+import type { RetryPolicy } from "./retry_policy.ts";
 import type { Rule } from "./rules.ts";
 
 /** One route of a service. */
@@ -11,12 +16,17 @@ export interface Route {
   readonly id: string;
   readonly plan: Plan;
   readonly rules: readonly Rule[];
-  /** Name of the upstream group, or `null` when hooks or rules must answer. */
+  /** Name of the upstream group, or `null` when `split`, hooks or rules must answer. */
   readonly upstream: string | null;
+  /** Several groups that share the requests, or `null`. */
+  readonly split: WeightedSplit | null;
+  readonly mirrors: readonly Mirror[];
   /** Most bytes of request content, or `null` for what the listener says. */
   readonly bodyBytes: number | null;
-  /** Attempts beyond the first when a connection could not be made. */
-  readonly connectRetries: number;
-  /** Request content kept for another attempt. */
-  readonly retryBuffer: number;
+  readonly retry: RetryPolicy;
+  readonly hedge: HedgeSettings | null;
+  /** Milliseconds from the request head to the response head, all attempts together; `null`: no limit of its own. */
+  readonly requestTimeout: number | null;
+  /** A peer with the timeouts that the route has over those of the upstream. */
+  readonly peerFor: (peer: Peer) => Peer;
 }

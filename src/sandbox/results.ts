@@ -8,7 +8,7 @@
 import { Buffer } from "node:buffer";
 import { checkFieldName, checkFieldValue } from "../http/fields.ts";
 import { makeReply } from "../plugin/reply.ts";
-import type { PeerSpec, Reply } from "../plugin/session.ts";
+import type { PeerChoice, PeerSpec, Reply } from "../plugin/session.ts";
 import {
   MAX_CHUNK_BYTES,
   MAX_REPLY_BYTES,
@@ -102,6 +102,7 @@ function tooLarge(bytes: number): RangeError {
 
 function peerForm(value: unknown): unknown {
   const plain = copyValue(value, MAX_TEXT, "the peer") as unknown as PeerSpec;
+  if (plain !== null && typeof plain === "object" && "upstream" in plain) return plain;
   const tls = plain?.tls;
   return typeof tls === "object" && tls !== null
     ? { address: plain.address, tls: { serverName: tls.serverName } }
@@ -204,8 +205,9 @@ function checkRanges(value: unknown): (readonly [number, number])[] {
   });
 }
 
-function checkPeer(value: unknown): string | PeerSpec {
+function checkPeer(value: unknown): string | PeerSpec | PeerChoice {
   if (typeof value === "string" && value.length <= MAX_TEXT) return value;
+  if (own(value, "upstream") !== undefined) return checkChoice(value);
   const address = own(value, "address");
   if (typeof address !== "string" || address.length > MAX_TEXT) {
     throw new ProtocolError("the peer has no address");
@@ -222,6 +224,42 @@ function checkPeer(value: unknown): string | PeerSpec {
     throw new ProtocolError("the serverName of the peer is not a name");
   }
   return { address, tls: { serverName } };
+}
+
+function checkChoice(value: unknown): PeerChoice {
+  const text = (name: string): string | undefined => {
+    const one = own(value, name);
+    if (one === undefined || (typeof one === "string" && one.length <= MAX_TEXT)) return one;
+    throw new ProtocolError(`the ${name} of the peer is not a short text`);
+  };
+  const upstream = text("upstream")!;
+  const backend = text("backend");
+  const hashValue = text("hashValue");
+  const subset = own(value, "subset");
+  return {
+    upstream,
+    ...(backend === undefined ? {} : { backend }),
+    ...(hashValue === undefined ? {} : { hashValue }),
+    ...(subset === undefined ? {} : { subset: checkLabels(subset) }),
+  };
+}
+
+const MOST_LABELS = 16;
+
+function checkLabels(value: unknown): Record<string, string> {
+  const names = typeof value === "object" && value !== null ? Object.keys(value) : [];
+  if (names.length > MOST_LABELS) {
+    throw new ProtocolError("the subset of the peer has too many labels");
+  }
+  const labels: Record<string, string> = Object.create(null);
+  for (const name of names) {
+    const label = own(value, name);
+    if (typeof label !== "string" || label.length > 255 || name.length > 255) {
+      throw new ProtocolError("the subset of the peer is not labels");
+    }
+    labels[name] = label;
+  }
+  return { ...labels };
 }
 
 function isList(value: unknown, most: number): value is unknown[] {

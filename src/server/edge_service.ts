@@ -7,6 +7,8 @@ import type { Config, ServiceConfig } from "../config/types.ts";
 import type { Logger } from "../observe/log.ts";
 import type { PluginHost } from "../sandbox/host.ts";
 import type { PluginsInit } from "../sandbox/wire.ts";
+import type { ServerMessage } from "../service/control.ts";
+import type { UpstreamState } from "../service/upstream_runtime.ts";
 import type { Service } from "./service_graph.ts";
 import { Supervisor, type SupervisorEvent } from "./supervisor.ts";
 import { workerPermissions } from "./worker_permissions.ts";
@@ -17,13 +19,15 @@ export interface EdgeServiceOptions {
   readonly service: ServiceConfig;
   /** The plugins; running before the service starts. */
   readonly plugins: () => PluginHost;
+  /** What is known of the upstreams. */
+  readonly upstreams: () => UpstreamState;
   readonly log: Logger;
 }
 
 /** Workers that serve one service. */
 export class EdgeService implements Service {
   readonly name: string;
-  readonly dependsOn: readonly string[] = ["plugins"];
+  readonly dependsOn: readonly string[] = ["plugins", "upstreams"];
   readonly #options: EdgeServiceOptions;
   #supervisor: Supervisor | null = null;
   /** How each worker reaches the plugins. */
@@ -53,7 +57,13 @@ export class EdgeService implements Service {
         return {
           message: {
             kind: "start",
-            setup: { service: service.name, index, config, plugins: connected },
+            setup: {
+              service: service.name,
+              index,
+              config,
+              upstreams: this.#options.upstreams(),
+              plugins: connected,
+            },
           },
           transfer: [connected.wire],
         };
@@ -63,9 +73,14 @@ export class EdgeService implements Service {
     await this.#supervisor.start();
   }
 
+  /** Tells all workers something. */
+  tell(message: ServerMessage): void {
+    this.#supervisor?.broadcast(() => ({ message, transfer: [] }));
+  }
+
   /** Log files were moved away: all workers open new ones. */
   reopenLogs(): void {
-    this.#supervisor?.broadcast(() => ({ message: { kind: "reopen_logs" }, transfer: [] }));
+    this.tell({ kind: "reopen_logs" });
   }
 
   async stop(): Promise<void> {

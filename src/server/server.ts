@@ -9,10 +9,12 @@ import { type Logger, logger, startLog } from "../observe/log.ts";
 import type { PluginHost } from "../sandbox/host.ts";
 import { formatAddress } from "../transport/address.ts";
 import { EdgeService } from "./edge_service.ts";
+import { PluginEndpoints } from "./plugin_endpoints.ts";
 import { type PluginReport, reportOf, startPlugins } from "./plugins.ts";
 import { HeldListeners } from "./held_listeners.ts";
 import { ServiceGraph } from "./service_graph.ts";
 import { onReopen, whenToldToStop } from "./signals.ts";
+import { UpstreamWatch } from "./upstream_watch.ts";
 
 /** What is told when everything serves. */
 export interface ReadyInfo {
@@ -57,6 +59,7 @@ export async function runServer(config: Config, options: ServerOptions): Promise
 async function serve(held: HeldListeners, options: ServerOptions, log: Logger): Promise<void> {
   const { config } = held;
   const graph = new ServiceGraph();
+  const endpoints = new PluginEndpoints();
   let host: PluginHost | null = null;
   graph.add({
     name: "plugins",
@@ -66,8 +69,15 @@ async function serve(held: HeldListeners, options: ServerOptions, log: Logger): 
     },
     stop: () => host!.close(),
   });
-  const edges = config.services.map((service) =>
-    new EdgeService({ config, service, plugins: () => host!, log })
+  const watch = new UpstreamWatch({
+    config,
+    log,
+    plugins: endpoints,
+    broadcast: (message) => edges.forEach((edge) => edge.tell(message)),
+  });
+  graph.add(watch);
+  const edges: EdgeService[] = config.services.map((service) =>
+    new EdgeService({ config, service, plugins: () => host!, upstreams: () => watch.state(), log })
   );
   for (const edge of edges) graph.add(edge);
   const reopen = options.signals

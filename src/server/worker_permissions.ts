@@ -41,6 +41,7 @@ export function workerPermissions(
   const net = new Set<string>();
   const read = new Set<string>(extras.inline.map(({ root }) => root));
   const write = new Set<string>();
+  let anywhere = false;
   const add = (address: Address) => {
     if (address.kind === "tcp") {
       net.add(hostPort(address.host, address.port));
@@ -57,6 +58,10 @@ export function workerPermissions(
   }
   for (const upstream of config.upstreams) {
     for (const { address } of upstream.endpoints) add(address);
+    const { discovery } = upstream;
+    // What will be found is not known yet: the operator says what it may be, or it may be anything.
+    if (discovery !== null && discovery.allow === null) anywhere = true;
+    for (const allowed of discovery?.allow ?? []) net.add(allowed);
     // Binding the near end of a connection is listening, as far as rights go.
     const { localAddress } = upstream.options;
     if (localAddress !== null) net.add(hostPort(localAddress, 0));
@@ -74,7 +79,7 @@ export function workerPermissions(
     return [...own, ...asked.flatMap((list) => list === true ? [] : list)];
   };
   return {
-    net: together("net", net),
+    net: anywhere ? true : together("net", net),
     read: together("read", read),
     write: together("write", write),
     env: together("env"),

@@ -4,7 +4,10 @@
  * @module
  */
 import type { Config } from "../config/types.ts";
+import type { EndpointSet } from "../balancer/discovery/discovery.ts";
+import type { HealthFlip } from "../balancer/health/messages.ts";
 import type { PluginsInit } from "../sandbox/wire.ts";
+import type { UpstreamState } from "./upstream_runtime.ts";
 
 /** What a service worker is started with. */
 export interface WorkerSetup {
@@ -13,6 +16,8 @@ export interface WorkerSetup {
   /** Position among the workers of its service, from 0. */
   readonly index: number;
   readonly config: Config;
+  /** What was found out about the upstreams by now. */
+  readonly upstreams: UpstreamState;
   /** How to reach the plugins; its `wire` is transferred with the message. */
   readonly plugins: PluginsInit;
 }
@@ -20,6 +25,10 @@ export interface WorkerSetup {
 /** Server to service worker. */
 export type ServerMessage =
   | { readonly kind: "start"; readonly setup: WorkerSetup }
+  /** A group has other endpoints. */
+  | EndpointSet
+  /** A member of a group has begun or ceased to work. */
+  | HealthFlip
   /** Stop accepting, finish what runs, say `drained`; what is left after `grace` milliseconds is cut. */
   | { readonly kind: "drain"; readonly grace: number }
   /** The log files were moved away: open new ones. */

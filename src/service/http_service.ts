@@ -6,7 +6,6 @@
 import type { TimerWheel } from "../base/timer_wheel.ts";
 import type { Config, ListenerConfig, ServiceConfig } from "../config/types.ts";
 import { Connector } from "../connector/connector.ts";
-import { PEER_OPTIONS } from "../connector/peer.ts";
 import type { ConnectionFacts, DownstreamSession } from "../http/session.ts";
 import { TrustedNetworks } from "../http/trusted_networks.ts";
 import {
@@ -22,12 +21,12 @@ import { HttpProxy } from "../proxy/http_proxy.ts";
 import { compilePlan, type Link } from "../proxy/plan.ts";
 import { compileRoutes } from "../proxy/router.ts";
 import type { Route } from "../proxy/route.ts";
-import { compileRule } from "../proxy/rules.ts";
-import { UpstreamGroups } from "../proxy/upstream_groups.ts";
+import type { Upstreams } from "../proxy/upstreams.ts";
 import { listen } from "../transport/listen.ts";
 import type { Listener } from "../transport/listener.ts";
 import { unmapIpv4 } from "../transport/address.ts";
 import type { Socket } from "../transport/socket.ts";
+import { makeRoute } from "./make_route.ts";
 import type { ServiceObserver } from "./service_observer.ts";
 
 /** What is left of the drain for requests that were cut, in milliseconds. */
@@ -41,6 +40,8 @@ export interface HttpServiceOptions {
   readonly index: number;
   /** Where all deadlines wait. */
   readonly wheel: TimerWheel;
+  /** The groups of the config. */
+  readonly upstreams: Upstreams;
   /** The plugins of the config, by plugin and use. */
   readonly handler: (plugin: number, use: number) => PhaseHandler;
   readonly observer: ServiceObserver;
@@ -54,6 +55,8 @@ export class HttpService {
   readonly #connector: Connector;
   readonly #engine: PhaseEngine;
   readonly #proxy: HttpProxy;
+  /** Routes without their chains: budgets and mirrors outlive the replacement of a plugin. */
+  readonly #bases: readonly Omit<Route, "plan">[];
   #routes: readonly Route[] = [];
   #admission: readonly Link[] = [];
   readonly #connections = new Set<Http1DownstreamConnection>();
@@ -76,12 +79,20 @@ export class HttpService {
       chunkLimits: CHUNK_LIMITS,
       clearTextEngine: "deno",
     });
+    this.#bases = service.routes.map((route) =>
+      makeRoute(route, {
+        connector: this.#connector,
+        upstreams: options.upstreams,
+        wheel: options.wheel,
+      })
+    );
     const find = compileRoutes(service.routes);
     this.replan();
     this.#proxy = new HttpProxy({
       engine: this.#engine,
       connector: this.#connector,
-      groups: new UpstreamGroups(config.upstreams, PEER_OPTIONS),
+      upstreams: options.upstreams,
+      wheel: options.wheel,
       route: (head) => this.#routes[find(head)] ?? null,
       maxRetries: config.server.maxRetries,
       onFinished: (exchange) => observer.finished(exchange),
@@ -97,16 +108,14 @@ export class HttpService {
   /** Makes the chains of all routes anew: a plugin was replaced by one with other hooks. */
   replan(): void {
     const { service, handler } = this.#options;
-    this.#routes = service.routes.map((route): Route => ({
-      id: route.id,
+    this.#routes = this.#bases.map((base, i) => ({
+      ...base,
       plan: compilePlan(
-        route.plugins.map(({ plugin, use, when }) => ({ handler: handler(plugin, use), when })),
+        service.routes[i]!.plugins.map(({ plugin, use, when }) => ({
+          handler: handler(plugin, use),
+          when,
+        })),
       ),
-      rules: route.rules.map(compileRule),
-      upstream: route.upstream,
-      bodyBytes: route.bodyBytes,
-      connectRetries: route.retry.on.includes("connect_failure") ? route.retry.attempts : 0,
-      retryBuffer: route.retry.bufferBytes,
     }));
     this.#admission = admissionLinks(this.#routes);
   }

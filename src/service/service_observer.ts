@@ -10,13 +10,17 @@ import type { ConnectionFacts } from "../http/session.ts";
 import { type AccessLog, type AccessRecord, emptyAccessRecord } from "../observe/access_log.ts";
 import type { Logger } from "../observe/log.ts";
 import type { PhaseName } from "../plugin/phases.ts";
+import type { GroupEvent } from "../balancer/group.ts";
+import type { HealthEvent } from "../balancer/health/messages.ts";
+import type { BreakerState } from "../connector/breaker.ts";
 import type { Exchange } from "../proxy/exchange.ts";
+import type { UpstreamListener } from "./upstream_runtime.ts";
 
 /** How often one kind of line may be written; the rest is counted and told with the next. */
 const LINES_PER_SECOND = 20;
 
 /** Access log and operational log of one service worker. */
-export class ServiceObserver {
+export class ServiceObserver implements UpstreamListener {
   readonly #log: Logger;
   readonly #accessLog: AccessLog | null;
   /** One for all requests: it is written out before the next one is filled in. */
@@ -120,6 +124,56 @@ export class ServiceObserver {
       phase,
       ...(left > 0 ? { lines_left_out: left } : {}),
     });
+  }
+
+  /** The members of an upstream group, or who of them serves, have changed. */
+  groupChanged(group: string, event: GroupEvent): void {
+    switch (event.kind) {
+      case "panic":
+        this.#log.warn(
+          `Upstream ${group}: too few members are usable; their health is ignored until more are`,
+          { upstream: group, usable: event.usable, total: event.total },
+        );
+        break;
+      case "panic_over":
+        this.#log.info(`Upstream ${group}: enough members are usable again`, { upstream: group });
+        break;
+      case "tier":
+        this.#log.warn(
+          event.priority === null
+            ? `Upstream ${group}: no member can serve`
+            : `Upstream ${group}: members of priority ${event.priority} serve`,
+          { upstream: group, before: event.before },
+        );
+        break;
+      case "members":
+        this.#log.info(`Upstream ${group}: other members`, {
+          upstream: group,
+          added: event.added.slice(0, 20),
+          removed: event.removed.slice(0, 20),
+        });
+        break;
+    }
+  }
+
+  /** A member of a group has become usable or unusable. */
+  healthChanged(event: HealthEvent): void {
+    const good = event.kind === "healthy" || event.kind === "returned" || event.kind === "enabled";
+    const text = `Upstream ${event.group}: ${event.id} is ${event.kind}: ${event.reason}`;
+    const fields = {
+      upstream: event.group,
+      endpoint: event.id,
+      ...(event.duration > 0 ? { ms: Math.round(event.duration) } : {}),
+    };
+    if (good) this.#log.info(text, fields);
+    else this.#log.warn(text, fields);
+  }
+
+  /** The circuit breaker of a group has opened, closed, or lets probes through. */
+  breakerChanged(group: string, state: BreakerState): void {
+    const text = `Upstream ${group}: circuit breaker is ${state.replace("_", " ")}`;
+    if (state === "open") this.#log.warn(text, { upstream: group });
+    else this.#log.info(text, { upstream: group });
   }
 
   /** A listener cannot accept, or a connection could not be taken on. */

@@ -3,6 +3,8 @@
  *
  * @module
  */
+import type { Endpoint } from "../balancer/backend.ts";
+import type { HealthFlip } from "../balancer/health/messages.ts";
 import { TimerWheel } from "../base/timer_wheel.ts";
 import { openAccessLog } from "../observe/access_log.ts";
 import { logger } from "../observe/log.ts";
@@ -10,6 +12,7 @@ import { connectPlugins } from "../sandbox/connect.ts";
 import type { WorkerSetup } from "./control.ts";
 import { HttpService } from "./http_service.ts";
 import { ServiceObserver } from "./service_observer.ts";
+import { UpstreamRuntime } from "./upstream_runtime.ts";
 
 /** A service that runs in this worker. */
 export interface RunningService {
@@ -20,6 +23,10 @@ export interface RunningService {
    * @returns How many connections were cut.
    */
   drain(grace: number): Promise<number>;
+  /** The members of an upstream group are others now. */
+  setEndpoints(group: string, endpoints: readonly Endpoint[]): void;
+  /** A member of a group has begun or ceased to work. */
+  applyFlip(flip: HealthFlip): void;
   /** Opens log files anew, after they were moved away. */
   reopenLogs(): Promise<void>;
 }
@@ -42,23 +49,29 @@ export async function startService(setup: WorkerSetup): Promise<RunningService> 
     timers: wheel,
     onChange: () => http.replan(),
   });
+  const observer = new ServiceObserver(service.name, log, accessLog);
+  const upstreams = new UpstreamRuntime(config, setup.upstreams, wheel, observer);
   const http: HttpService = new HttpService({
     config,
     service,
     index,
     wheel,
     handler: (plugin, use) => plugins.handler(plugin, use),
-    observer: new ServiceObserver(service.name, log, accessLog),
+    upstreams: upstreams.upstreams,
+    observer,
   });
   await http.listen();
   return {
     async drain(grace) {
       const cut = await http.drain(grace);
+      upstreams.stop();
       await plugins.close();
       wheel.close();
       await accessLog?.close();
       return cut;
     },
+    setEndpoints: (group, endpoints) => upstreams.setEndpoints(group, endpoints),
+    applyFlip: (flip) => upstreams.applyFlip(flip),
     async reopenLogs() {
       await accessLog?.reopen();
     },

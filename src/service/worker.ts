@@ -19,9 +19,12 @@ const say = (message: WorkerMessage) => server.postMessage(message);
 
 let log: RunningLog | null = null;
 let service: RunningService | null = null;
+/** What was said about upstreams while the service was starting. */
+const early: ServerMessage[] = [];
 
-server.onmessage = (event) => {
-  const message = event.data;
+server.onmessage = (event) => hear(event.data);
+
+function hear(message: ServerMessage): void {
   switch (message.kind) {
     case "start":
       void start(message);
@@ -29,17 +32,26 @@ server.onmessage = (event) => {
     case "drain":
       void drain(message.grace);
       break;
+    case "endpoint_set":
+      if (service === null) early.push(message);
+      else service.setEndpoints(message.group, message.endpoints);
+      break;
+    case "health_flip":
+      if (service === null) early.push(message);
+      else service.applyFlip(message);
+      break;
     case "reopen_logs":
       void service?.reopenLogs();
       break;
   }
-};
+}
 
 async function start(message: ServerMessage & { kind: "start" }): Promise<void> {
   const { config, service: name, index } = message.setup;
   log = startLog(config.log);
   try {
     service = await startService(message.setup);
+    for (const one of early.splice(0)) hear(one);
     setInterval(() => say({ kind: "alive" }), 1_000);
     say({ kind: "ready" });
   } catch (error) {

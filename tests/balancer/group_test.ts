@@ -343,10 +343,10 @@ Deno.test("hashing takes the key of the group, of the caller, or the client's ad
   const user = (name: string) => input({ head: head("/", [["x-user", name]]) });
   const ann = served(group, 20, user("ann"));
   assert.equal(ann.length, 1);
-  assert.equal(served(group, 20, { ...user("ann"), key: "other" }).length, 1);
+  assert.equal(served(group, 20, { ...user("ann"), hashValue: "other" }).length, 1);
   const users = Array.from({ length: 50 }, (_, i) => served(group, 1, user(`u${i}`))[0]);
   assert.ok(new Set(users).size > 5);
-  assert.deepEqual(served(group, 1, input({ key: "ann" })), ann);
+  assert.deepEqual(served(group, 1, input({ hashValue: "ann" })), ann);
   // Without the field, turns.
   assert.equal(served(group, 20, input({ head: head() })).length, 10);
 

@@ -176,7 +176,7 @@ export function head(target = "/", fields: readonly (readonly [string, string])[
 
 /** What a choice is made by. */
 export function input(more: Partial<SelectionInput> = {}): SelectionInput {
-  return { head: null, clientAddress: "192.0.2.1", key: null, subset: null, ...more };
+  return { head: null, clientAddress: "192.0.2.1", hashValue: null, subset: null, ...more };
 }
 
 /** Who serves `times` requests, each once and in the order of the ids. */

@@ -1,0 +1,194 @@
+/**
+ * Hedging: when an answer to a read is late, somebody else is asked, too, and the first answer is taken.
+ *
+ * @module
+ */
+import { ProxyError } from "../base/error.ts";
+import type { Backend } from "../balancer/backend.ts";
+import { Deadline, type TimerWheel } from "../base/timer_wheel.ts";
+import type { Connector } from "../connector/connector.ts";
+import type { ResponseHead } from "../http/message.ts";
+import { NO_CONTENT, type UpstreamSession } from "../http/session.ts";
+import type { Exchange } from "./exchange.ts";
+import type { Choice, Upstreams } from "./upstreams.ts";
+
+/** When somebody else is asked. */
+export interface HedgeSettings {
+  /** Milliseconds that the response head may take. */
+  readonly after: number;
+  /** Most others asked. */
+  readonly max: number;
+}
+
+/** What hedging works with. */
+export interface HedgeTools {
+  readonly connector: Connector;
+  readonly upstreams: Upstreams;
+  readonly wheel: TimerWheel;
+}
+
+/** One of those that were asked. */
+export interface Leg {
+  readonly choice: Choice;
+  readonly upstream: UpstreamSession;
+}
+
+/** Whether a request may be hedged: a read without content, which may be asked any number of times. */
+export function mayHedge(exchange: Exchange): boolean {
+  const { method } = exchange.upstreamRequest();
+  return (method === "GET" || method === "HEAD") && exchange.content.length === 0 &&
+    exchange.downstream.upgrade === "";
+}
+
+/**
+ * Waits for the final head of the first that answers. The others are given up; 1xx heads are not passed on, because
+ * nobody knows yet whose answer it will be.
+ *
+ * @param first Who was asked already.
+ * @returns The leg that won, its head in `exchange.response`.
+ * @throws {ProxyError} If all failed: what the first one failed with.
+ */
+export async function raceForHead(
+  exchange: Exchange,
+  settings: HedgeSettings,
+  tools: HedgeTools,
+  first: Leg,
+): Promise<Leg> {
+  const race = new Race(exchange, settings, tools);
+  return await race.run(first);
+}
+
+class Race {
+  readonly #exchange: Exchange;
+  readonly #settings: HedgeSettings;
+  readonly #tools: HedgeTools;
+  readonly #asked = new Set<Backend>();
+  readonly #legs = new Set<Leg>();
+  readonly #giveUp = new AbortController();
+  readonly #deadline: Deadline;
+  /** Legs, and others being connected to. */
+  #running = 1;
+  #others = 0;
+  #error: ProxyError | null = null;
+  #over = false;
+  #resolve!: (leg: Leg) => void;
+  #reject!: (error: ProxyError) => void;
+
+  constructor(exchange: Exchange, settings: HedgeSettings, tools: HedgeTools) {
+    this.#exchange = exchange;
+    this.#settings = settings;
+    this.#tools = tools;
+    this.#deadline = new Deadline(() => this.#askAnother());
+  }
+
+  async run(first: Leg): Promise<Leg> {
+    const won = new Promise<Leg>((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    if (first.choice.backend !== null) this.#asked.add(first.choice.backend);
+    const gone = () => this.#reject(this.#exchange.downstream.failure ?? CLIENT_GONE);
+    const { signal } = this.#exchange;
+    signal.addEventListener("abort", gone, { once: true });
+    void this.#follow(first);
+    this.#tools.wheel.arm(this.#deadline, this.#settings.after);
+    try {
+      return await won;
+    } finally {
+      this.#over = true;
+      signal.removeEventListener("abort", gone);
+      this.#tools.wheel.cancel(this.#deadline);
+      this.#giveUp.abort();
+      for (const leg of this.#legs) giveUp(leg);
+    }
+  }
+
+  async #follow(leg: Leg): Promise<void> {
+    this.#legs.add(leg);
+    try {
+      const head = await finalHead(leg.upstream);
+      if (this.#over) return;
+      this.#over = true;
+      // The winner is not given up with the others.
+      this.#legs.delete(leg);
+      this.#exchange.response = head;
+      this.#resolve(leg);
+    } catch (caught) {
+      this.#legs.delete(leg);
+      const error = ProxyError.wrap(caught, "read_error", "Cannot read the response", "upstream");
+      if (this.#over) return giveUp(leg);
+      if (this.#running > 1) {
+        // The others are still asked; the first failure is what is told if they fail, too.
+        leg.choice.settle({ kind: "failed", status: 0, latency: this.#exchange.elapsed });
+        leg.upstream.abort(error);
+      }
+      this.#failed(error);
+    }
+  }
+
+  #failed(error: ProxyError): void {
+    this.#error ??= error;
+    if (--this.#running === 0) this.#reject(this.#error);
+  }
+
+  #askAnother(): void {
+    const { max, after } = this.#settings;
+    const group = this.#exchange.choice?.group?.name;
+    if (this.#over || group === undefined || this.#others >= max) return;
+    let choice: Choice;
+    try {
+      choice = this.#tools.upstreams.choose(group, this.#exchange, this.#asked);
+    } catch {
+      // Nobody else can be asked: what runs goes on.
+      return;
+    }
+    if (choice.backend !== null && this.#asked.has(choice.backend)) {
+      choice.settle(CANCELLED);
+      return;
+    }
+    if (choice.backend !== null) this.#asked.add(choice.backend);
+    this.#others++;
+    this.#running++;
+    this.#exchange.hedges++;
+    void this.#ask(choice);
+    if (this.#others < max) this.#tools.wheel.arm(this.#deadline, after);
+  }
+
+  async #ask(choice: Choice): Promise<void> {
+    const request = this.#exchange.upstreamRequest();
+    try {
+      const peer = this.#exchange.route!.peerFor(choice.peer);
+      const upstream = this.#tools.connector.take(peer, request.method) ??
+        await this.#tools.connector.connect(peer, request.method, this.#giveUp.signal);
+      if (this.#over) return giveUp({ choice, upstream });
+      upstream.writeHead(request, NO_CONTENT);
+      const flushed = upstream.flush();
+      void this.#follow({ choice, upstream });
+      await flushed;
+    } catch (caught) {
+      const error = ProxyError.wrap(caught, "connect_error", "Cannot hedge", "upstream");
+      choice.settle(
+        this.#over ? CANCELLED : { kind: "connect_failed", status: 0, latency: 0 },
+      );
+      if (!this.#over) this.#failed(error);
+    }
+  }
+}
+
+const CLIENT_GONE = new ProxyError("client_closed", "Connection: closed by the client", {
+  source: "downstream",
+});
+const CANCELLED = { kind: "cancelled", status: 0, latency: 0 } as const;
+
+function giveUp({ choice, upstream }: Leg): void {
+  choice.settle(CANCELLED);
+  upstream.abort();
+}
+
+async function finalHead(upstream: UpstreamSession): Promise<ResponseHead> {
+  for (;;) {
+    const read = upstream.readHead();
+    const head = read instanceof Promise ? await read : read;
+    if (!head.informational) return head;
+  }
+}

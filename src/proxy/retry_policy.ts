@@ -1,0 +1,111 @@
+/**
+ * When a request is tried again: what the operator wants, as far as it is safe.
+ *
+ * Safe means that nothing was sent, or that the request may be sent twice, or that the operator says so. Whatever is
+ * allowed here is taken out of the budget.
+ *
+ * @module
+ */
+import { ProxyError } from "../base/error.ts";
+import { backoffDelay } from "../connector/backoff.ts";
+import { RetryBudget } from "../connector/retry_budget.ts";
+import { isIdempotent } from "../http/method.ts";
+import type { Exchange } from "./exchange.ts";
+
+/** What a policy is made from. Times are milliseconds. */
+export interface RetrySettings {
+  /** Attempts beyond the first. */
+  readonly attempts: number;
+  readonly on: readonly ("connect_failure" | "reset" | "timeout")[];
+  /** Statuses after which another attempt is made. */
+  readonly statuses: readonly { readonly from: number; readonly to: number }[];
+  /** From the beginning of an attempt to its response head; `null`: what the timeouts say. */
+  readonly perTryTimeout: number | null;
+  readonly backoff: { readonly base: number; readonly cap: number };
+  readonly budget: { readonly ratio: number; readonly minPerSecond: number };
+  readonly nonIdempotent: boolean;
+  /** Request content kept for another attempt. */
+  readonly bufferBytes: number;
+}
+
+/** The retry policy of a route in one service worker. */
+export class RetryPolicy {
+  readonly settings: RetrySettings;
+  readonly #budget: RetryBudget;
+
+  constructor(settings: RetrySettings) {
+    this.settings = settings;
+    this.#budget = new RetryBudget(settings.budget);
+  }
+
+  /** Retries that were refused because the budget was used up. */
+  get refused(): number {
+    return this.#budget.refused;
+  }
+
+  /** Counts a request; once for each. */
+  request(): void {
+    if (this.settings.attempts > 0) this.#budget.request();
+  }
+
+  /** Whether a status calls for another attempt and one may be made, which is then taken out of the budget. */
+  allowsStatus(exchange: Exchange, status: number): boolean {
+    const { statuses } = this.settings;
+    if (statuses.length === 0 || !statuses.some(({ from, to }) => status >= from && status <= to)) {
+      return false;
+    }
+    return this.#hasAttempt(exchange) && this.#isSafe(exchange) && exchange.content.replayable &&
+      !exchange.downstream.responded && this.#budget.retry();
+  }
+
+  /**
+   * Whether an error calls for another attempt and one may be made, which is then taken out of the budget.
+   *
+   * @param connected Whether there was a connection: before, nothing can have been sent.
+   */
+  allowsError(exchange: Exchange, error: ProxyError, connected: boolean): boolean {
+    const cause = causeOf(error, connected);
+    if (cause === null || !this.settings.on.includes(cause)) return false;
+    return this.#hasAttempt(exchange) && (!connected || this.#isSafe(exchange)) &&
+      this.#budget.retry();
+  }
+
+  /** How long to wait before the next attempt, in milliseconds. */
+  delay(exchange: Exchange): number {
+    const { base, cap } = this.settings.backoff;
+    return base === 0 ? 0 : backoffDelay(exchange.attempt - 1, { base, cap });
+  }
+
+  #hasAttempt(exchange: Exchange): boolean {
+    return exchange.attempt <= this.settings.attempts;
+  }
+
+  #isSafe(exchange: Exchange): boolean {
+    return this.settings.nonIdempotent || isIdempotent(exchange.upstreamRequest().method);
+  }
+}
+
+/** The error types that a connection can break with before there is a response head. */
+const RESETS: ReadonlySet<ProxyError["type"]> = new Set([
+  "connection_closed",
+  "read_error",
+  "write_error",
+  "socket_error",
+  "incomplete_response",
+]);
+const TIMEOUTS: ReadonlySet<ProxyError["type"]> = new Set([
+  "first_byte_timeout",
+  "read_timeout",
+  "write_timeout",
+]);
+
+function causeOf(
+  error: ProxyError,
+  connected: boolean,
+): "connect_failure" | "reset" | "timeout" | null {
+  if (error.source !== "upstream") return null;
+  // A timeout of the whole attempt may come before its connection.
+  if (TIMEOUTS.has(error.type)) return "timeout";
+  if (!connected) return error.type === "circuit_open" ? null : "connect_failure";
+  return RESETS.has(error.type) ? "reset" : null;
+}

@@ -1,0 +1,115 @@
+/**
+ * The upstream groups of the config at work in this service worker: chosen from, counted, watched, changed.
+ *
+ * @module
+ */
+import { systemClock } from "../base/clock.ts";
+import type { TimerWheel } from "../base/timer_wheel.ts";
+import type { Endpoint } from "../balancer/backend.ts";
+import { type GroupEvent, UpstreamGroup } from "../balancer/group.ts";
+import type { HealthEvent, HealthFlip } from "../balancer/health/messages.ts";
+import { GroupHealth } from "../balancer/health/view.ts";
+import type { StickyOptions } from "../balancer/sticky.ts";
+import { endpointPeer } from "../config/endpoint_peer.ts";
+import type { Config } from "../config/types.ts";
+import type { StickyConfig, UpstreamConfig } from "../config/types_upstreams.ts";
+import { Breaker, type BreakerState } from "../connector/breaker.ts";
+import { createPeer, type Peer, PEER_OPTIONS } from "../connector/peer.ts";
+import { type Upstream, Upstreams } from "../proxy/upstreams.ts";
+
+/** What is known of the groups when a worker begins. Plain data. */
+export interface UpstreamState {
+  /** Endpoints that were discovered, by group. */
+  readonly endpoints: Readonly<Record<string, readonly Endpoint[]>>;
+  /** Members that are not as they begin. */
+  readonly flips: readonly HealthFlip[];
+  /** Key of the sticky cookies that have none of their own. */
+  readonly stickySecret: string;
+}
+
+/** Takes note of what happens to groups. */
+export interface UpstreamListener {
+  groupChanged(group: string, event: GroupEvent): void;
+  healthChanged(event: HealthEvent): void;
+  breakerChanged(group: string, state: BreakerState): void;
+}
+
+interface Entry extends Upstream {
+  readonly health: GroupHealth;
+}
+
+/** All groups of a service worker. */
+export class UpstreamRuntime {
+  readonly upstreams: Upstreams;
+  readonly #entries = new Map<string, Entry>();
+
+  constructor(config: Config, state: UpstreamState, wheel: TimerWheel, listener: UpstreamListener) {
+    for (const upstream of config.upstreams) {
+      this.#entries.set(upstream.name, makeEntry(upstream, state, wheel, listener));
+    }
+    this.upstreams = new Upstreams(this.#entries, PEER_OPTIONS);
+    for (const flip of state.flips) this.applyFlip(flip);
+  }
+
+  /** The members of a group are others now. */
+  setEndpoints(group: string, endpoints: readonly Endpoint[]): void {
+    const entry = this.#entries.get(group);
+    if (entry === undefined) return;
+    entry.group.update(endpoints);
+    entry.health.update(entry.group.backends);
+  }
+
+  /** An active check has found a member to work, or not to. */
+  applyFlip(flip: HealthFlip): void {
+    this.#entries.get(flip.group)?.health.applyFlip(flip);
+  }
+
+  /** Lets go of the wheel. */
+  stop(): void {
+    for (const { group, health } of this.#entries.values()) {
+      group.close();
+      health.stop();
+    }
+  }
+}
+
+function makeEntry(
+  upstream: UpstreamConfig,
+  state: UpstreamState,
+  wheel: TimerWheel,
+  listener: UpstreamListener,
+): Entry {
+  const { name, balancing, health: watched } = upstream;
+  const health = new GroupHealth({
+    group: name,
+    wheel,
+    clock: systemClock,
+    initial: watched.active?.settings.initial ?? "healthy",
+    passive: watched.passive,
+    slowStart: balancing.slowStart,
+    onEvent: (event) => listener.healthChanged(event),
+  });
+  const group = new UpstreamGroup({
+    name,
+    policy: balancing.policy,
+    hashKey: balancing.hashKey,
+    endpoints: state.endpoints[name] ?? upstream.endpoints,
+    makePeer: (endpoint) => endpointPeer(upstream, endpoint),
+    health,
+    clock: systemClock,
+    panicThreshold: balancing.panicThreshold,
+    subset: balancing.subset,
+    sticky: balancing.sticky && stickyOptions(balancing.sticky, state.stickySecret),
+    onEvent: (event) => listener.groupChanged(name, event),
+  });
+  health.update(group.backends);
+  const breaker = upstream.breaker === null ? null : new Breaker(upstream.breaker);
+  if (breaker !== null) {
+    breaker.onChange = (to) => listener.breakerChanged(name, to);
+  }
+  return { group, breaker, health };
+}
+
+function stickyOptions({ secret, ...rest }: StickyConfig, drawn: string): StickyOptions {
+  return { ...rest, secret: secret ?? drawn };
+}
