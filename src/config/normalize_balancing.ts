@@ -4,10 +4,9 @@
  * @module
  */
 import type { HashKeySource } from "../balancer/hash_key.ts";
-import type { PolicyName } from "../balancer/selection/table.ts";
 import type { UpstreamData } from "./schema.ts";
 import { type HashOn, POLICIES } from "./schema_balancing.ts";
-import type { BalancingConfig, BalancingPolicy, StickyConfig } from "./types_upstreams.ts";
+import type { BalancingConfig, StickyConfig } from "./types_upstreams.ts";
 
 type BalancingData = UpstreamData["load_balancing"];
 
@@ -27,13 +26,6 @@ export function normalizeBalancing(data: BalancingData): BalancingConfig {
       ? null
       : { window: data.slow_start, minimum: 0.1, aggression: 1 },
   };
-}
-
-/** What is understood of a policy where there is no balancer. */
-export function simplePolicy(policy: PolicyName): BalancingPolicy {
-  return policy === "random" || policy === "power_of_two" || policy === "peak_ewma"
-    ? "random"
-    : "round_robin";
 }
 
 /**

@@ -6,7 +6,7 @@
 import type { FullPeerOptions, PeerTls } from "../connector/peer.ts";
 import { absolute } from "./absolute.ts";
 import type { EndpointAddress } from "./leaves.ts";
-import { normalizeBalancing, simplePolicy } from "./normalize_balancing.ts";
+import { normalizeBalancing } from "./normalize_balancing.ts";
 import { discoveredName, normalizeDiscovery } from "./normalize_discovery.ts";
 import { normalizeBreaker, normalizeHealth } from "./normalize_health.ts";
 import type { UpstreamData } from "./schema.ts";
@@ -25,12 +25,10 @@ export function normalizeUpstream(
 ): UpstreamConfig {
   const entries = (data.endpoints ?? []).map((entry) => isMapping(entry) ? entry : bare(entry));
   const lowest = Math.max(-1, ...entries.filter((one) => !one.backup).map((one) => one.priority));
-  const balancing = normalizeBalancing(data.load_balancing);
   const { discovery } = data;
   return {
     name: data.name,
-    policy: simplePolicy(balancing.policy),
-    balancing,
+    balancing: normalizeBalancing(data.load_balancing),
     endpoints: entries.map((entry): EndpointConfig => ({
       address: absolute(entry.address.address, context.resolve),
       weight: entry.weight,

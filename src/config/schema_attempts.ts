@@ -46,7 +46,7 @@ const budget = () =>
     percent: withDefault(
       percent(),
       "20%",
-      "Share of the requests to the upstream that may be further attempts.",
+      "Further attempts that may be made, as a share of the requests of the route.",
     ),
     min_per_second: withDefault(
       integer(0, 1_000_000),

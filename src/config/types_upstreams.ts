@@ -17,14 +17,9 @@ import type { Labels } from "../balancer/subset.ts";
 import type { BreakerLimits } from "../connector/breaker.ts";
 import type { FullPeerOptions, PeerTls } from "../connector/peer.ts";
 
-/** How endpoints of a group take turns where there is no balancer. */
-export type BalancingPolicy = "round_robin" | "weighted" | "random";
-
 /** A named set of endpoints and all that is said about it. */
 export interface UpstreamConfig {
   readonly name: string;
-  /** What of `balancing.policy` is understood without a balancer. */
-  readonly policy: BalancingPolicy;
   readonly balancing: BalancingConfig;
   /** Empty when there is a discovery. */
   readonly endpoints: readonly EndpointConfig[];

@@ -42,11 +42,11 @@ export interface OuterProxy {
  * {@linkcode PEER_OPTIONS}.
  */
 export interface PeerOptions {
-  /** For TCP alone. */
+  /** For TCP alone; through a proxy, as long again for its answer. */
   readonly connectTimeout: number;
   /** For the TLS handshake alone. */
   readonly tlsTimeout: number;
-  /** For name look-up, TCP and TLS together. */
+  /** For name look-up, TCP, proxy and TLS together. */
   readonly totalConnectTimeout: number;
   /** From the end of the request to the first byte of the response head. */
   readonly firstByteTimeout: number;

@@ -72,6 +72,6 @@ Deno.test("each example that stands by itself is a config without errors", async
 Deno.test("the policies of the manual are those there are, with the words of their table", () => {
   for (const [name, { summary }] of Object.entries(SELECTIONS)) {
     const row = MANUAL.split("\n").find((line) => line.startsWith("|") && line.includes(summary));
-    assert.ok(row?.split("|")[1]!.includes(`\`${name}\``), name);
+    assert.ok(row?.split("|")[1]?.includes(`\`${name}\``), name);
   }
 });

@@ -119,7 +119,7 @@ Deno.test("every peer option can be set", async () => {
     proxy: null,
     proxyProtocol: "v2",
   });
-  assert.equal(config.upstreams[0]!.policy, "random");
+  assert.equal(config.upstreams[0]!.balancing.policy, "random");
   assert.deepEqual(config.upstreams[0]!.endpoints[0]!.address, {
     kind: "unix",
     path: "/pretend/app.sock",

@@ -5,18 +5,12 @@
  */
 import { equal, ok, rejects } from "node:assert/strict";
 import { ProxyError } from "../../src/base/error.ts";
-import { TimerWheel } from "../../src/base/timer_wheel.ts";
-import { Connector } from "../../src/connector/connector.ts";
 import { createPeer, type Peer, PEER_OPTIONS, type PeerOptions } from "../../src/connector/peer.ts";
-import { Fields } from "../../src/http/fields.ts";
-import { RequestHead } from "../../src/http/message.ts";
-import { NO_CONTENT, type UpstreamSession } from "../../src/http/session.ts";
-import { CHUNK_LIMITS, UPSTREAM_LIMITS } from "../../src/http1/limits.ts";
 import { handleEngineAvailable } from "../../src/transport/native_handle.ts";
 import { hasOpenssl, testCertificates } from "../support/certs.ts";
 import { openSockets, settle, socketsDownTo } from "../support/recorder.ts";
+import { exchange, HOST, Use } from "./real_upstream.ts";
 
-const HOST = "127.0.0.1";
 const ENGINES = handleEngineAvailable() ? ["deno", "handle"] as const : ["deno"] as const;
 
 for (const engine of ENGINES) {
@@ -228,28 +222,6 @@ Deno.test("a peer on a unix socket works like any other", async () => {
   Deno.removeSync(directory, { recursive: true });
 });
 
-/** A connector with its wheel, closed at the end of the block. */
-class Use {
-  readonly wheel = new TimerWheel({ tick: 10 });
-  readonly connector: Connector;
-
-  constructor(clearTextEngine: "deno" | "handle") {
-    this.connector = new Connector({
-      wheel: this.wheel,
-      poolSize: 100,
-      limits: UPSTREAM_LIMITS,
-      chunkLimits: CHUNK_LIMITS,
-      clearTextEngine,
-    });
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.connector.close();
-    await settle(1);
-    this.wheel.close();
-  }
-}
-
 /** An origin that answers every request with `hello`. */
 class Origin {
   readonly listener: Deno.Listener;
@@ -316,23 +288,6 @@ async function answerAll(connection: Deno.Conn): Promise<void> {
   } catch {
     // The other side is gone, or the test is over.
   }
-}
-
-async function exchange(session: UpstreamSession): Promise<string> {
-  const fields = new Fields();
-  fields.append("host", "origin.test");
-  session.writeHead(
-    new RequestHead({ method: "GET", version: 11, fields, target: "/" }),
-    NO_CONTENT,
-  );
-  await session.flush();
-  const head = await session.readHead();
-  let text = "";
-  while (!session.bodyDone) {
-    const piece = await session.readBody();
-    text += String.fromCharCode(...piece);
-  }
-  return `${head.status} ${text}`;
 }
 
 function tcpPeer(port: number, options: Partial<PeerOptions>): Peer {
