@@ -9,6 +9,7 @@ import type { Backend, Outcome } from "../balancer/backend.ts";
 import type { Connector } from "../connector/connector.ts";
 import type { UpstreamSession } from "../http/session.ts";
 import type { PeerChoice, PeerSpec } from "../plugin/session.ts";
+import { choicePeer } from "./choice_peer.ts";
 import { AttemptClock } from "./attempt_clock.ts";
 import { sendResponse, startUpload, type Upload } from "./duplex.ts";
 import type { PhaseEngine } from "./engine.ts";
@@ -45,7 +46,7 @@ export async function makeAttempt(
     ? routeChoice(exchange, tools.upstreams, tried)
     : await hookChoice(exchange, tools, tried);
   exchange.choice = choice;
-  exchange.peer = exchange.route!.peerFor(choice.peer);
+  exchange.peer = choicePeer(exchange, choice);
   const clock = attemptClock(exchange, tools.wheel);
   try {
     await run(exchange, tools, fresh, clock);
@@ -95,7 +96,7 @@ async function run(
       const winner = await raceForHead(exchange, route.hedge, tools, first);
       exchange.choice = winner.choice;
       exchange.upstream = upstream = winner.upstream;
-      exchange.peer = winner.choice.peer;
+      exchange.peer = choicePeer(exchange, winner.choice);
       exchange.firstByteAt = performance.now();
       clock?.watch(upstream);
     } else {

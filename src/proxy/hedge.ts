@@ -10,15 +10,9 @@ import type { Connector } from "../connector/connector.ts";
 import type { ResponseHead } from "../http/message.ts";
 import { NO_CONTENT, type UpstreamSession } from "../http/session.ts";
 import type { Exchange } from "./exchange.ts";
+import { choicePeer } from "./choice_peer.ts";
+import type { HedgeSettings } from "./route.ts";
 import type { Choice, Upstreams } from "./upstreams.ts";
-
-/** When somebody else is asked. */
-export interface HedgeSettings {
-  /** Milliseconds that the response head may take. */
-  readonly after: number;
-  /** Most others asked. */
-  readonly max: number;
-}
 
 /** What hedging works with. */
 export interface HedgeTools {
@@ -157,7 +151,7 @@ class Race {
   async #ask(choice: Choice): Promise<void> {
     const request = this.#exchange.upstreamRequest();
     try {
-      const peer = this.#exchange.route!.peerFor(choice.peer);
+      const peer = choicePeer(this.#exchange, choice);
       const upstream = this.#tools.connector.take(peer, request.method) ??
         await this.#tools.connector.connect(peer, request.method, this.#giveUp.signal);
       if (this.#over) return giveUp({ choice, upstream });

@@ -9,7 +9,6 @@ import { Deadline, type TimerWheel } from "../base/timer_wheel.ts";
 import type { Connector } from "../connector/connector.ts";
 import type { RequestHead } from "../http/message.ts";
 import { NO_CONTENT } from "../http/session.ts";
-import type { Exchange } from "./exchange.ts";
 import type { Choice, Upstreams } from "./upstreams.ts";
 
 /** What a mirror is made from. */
@@ -33,6 +32,14 @@ export interface MirrorTools {
   readonly wheel: TimerWheel;
   /** Numbers from 0 up to 1. Default: `Math.random`. */
   readonly random?: () => number;
+}
+
+/** A request to copy. */
+export interface MirrorSubject {
+  readonly clientAddress: string;
+  readonly downstream: { readonly upgrade: string };
+  readonly content: { tap(limit: number): Promise<Uint8Array | null> };
+  upstreamRequest(): RequestHead;
 }
 
 /** How many copies there were. */
@@ -59,7 +66,7 @@ export class Mirror {
   }
 
   /** Copies this request, or not; returns at once. To be called before its content is sent. */
-  copy(exchange: Exchange): void {
+  copy(exchange: MirrorSubject): void {
     const { share, maxBody, maxConcurrent } = this.#settings;
     if (share < 1 && (this.#tools.random ?? Math.random)() >= share) return;
     if (this.#running >= maxConcurrent || exchange.downstream.upgrade !== "") {

@@ -10,7 +10,6 @@ import { ProxyError } from "../base/error.ts";
 import { backoffDelay } from "../connector/backoff.ts";
 import { RetryBudget } from "../connector/retry_budget.ts";
 import { isIdempotent } from "../http/method.ts";
-import type { Exchange } from "./exchange.ts";
 
 /** What a policy is made from. Times are milliseconds. */
 export interface RetrySettings {
@@ -26,6 +25,15 @@ export interface RetrySettings {
   readonly nonIdempotent: boolean;
   /** Request content kept for another attempt. */
   readonly bufferBytes: number;
+}
+
+/** What a policy looks at: a request and how far it has come. */
+export interface RetrySubject {
+  /** Attempts made, the one that failed included. */
+  readonly attempt: number;
+  readonly downstream: { readonly responded: boolean };
+  readonly content: { readonly replayable: boolean };
+  upstreamRequest(): { readonly method: string };
 }
 
 /** The retry policy of a route in one service worker. */
@@ -49,7 +57,7 @@ export class RetryPolicy {
   }
 
   /** Whether a status calls for another attempt and one may be made, which is then taken out of the budget. */
-  allowsStatus(exchange: Exchange, status: number): boolean {
+  allowsStatus(exchange: RetrySubject, status: number): boolean {
     const { statuses } = this.settings;
     if (statuses.length === 0 || !statuses.some(({ from, to }) => status >= from && status <= to)) {
       return false;
@@ -63,7 +71,7 @@ export class RetryPolicy {
    *
    * @param connected Whether there was a connection: before, nothing can have been sent.
    */
-  allowsError(exchange: Exchange, error: ProxyError, connected: boolean): boolean {
+  allowsError(exchange: RetrySubject, error: ProxyError, connected: boolean): boolean {
     const cause = causeOf(error, connected);
     if (cause === null || !this.settings.on.includes(cause)) return false;
     return this.#hasAttempt(exchange) && (!connected || this.#isSafe(exchange)) &&
@@ -71,16 +79,16 @@ export class RetryPolicy {
   }
 
   /** How long to wait before the next attempt, in milliseconds. */
-  delay(exchange: Exchange): number {
+  delay(exchange: RetrySubject): number {
     const { base, cap } = this.settings.backoff;
     return base === 0 ? 0 : backoffDelay(exchange.attempt - 1, { base, cap });
   }
 
-  #hasAttempt(exchange: Exchange): boolean {
+  #hasAttempt(exchange: RetrySubject): boolean {
     return exchange.attempt <= this.settings.attempts;
   }
 
-  #isSafe(exchange: Exchange): boolean {
+  #isSafe(exchange: RetrySubject): boolean {
     return this.settings.nonIdempotent || isIdempotent(exchange.upstreamRequest().method);
   }
 }

@@ -5,11 +5,18 @@
  */
 import type { WeightedSplit } from "../balancer/weighted_split.ts";
 import type { Peer } from "../connector/peer.ts";
-import type { HedgeSettings } from "./hedge.ts";
 import type { Mirror } from "./mirror.ts";
 import type { Plan } from "./plan.ts";
 import type { RetryPolicy } from "./retry_policy.ts";
 import type { Rule } from "./rules.ts";
+
+/** When somebody else is asked, because an answer to a read is late. */
+export interface HedgeSettings {
+  /** Milliseconds that the response head may take. */
+  readonly after: number;
+  /** Most others asked. */
+  readonly max: number;
+}
 
 /** One route of a service. */
 export interface Route {

@@ -63,7 +63,8 @@ export function workerPermissions(
     if (discovery !== null && discovery.allow === null) anywhere = true;
     for (const allowed of discovery?.allow ?? []) net.add(allowed);
     // Binding the near end of a connection is listening, as far as rights go.
-    const { localAddress } = upstream.options;
+    const { localAddress, proxy } = upstream.options;
+    if (proxy !== null) add(proxy.address);
     if (localAddress !== null) net.add(hostPort(localAddress, 0));
   }
   for (const path of extras.sockets) add({ kind: "unix", path });

@@ -105,6 +105,11 @@ export class HttpService {
     });
   }
 
+  /** What makes connections to upstreams. */
+  get connector(): Connector {
+    return this.#connector;
+  }
+
   /** Makes the chains of all routes anew: a plugin was replaced by one with other hooks. */
   replan(): void {
     const { service, handler } = this.#options;

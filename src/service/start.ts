@@ -61,6 +61,7 @@ export async function startService(setup: WorkerSetup): Promise<RunningService> 
     observer,
   });
   await http.listen();
+  upstreams.keepWarm(http.connector);
   return {
     async drain(grace) {
       const cut = await http.drain(grace);

@@ -14,7 +14,8 @@ import { endpointPeer } from "../config/endpoint_peer.ts";
 import type { Config } from "../config/types.ts";
 import type { StickyConfig, UpstreamConfig } from "../config/types_upstreams.ts";
 import { Breaker, type BreakerState } from "../connector/breaker.ts";
-import { createPeer, type Peer, PEER_OPTIONS } from "../connector/peer.ts";
+import type { Connector } from "../connector/connector.ts";
+import { type Peer, PEER_OPTIONS } from "../connector/peer.ts";
 import { type Upstream, Upstreams } from "../proxy/upstreams.ts";
 
 /** What is known of the groups when a worker begins. Plain data. */
@@ -42,6 +43,9 @@ interface Entry extends Upstream {
 export class UpstreamRuntime {
   readonly upstreams: Upstreams;
   readonly #entries = new Map<string, Entry>();
+  /** What ends the warming of a peer, by group. */
+  readonly #warmed = new Map<string, Map<Peer, () => void>>();
+  #connector: Pick<Connector, "keepWarm"> | null = null;
 
   constructor(config: Config, state: UpstreamState, wheel: TimerWheel, listener: UpstreamListener) {
     for (const upstream of config.upstreams) {
@@ -57,6 +61,27 @@ export class UpstreamRuntime {
     if (entry === undefined) return;
     entry.group.update(endpoints);
     entry.health.update(entry.group.backends);
+    this.#warm(entry);
+  }
+
+  /** Keeps connections ready for the members of all groups that ask for it, now and when the members change. */
+  keepWarm(connector: Pick<Connector, "keepWarm">): void {
+    this.#connector = connector;
+    for (const entry of this.#entries.values()) this.#warm(entry);
+  }
+
+  #warm({ group }: Entry): void {
+    const connector = this.#connector;
+    if (connector === null) return;
+    const before = this.#warmed.get(group.name) ?? new Map<Peer, () => void>();
+    const now = new Map<Peer, () => void>();
+    for (const { peer, endpoint } of group.backends) {
+      if (peer.options.prewarm === 0 || endpoint.weight === 0) continue;
+      now.set(peer, before.get(peer) ?? connector.keepWarm(peer));
+      before.delete(peer);
+    }
+    for (const end of before.values()) end();
+    this.#warmed.set(group.name, now);
   }
 
   /** An active check has found a member to work, or not to. */
@@ -66,6 +91,7 @@ export class UpstreamRuntime {
 
   /** Lets go of the wheel. */
   stop(): void {
+    for (const warmed of this.#warmed.values()) for (const end of warmed.values()) end();
     for (const { group, health } of this.#entries.values()) {
       group.close();
       health.stop();
