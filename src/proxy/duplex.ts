@@ -5,7 +5,7 @@
  * @module
  */
 import { NO_CONTENT } from "../http/session.ts";
-import type { Framing, UpstreamSession } from "../http/session.ts";
+import type { UpstreamSession } from "../http/session.ts";
 import { hasNoContent } from "../http/message.ts";
 import { ProxyError } from "../base/error.ts";
 import type { PhaseEngine } from "./engine.ts";

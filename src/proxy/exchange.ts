@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { ProxyError } from "../base/error.ts";
+import type { ProxyError } from "../base/error.ts";
 import type { Peer } from "../connector/peer.ts";
 import type { Fields } from "../http/fields.ts";
 import type { RequestHead, ResponseHead } from "../http/message.ts";

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { ProxyError } from "../base/error.ts";
+import type { ProxyError } from "../base/error.ts";
 import { backoffDelay } from "../connector/backoff.ts";
 import { RetryBudget } from "../connector/retry_budget.ts";
 import { isIdempotent } from "../http/method.ts";
