@@ -67,7 +67,7 @@ export default definePlugin({
     headers.delete("if-range");
   },
   responseFilter(session, { config, state }) {
-    if (state === null) return;
+    if (state === null) return session.response.skipBody();
     const { status, headers } = session.response;
     const eligible = isEligible({
       status,
@@ -76,7 +76,7 @@ export default definePlugin({
       contentLength: headers.get("content-length"),
       cacheControl: headers.get("cache-control"),
     }, { types: config.types, maxBytes: config.max_bytes });
-    if (!eligible) return;
+    if (!eligible) return session.response.skipBody();
     session.vars.set(REST_VAR, NOTHING);
     session.vars.set(LEFT_VAR, config.max_bytes);
     const tag = headers.get("etag");

@@ -67,6 +67,14 @@ export interface ResponseView {
   status: number;
   /** Its fields. Those that only the sender can know, such as `content-length`, cannot be set. */
   readonly headers: MutableHeaders;
+  /**
+   * Says that this plugin does not want to see the content of this response: its body hooks are not called for it,
+   * and content that nobody wants to see passes as it is, with its length. To be called in `upstreamResponseFilter`
+   * or `responseFilter`.
+   *
+   * @throws {TypeError} In any other phase.
+   */
+  skipBody(): void;
 }
 
 /** Who sent the request. */

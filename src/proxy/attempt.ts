@@ -25,6 +25,8 @@ export interface AttemptTools {
   readonly connector: Connector;
   readonly upstreams: Upstreams;
   readonly wheel: TimerWheel;
+  /** Attempts beyond the first, whatever asks for them. */
+  readonly maxRetries: number;
 }
 
 /**
@@ -92,7 +94,7 @@ async function run(
   const upload = started instanceof Promise ? await started : started;
   try {
     if (route.hedge !== null && mayHedge(exchange)) {
-      const first = { choice: exchange.choice!, upstream };
+      const first = { choice: exchange.choice!, upstream, askedAt: exchange.attemptAt };
       const winner = await raceForHead(exchange, route.hedge, tools, first);
       exchange.choice = winner.choice;
       exchange.upstream = upstream = winner.upstream;
@@ -104,7 +106,7 @@ async function run(
     }
     clock?.stop();
     exchange.upstreamStatus = exchange.response!.status;
-    checkStatus(exchange);
+    checkStatus(exchange, tools.maxRetries);
     await filterHead(exchange, engine);
     if (exchange.response!.status === 101) {
       await runTunnel(exchange, upstream, upload);
@@ -153,9 +155,12 @@ function attemptClock(exchange: Exchange, wheel: TimerWheel): AttemptClock | nul
  *
  * @throws {ProxyError} `upstream_status`.
  */
-function checkStatus(exchange: Exchange): void {
-  const { retry } = exchange.route!;
+function checkStatus(exchange: Exchange, maxRetries: number): void {
+  const { retry, requestTimeout } = exchange.route!;
   const { status } = exchange.response!;
+  // Without another attempt, the answer that is there is worth more than an error.
+  if (exchange.attempt > maxRetries) return;
+  if (requestTimeout !== null && exchange.elapsed >= requestTimeout) return;
   if (!retry.allowsStatus(exchange, status)) return;
   throw new ProxyError("upstream_status", `Response: status ${status}, which is tried again`, {
     source: "upstream",
@@ -178,6 +183,8 @@ function outcomeOf(exchange: Exchange, caught: unknown): Outcome["kind"] {
   if (error?.type === "upstream_status") return "answered";
   // A hook that fails says nothing about the upstream.
   if (error === null || error.source === "internal") return "cancelled";
+  // A limit of our own, which says as little.
+  if (error.type === "connection_limit") return "cancelled";
   return exchange.upstream === null ? "connect_failed" : "failed";
 }
 

@@ -69,7 +69,13 @@ async function sendMadeContent(
   engine: PhaseEngine,
   filters: readonly Link[],
 ): Promise<Upload> {
-  const made = await engine.content(filters, "requestBodyFilter", exchange.hooks, NOTHING, true);
+  const made = await engine.content(
+    filters,
+    "requestBodyFilter",
+    exchange.uploadHooks,
+    NOTHING,
+    true,
+  );
   upstream.writeHead(
     exchange.upstreamRequest(),
     made.length > 0 ? { kind: "length", length: made.length } : NO_CONTENT,
@@ -116,7 +122,7 @@ async function sendContent(
     if (upload.stopped) return;
     const end = content.done;
     if (filters !== null) {
-      piece = await engine.content(filters, "requestBodyFilter", exchange.hooks, piece, end);
+      piece = await engine.content(filters, "requestBodyFilter", exchange.uploadHooks, piece, end);
       if (upload.stopped) return;
     }
     if (end) {
@@ -155,10 +161,10 @@ export async function sendResponse(
   upstream: UpstreamSession,
   engine: PhaseEngine,
 ): Promise<void> {
-  const { downstream, plan } = exchange;
+  const { downstream, plan, skippers } = exchange;
   const response = exchange.response!;
-  const upstreamFilters = concerned(plan.upstreamResponseBodyFilter, downstream.head);
-  const filters = concerned(plan.responseBodyFilter, downstream.head);
+  const upstreamFilters = concerned(plan.upstreamResponseBodyFilter, downstream.head, skippers);
+  const filters = concerned(plan.responseBodyFilter, downstream.head, skippers);
   const filtered = upstreamFilters !== null || filters !== null;
   if (hasNoContent(downstream.head.method, response.status)) {
     if (!downstream.bodyDone) downstream.keepAlive = false;

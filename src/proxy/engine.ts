@@ -102,6 +102,7 @@ export class PhaseEngine {
     for (let i = 0; i < links.length; i++) {
       const link = links[i]!;
       if (!applies(link, session.source.downstream.head)) continue;
+      if (phase !== "requestBodyFilter" && session.source.skippers?.has(link.handler)) continue;
       if (chunk.length === 0 && !end) return chunk;
       const result = await this.#call(link, phase, session, chunk, end);
       if (result === null) chunk = NOTHING;
@@ -126,7 +127,7 @@ export class PhaseEngine {
       const link = links[i]!;
       if (!applies(link, session.source.downstream.head)) continue;
       try {
-        session.enter(phase);
+        session.enter(phase, link.handler);
         const result = link.handler.call(phase, session, argument);
         if (result instanceof Promise) {
           const settled = result.catch((error) =>
@@ -166,7 +167,7 @@ export class PhaseEngine {
     second?: unknown,
   ): Promise<unknown> {
     try {
-      session.enter(phase);
+      session.enter(phase, link.handler);
       const result = link.handler.call(phase, session, first, second);
       return result instanceof Promise ? await result : result;
     } catch (error) {

@@ -8,6 +8,7 @@ import type { Peer } from "../connector/peer.ts";
 import type { Fields } from "../http/fields.ts";
 import type { RequestHead, ResponseHead } from "../http/message.ts";
 import type { DownstreamSession, UpstreamSession } from "../http/session.ts";
+import type { PhaseHandler } from "../plugin/handler.ts";
 import type { Cloneable, Outcome } from "../plugin/session.ts";
 import type { SelectionInput } from "../balancer/group.ts";
 import { HookSession, type HookSource } from "./hook_session.ts";
@@ -46,6 +47,7 @@ export class Exchange implements HookSource, SelectionInput {
   trailers: Fields | null = null;
   vars: Map<string, Cloneable> | null = null;
   answeredBy = "";
+  skippers: Set<PhaseHandler> | null = null;
   /** What `allowSpawningSubrequest` said. */
   maySpawnSubrequests = false;
   /** The group that a split has drawn for this request. */
@@ -64,6 +66,7 @@ export class Exchange implements HookSource, SelectionInput {
   #draft: RequestHead | null = null;
   #attemptRequest: RequestHead | null = null;
   #hooks: HookSession | null = null;
+  #uploadHooks: HookSession | null = null;
   #key = 0;
   #id = "";
   #clientAddress: string | null = null;
@@ -79,6 +82,11 @@ export class Exchange implements HookSource, SelectionInput {
   /** The session that hooks get; made for the first one. */
   get hooks(): HookSession {
     return this.#hooks ??= new HookSession(this);
+  }
+
+  /** The same for the upload, whose hooks are called while those of the response are. */
+  get uploadHooks(): HookSession {
+    return this.#uploadHooks ??= new HookSession(this);
   }
 
   get key(): number {
@@ -139,6 +147,7 @@ export class Exchange implements HookSource, SelectionInput {
     this.upstream = null;
     this.choice = null;
     this.peer = null;
+    this.skippers = null;
     this.#releaseAttempt();
     if (copy) this.#attemptRequest = this.upstreamRequest().fork();
   }

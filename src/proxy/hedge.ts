@@ -25,6 +25,8 @@ export interface HedgeTools {
 export interface Leg {
   readonly choice: Choice;
   readonly upstream: UpstreamSession;
+  /** `performance.now()` when it was asked. */
+  readonly askedAt: number;
 }
 
 /** Whether a request may be hedged: a read without content, which may be asked any number of times. */
@@ -57,6 +59,7 @@ class Race {
   readonly #settings: HedgeSettings;
   readonly #tools: HedgeTools;
   readonly #asked = new Set<Backend>();
+  #first: Leg | null = null;
   readonly #legs = new Set<Leg>();
   readonly #giveUp = new AbortController();
   readonly #deadline: Deadline;
@@ -84,6 +87,7 @@ class Race {
     const gone = () => this.#reject(this.#exchange.downstream.failure ?? CLIENT_GONE);
     const { signal } = this.#exchange;
     signal.addEventListener("abort", gone, { once: true });
+    this.#first = first;
     void this.#follow(first);
     this.#tools.wheel.arm(this.#deadline, this.#settings.after);
     try {
@@ -111,9 +115,9 @@ class Race {
       this.#legs.delete(leg);
       const error = ProxyError.wrap(caught, "read_error", "Cannot read the response", "upstream");
       if (this.#over) return giveUp(leg);
-      if (this.#running > 1) {
-        // The others are still asked; the first failure is what is told if they fail, too.
-        leg.choice.settle({ kind: "failed", status: 0, latency: this.#exchange.elapsed });
+      // What the first one failed with, when all have, is for the attempt to settle and to tell.
+      if (this.#running > 1 || leg !== this.#first) {
+        leg.choice.settle({ kind: "failed", status: 0, latency: performance.now() - leg.askedAt });
         leg.upstream.abort(error);
       }
       this.#failed(error);
@@ -149,22 +153,37 @@ class Race {
   }
 
   async #ask(choice: Choice): Promise<void> {
-    const request = this.#exchange.upstreamRequest();
+    const askedAt = performance.now();
+    let upstream: UpstreamSession;
     try {
-      const peer = choicePeer(this.#exchange, choice);
-      const upstream = this.#tools.connector.take(peer, request.method) ??
-        await this.#tools.connector.connect(peer, request.method, this.#giveUp.signal);
-      if (this.#over) return giveUp({ choice, upstream });
+      const request = this.#exchange.upstreamRequest();
+      upstream = await this.#reach(choice, request.method);
+      const leg = { choice, upstream, askedAt };
+      if (this.#over) return giveUp(leg);
+      this.#legs.add(leg);
       upstream.writeHead(request, NO_CONTENT);
+      // A write that fails ends the reading, too, which is what is followed.
       const flushed = upstream.flush();
-      void this.#follow({ choice, upstream });
-      await flushed;
+      if (flushed instanceof Promise) flushed.catch(() => {});
+      void this.#follow(leg);
     } catch (caught) {
       const error = ProxyError.wrap(caught, "connect_error", "Cannot hedge", "upstream");
-      choice.settle(
-        this.#over ? CANCELLED : { kind: "connect_failed", status: 0, latency: 0 },
-      );
+      const says = !this.#over && error.type !== "connection_limit";
+      choice.settle(says ? { kind: "connect_failed", status: 0, latency: 0 } : CANCELLED);
       if (!this.#over) this.#failed(error);
+    }
+  }
+
+  async #reach(choice: Choice, method: string): Promise<UpstreamSession> {
+    const { connector } = this.#tools;
+    const peer = choicePeer(this.#exchange, choice);
+    const pooled = connector.take(peer, method);
+    if (pooled !== null) return pooled;
+    choice.startWaiting();
+    try {
+      return await connector.connect(peer, method, this.#giveUp.signal);
+    } finally {
+      choice.stopWaiting();
     }
   }
 }

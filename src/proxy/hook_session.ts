@@ -7,7 +7,7 @@ import { CONTENT_LENGTH, fieldId, HOST, IS_HOP_BY_HOP } from "../http/field_name
 import { FieldError, type Fields } from "../http/fields.ts";
 import { checkTarget, type RequestHead, type ResponseHead, versionText } from "../http/message.ts";
 import { isAuthority } from "../http/authority.ts";
-import type { HostSession, Section } from "../plugin/handler.ts";
+import type { HostSession, PhaseHandler, Section } from "../plugin/handler.ts";
 import { type Mutable, type PhaseName, phaseRow } from "../plugin/phases.ts";
 import { makeReply } from "../plugin/reply.ts";
 import type {
@@ -45,6 +45,8 @@ export interface HookSource {
   vars: Map<string, Cloneable> | null;
   /** `plugin.phase` of the hook that answered the request. */
   answeredBy: string;
+  /** Plugins that do not want to see the content of the response. */
+  skippers: Set<PhaseHandler> | null;
   /** The request as it will be sent, made when first asked for. */
   upstreamRequest(): RequestHead;
   readWholeBody(limit?: number): Promise<Uint8Array>;
@@ -116,6 +118,7 @@ export class HookSession implements HostSession {
   /** The request behind it. For the engine; hooks have no type for it. */
   readonly source: HookSource;
   #phase: PhaseName = "earlyRequestFilter";
+  #handler: PhaseHandler | null = null;
   #mutates: readonly Mutable[] = [];
   #request: RequestView | null = null;
   #upstreamRequest: UpstreamRequest | null = null;
@@ -129,9 +132,10 @@ export class HookSession implements HostSession {
     this.source = source;
   }
 
-  /** Says which phase the following calls belong to. */
-  enter(phase: PhaseName): void {
+  /** Says which call is made with it now. One at a time: what happens side by side has a session each. */
+  enter(phase: PhaseName, handler: PhaseHandler): void {
     this.#phase = phase;
+    this.#handler = handler;
     this.#mutates = phaseRow(phase).mutates;
   }
 
@@ -202,6 +206,7 @@ export class HookSession implements HostSession {
     return this.#upstreamResponse ??= new LiveResponse(
       this.source,
       (action) => this.#guard("upstream_response", action),
+      () => this.#handler!,
     );
   }
 
@@ -209,6 +214,7 @@ export class HookSession implements HostSession {
     return this.#response ??= new LiveResponse(
       this.source,
       (action) => this.#guard("response", action),
+      () => this.#handler!,
     );
   }
 
@@ -351,11 +357,17 @@ class LiveUpstreamRequest implements UpstreamRequest {
 class LiveResponse implements ResponseView {
   readonly #source: HookSource;
   readonly #guard: (action: string) => void;
+  readonly #handler: () => PhaseHandler;
   readonly headers: MutableHeaders;
 
-  constructor(source: HookSource, guard: (action: string) => void) {
+  constructor(
+    source: HookSource,
+    guard: (action: string) => void,
+    handler: () => PhaseHandler,
+  ) {
     this.#source = source;
     this.#guard = guard;
+    this.#handler = handler;
     this.headers = new HeadersView(() => this.#head().fields, guard);
   }
 
@@ -375,6 +387,11 @@ class LiveResponse implements ResponseView {
     }
     head.status = status;
     head.reason = "";
+  }
+
+  skipBody(): void {
+    this.#guard("skip the content");
+    (this.#source.skippers ??= new Set()).add(this.#handler());
   }
 
   #head() {

@@ -23,8 +23,6 @@ import { applyRules, replyOfRules } from "./rules.ts";
 export interface HttpProxyOptions extends AttemptTools {
   /** The route of a request, or `null`. */
   readonly route: (head: RequestHead) => Route | null;
-  /** Attempts beyond the first, whatever asks for them. */
-  readonly maxRetries: number;
   /** Called once for each request that is over; the exchange is good until it returns. */
   readonly onFinished: (exchange: Exchange) => void;
   /** Called once for each request, last of all: nothing of it is left to do. */
@@ -184,10 +182,11 @@ export class HttpProxy {
     const { retry, requestTimeout } = exchange.route!;
     const connected = upstream !== null;
     if (connected) error.from("upstream");
-    if (requestTimeout !== null && exchange.elapsed >= requestTimeout) error.retry = false;
-    else if (dead && isIdempotent(exchange.upstreamRequest().method)) error.retry = true;
     // A status was allowed, and paid for, when it was seen.
-    else if (error.type !== "upstream_status") {
+    if (error.type === "upstream_status") error.retry = true;
+    else if (requestTimeout !== null && exchange.elapsed >= requestTimeout) error.retry = false;
+    else if (dead && isIdempotent(exchange.upstreamRequest().method)) error.retry = true;
+    else {
       error.retry = !downstream.responded && content.replayable && exchange.attempt <= maxRetries &&
         retry.allowsError(exchange, error, connected);
     }

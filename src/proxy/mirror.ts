@@ -8,7 +8,7 @@ import { ProxyError } from "../base/error.ts";
 import { Deadline, type TimerWheel } from "../base/timer_wheel.ts";
 import type { Connector } from "../connector/connector.ts";
 import type { RequestHead } from "../http/message.ts";
-import { NO_CONTENT } from "../http/session.ts";
+import { NO_CONTENT, type UpstreamSession } from "../http/session.ts";
 import type { Choice, Upstreams } from "./upstreams.ts";
 
 /** What a mirror is made from. */
@@ -95,13 +95,15 @@ export class Mirror {
     const deadline = new Deadline(() => abort.abort(timedOut()));
     wheel.arm(deadline, this.#settings.timeout);
     let choice: Choice | null = null;
+    let upstream: UpstreamSession | null = null;
     const began = performance.now();
     try {
       const input = { head, clientAddress, hashValue: null, subset: null };
       choice = upstreams.choose(this.#settings.upstream, input, null);
-      const upstream = connector.take(choice.peer, head.method) ??
+      const reached = connector.take(choice.peer, head.method) ??
         await connector.connect(choice.peer, head.method, abort.signal);
-      const cut = () => upstream.abort(timedOut());
+      upstream = reached;
+      const cut = () => reached.abort(timedOut());
       if (abort.signal.aborted) cut();
       abort.signal.addEventListener("abort", cut, { once: true });
       upstream.writeHead(
@@ -119,6 +121,7 @@ export class Mirror {
       upstream.release();
       this.counts.sent++;
     } catch {
+      upstream?.abort();
       choice?.settle({ kind: "failed", status: 0, latency: performance.now() - began });
       this.counts.failed++;
     } finally {

@@ -52,12 +52,19 @@ export function applies({ matches }: Link, head: RequestHead): boolean {
   return true;
 }
 
-/** The hooks of a phase, if at least one is to be called for a request; else `null`. */
+/**
+ * The hooks of a phase, if at least one is to be called for a request; else `null`.
+ *
+ * @param skippers Handlers that do not want to be called.
+ */
 export function concerned(
   links: readonly Link[] | null,
   head: RequestHead,
+  skippers: ReadonlySet<PhaseHandler> | null = null,
 ): readonly Link[] | null {
   if (links === null) return null;
-  for (let i = 0; i < links.length; i++) if (applies(links[i]!, head)) return links;
+  for (const link of links) {
+    if (applies(link, head) && skippers?.has(link.handler) !== true) return links;
+  }
   return null;
 }

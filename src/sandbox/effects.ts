@@ -21,6 +21,7 @@ import {
   RESPONSE,
   RETRY,
   SET,
+  SKIP_BODY,
   STATUS,
   TARGET,
   TRAILERS,
@@ -135,6 +136,9 @@ function checkEffect(code: number, a: unknown, b: unknown, c: unknown, shape: Ph
       checkSection(shape.section, shape);
       if (typeof a !== "number") throw new ProtocolError("a status is not a number");
       return;
+    case SKIP_BODY:
+      if (shape.section !== RESPONSE && shape.section !== UPSTREAM_RESPONSE) break;
+      return checkSection(shape.section, shape);
     case VAR_DELETE:
       if (!isName(a)) throw new ProtocolError("a var has no name");
       return;
@@ -189,6 +193,10 @@ export function applyEffects(
       case STATUS:
         if (shape.section === RESPONSE) session.response.status = a as number;
         else session.upstreamResponse.status = a as number;
+        break;
+      case SKIP_BODY:
+        if (shape.section === RESPONSE) session.response.skipBody();
+        else session.upstreamResponse.skipBody();
         break;
       case VAR_SET:
         session.vars.set(a as string, effects[i + 2] as Cloneable);

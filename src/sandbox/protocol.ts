@@ -48,6 +48,8 @@ export const VAR_SET = 7;
 export const VAR_DELETE = 8;
 /** Whether another attempt is made. */
 export const RETRY = 9;
+/** The plugin does not want to see the content of this response. */
+export const SKIP_BODY = 10;
 /** Entries per effect. */
 export const EFFECT = 4;
 

@@ -37,6 +37,7 @@ import {
   type PhaseShape,
   RESPONSE,
   RETRY,
+  SKIP_BODY,
   STATUS,
   TARGET,
   TRAILERS,
@@ -351,6 +352,13 @@ class SnapshotResponse implements ResponseView {
     checkStatus(this.#status, status);
     this.#effects.push(STATUS, status, undefined, undefined);
     this.#status = status;
+  }
+
+  skipBody(): void {
+    if (this.#effects === null) {
+      throw new TypeError(`Cannot skip the content of the response in ${this.#phase}`);
+    }
+    this.#effects.push(SKIP_BODY, undefined, undefined, undefined);
   }
 }
 

@@ -215,6 +215,9 @@ export function nodeFacts(
   };
 }
 
+/** Milliseconds that a connect which nobody wants any more is left alone before it is cancelled. */
+const ABANDON_GRACE = 200;
+
 function dialDeno(
   to: Deno.ConnectOptions | Deno.UnixConnectOptions,
   address: Address,
@@ -230,7 +233,9 @@ function dialDeno(
   }, (end) => {
     const cancel = new AbortController();
     let givenUp = false;
+    let grace: ReturnType<typeof setTimeout> | undefined;
     connectDeno(to, cancel.signal).then((connection) => {
+      clearTimeout(grace);
       if (givenUp) return connection.close();
       try {
         if ("setNoDelay" in connection) {
@@ -249,10 +254,15 @@ function dialDeno(
         connection.close();
         end.reject(connectError(error, context));
       }
-    }, (error) => end.reject(connectError(error, context)));
+    }, (error) => {
+      clearTimeout(grace);
+      end.reject(connectError(error, context));
+    });
     return () => {
       givenUp = true;
-      cancel.abort();
+      // A connect that the signal meets in the moment of its success leaves its descriptor open for ever in this
+      // runtime. So one that may be about to succeed is let succeed, and closed.
+      grace = setTimeout(() => cancel.abort(), ABANDON_GRACE);
     };
   });
 }

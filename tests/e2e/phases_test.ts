@@ -5,6 +5,7 @@ import { field, text } from "../support/http_text.ts";
 import { plugin } from "../support/plugin_text.ts";
 import { chunked, get, RawClient, rawRequest, request } from "../support/raw_client.ts";
 import { deadPort } from "../support/raw_origin.ts";
+import { serveOrigin } from "../support/first_party.ts";
 import { pattern, type SeenRequest, startSimpleOrigin } from "../support/simple_origin.ts";
 import { startSluice } from "../support/sluice.ts";
 
@@ -335,6 +336,66 @@ const text = (bytes: Uint8Array) => decoder.decode(bytes);`,
   // A filter may even give content to a request that had none.
   assert.equal(text(await rawRequest(port, get("/echo"))), "!?");
 });
+
+for (const isolation of ["worker", "inline"]) {
+  Deno.test(`content that a plugin does not want to see passes as it is (${isolation})`, async () => {
+    await using origin = await startSimpleOrigin();
+    await using sluice = await startSluice({
+      config: configFile({
+        origin: origin.address,
+        plugins: { isolation: { picky: isolation }, trust: ["picky"] },
+      }),
+      plugins: {
+        "picky.ts": plugin(`
+          responseFilter(session) {
+            if (session.request.path === "/bytes/10") session.response.skipBody();
+          },
+          responseBodyFilter(_session, _ctx, chunk) { return chunk.length === 0 ? undefined : "seen"; },
+        `),
+      },
+    });
+    const skipped = await rawRequest(sluice.port(), get("/bytes/10"));
+    assert.equal(text(skipped), pattern(10));
+    assert.equal(field(skipped, "content-length"), "10");
+    const seen = await rawRequest(sluice.port(), get("/bytes/9"));
+    assert.equal(text(seen), "seen");
+    assert.equal(field(seen, "transfer-encoding"), "chunked");
+  });
+
+  Deno.test(`hooks of the upload and of the response do not get in each other's way (${isolation})`, async () => {
+    // The origin answers at once and echoes: both filters are called side by side.
+    await using origin = serveOrigin((request) => new Response(request.body));
+    await using sluice = await startSluice({
+      config: configFile({
+        origin: `127.0.0.1:${origin.port}`,
+        plugins: { isolation: { both: isolation }, trust: ["both"] },
+      }),
+      plugins: {
+        "both.ts": plugin(`
+          async requestBodyFilter(_session, _ctx, chunk) {
+            await new Promise((resolve) => setTimeout(resolve, 5));
+            return chunk;
+          },
+          async responseFilter(session) {
+            await new Promise((resolve) => setTimeout(resolve, 20));
+            session.response.headers.set("x-late", "yes");
+          },
+        `),
+      },
+    });
+    const ask = request("POST", "/echo", { "Transfer-Encoding": "chunked" });
+    await using client = await RawClient.connect(sluice.port());
+    await client.send(ask);
+    for (let i = 0; i < 20; i++) {
+      await client.send("4\r\nabcd\r\n");
+      await new Promise((resolve) => setTimeout(resolve, 3));
+    }
+    await client.send("0\r\n\r\n");
+    const answer = await client.response("POST");
+    assert.equal(field(answer, "x-late"), "yes");
+    assert.equal(text(answer), "abcd".repeat(20));
+  });
+}
 
 Deno.test("a large download passes a body filter whole and in order", async () => {
   await using origin = await startSimpleOrigin();

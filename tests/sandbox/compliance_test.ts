@@ -69,7 +69,13 @@ async function runAll(isolation: Isolation): Promise<unknown[]> {
       assert.ok(error instanceof ProxyError);
       result = [error.type, error.source, error.message];
     }
-    results.push({ phase, result, state: session.state(), limits: session.bodyLimits });
+    results.push({
+      phase,
+      result,
+      state: session.state(),
+      limits: session.bodyLimits,
+      skipped: session.skipped,
+    });
     if (phase === "failToConnect" || phase === "errorWhileProxy") results.push(argument);
   }
   for (const address of ["192.0.2.1", "203.0.113.9"]) {

@@ -67,6 +67,9 @@ export class FakeSession implements HostSession {
   readonly #sections: Record<Section, Fields>;
   readonly #body: Uint8Array | Promise<Uint8Array>;
 
+  /** How often a hook did not want to see the content. */
+  skipped = 0;
+
   constructor(parts: FakeSessionParts = {}) {
     const headers = parts.headers ?? [["Host", "example.com"], ["User-Agent", "test"]];
     const target = parts.target ?? "/a/b?c=d";
@@ -95,11 +98,13 @@ export class FakeSession implements HostSession {
       target,
       this.#sections.upstream_request,
     );
+    const skipBody = () => void this.skipped++;
     this.upstreamResponse = {
       status: parts.status ?? 200,
       headers: this.#sections.upstream_response,
+      skipBody,
     };
-    this.response = { status: parts.status ?? 200, headers: this.#sections.response };
+    this.response = { status: parts.status ?? 200, headers: this.#sections.response, skipBody };
     this.trailers = this.#sections.trailers;
     this.route = parts.route === undefined ? "main" : parts.route;
     this.attempt = parts.attempt ?? 0;
