@@ -85,7 +85,8 @@ ${DIAGRAM.trim()}
 \`*\`: once for each piece of content, and once with the end. \`║\`: both directions run at the same time. When an
 attempt fails after the head of the response has gone to the client, \`errorWhileProxy\` is told, and then the
 response is cut off: \`failToProxy\` has nothing left to answer. Besides, \`suppressErrorLog\` and
-\`requestSummary\` are asked when a failure is logged, and \`tick\` is called every \`tickInterval\`.
+\`requestSummary\` are asked when a failure is logged. Outside of any request, \`upstreamHealth\` tells of members of upstreams that became
+usable or unusable, and \`tick\` is called every \`tickInterval\`.
 
 ## How hooks of several plugins act together
 

@@ -47,6 +47,7 @@ export type {
   UpstreamView,
   Vars,
 } from "./session.ts";
+export type { EndpointList, EndpointSpec, HealthChange } from "./upstream.ts";
 export type { CombineKind, Mutable, PhaseName, PhaseRow, PHASES } from "./phases.ts";
 export type { ERROR_TYPES, ErrorSource, ErrorType } from "../base/error.ts";
 export type { TlsFacts } from "../transport/socket.ts";

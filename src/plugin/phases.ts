@@ -376,6 +376,16 @@ export const PHASES = {
     onError: "logged",
     pingora: "persist_connection_context",
   },
+  upstreamHealth: {
+    kind: "observe",
+    when:
+      "A member of an upstream has become usable or unusable, outside of any request. What active checks find is told once; an ejection by each service worker that ejects.",
+    returns: "Nothing.",
+    mutates: [],
+    timeout: DEFAULT_TIMEOUT,
+    onError: "logged",
+    pingora: "HealthObserve::observe",
+  },
   tick: {
     kind: "observe",
     when: "Every `tickInterval` of the plugin, outside of any request.",

@@ -20,6 +20,7 @@ import type {
   UpstreamRequestSession,
   UpstreamResponseSession,
 } from "./session.ts";
+import type { EndpointList, HealthChange } from "./upstream.ts";
 
 /** What a hook may return: a value, nothing, or a promise of one of them. */
 export type Maybe<T> = T | void | Promise<T | void>;
@@ -113,6 +114,17 @@ export interface Env<Config> {
   readonly directory: string;
   /** Writes to the operational log. */
   readonly log: Log;
+  /**
+   * Names the endpoints of every upstream whose config says `discovery: { type: plugin, plugin: NAME }`: all of them,
+   * in place of those named before. The last list counts, whichever use of the plugin names it, and several in
+   * quick succession are passed on as one, five a second at most. A list with a mistake is refused as a whole,
+   * which the operational log tells, and the endpoints stay as they were. Inline, only the service worker that
+   * runs the ticks is listened to.
+   *
+   * @throws {TypeError} If it is no list, holds anything but plain data, or is larger than 2 MiB.
+   * @throws {RangeError} If it has more than 10 000 entries.
+   */
+  setEndpoints(list: EndpointList): void;
 }
 
 /** What every hook gets beside the session. */
@@ -127,6 +139,13 @@ export interface Context<Config, State> {
   readonly signal: AbortSignal;
   /** Work that goes on after the hook returned; its failure is logged. */
   waitUntil(work: Promise<unknown>): void;
+  /**
+   * Names the endpoints of the upstreams that this plugin is the discovery of; see {@linkcode Env.setEndpoints}.
+   *
+   * @throws {TypeError} If it is no list, holds anything but plain data, or is larger than 2 MiB.
+   * @throws {RangeError} If it has more than 10 000 entries.
+   */
+  setEndpoints(list: EndpointList): void;
 }
 
 /** The hooks. Each is optional, may be async, and is called in the phase of its name. */
@@ -253,6 +272,11 @@ export interface Hooks<Config, State> {
     session: FinishedSession,
     ctx: Context<Config, State>,
   ): Maybe<Cloneable>;
+  /**
+   * A member of an upstream has become usable or unusable. Called for each use of the plugin, with what has changed
+   * since it runs: what was before is not told again.
+   */
+  upstreamHealth(change: HealthChange, ctx: Context<Config, State>): Maybe<never>;
   /** Called every `tickInterval`. */
   tick(ctx: Context<Config, State>): Maybe<never>;
 }

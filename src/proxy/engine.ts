@@ -142,6 +142,23 @@ export class PhaseEngine {
     return pending === undefined ? undefined : Promise.all(pending).then(() => {});
   }
 
+  /**
+   * Tells a hook of something outside of any request. A failure is only noted.
+   *
+   * @param value What it is told.
+   * @returns When the hook is done. Nobody has to wait for that.
+   */
+  async notify(handler: PhaseHandler, phase: PhaseName, value: unknown): Promise<void> {
+    try {
+      // What tells it may be in the middle of its work, and a hook is no part of that.
+      await undefined;
+      await handler.call(phase, null, value);
+    } catch (error) {
+      const context = `Plugin ${handler.name} failed in ${phase}`;
+      this.#onFailure(handler, phase, ProxyError.wrap(error, "plugin_error", context, "internal"));
+    }
+  }
+
   /** Asks `connectionFilter`; a plugin that fails closed and fails denies. */
   async admit(links: readonly Link[], connection: ConnectionView): Promise<boolean> {
     for (const { handler } of links) {

@@ -54,7 +54,9 @@ export class ActiveCall {
     let result: unknown;
     try {
       if (shape.session === "none") {
-        result = hook.call(plugin, context);
+        result = shape.extra === "value"
+          ? hook.call(plugin, message[5], context)
+          : hook.call(plugin, context);
       } else {
         const snapshot = message[4] as unknown[];
         const session = shape.session === "connection"

@@ -6,6 +6,7 @@
 import type { TimerWheel } from "../base/timer_wheel.ts";
 import type { PhaseHandler } from "../plugin/handler.ts";
 import type { PhaseName } from "../plugin/phases.ts";
+import type { EndpointList, HealthChange } from "../plugin/upstream.ts";
 import { type Channel, PortChannel } from "./channel.ts";
 import { HELLO } from "./control.ts";
 import {
@@ -16,6 +17,8 @@ import {
   runTicks,
 } from "./inline_handler.ts";
 import { Link } from "./link.ts";
+import { copyEndpoints, ENDPOINT_PACE } from "./named_endpoints.ts";
+import { Paced } from "./paced.ts";
 import { calledPhases, RemoteHandler, type RemotePlugin } from "./remote_handler.ts";
 import type { Line } from "./sandbox.ts";
 import { MAX_FRAME_FROM_SANDBOX, SocketChannel } from "./socket_channel.ts";
@@ -79,6 +82,8 @@ class Entry implements RemotePlugin, InlineState {
   /** Links that take no more calls but still wait for answers, by generation. */
   readonly links = new Map<number, Link>();
   stopTicks: AbortController | null = null;
+  /** What an inline plugin says of endpoints: kept until this service worker is the one that runs the ticks. */
+  endpoints: Paced<EndpointList> | null = null;
   work: Promise<void> = Promise.resolve();
   generation = 0;
 
@@ -140,6 +145,7 @@ class Connections implements PluginConnections {
     this.#closed = true;
     for (const entry of this.#entries) {
       entry.stopTicks?.abort();
+      entry.endpoints?.close();
       for (const link of entry.links.values()) link.close("the service worker ends");
       if (entry.loaded !== null) await disposeInline(entry.loaded);
     }
@@ -154,6 +160,7 @@ class Connections implements PluginConnections {
       for (const entry of this.#entries) this.#startTicks(entry);
       return;
     }
+    if (notice[0] === "health") return this.#tellHealth(notice[1]);
     if (notice[0] === "synced") return;
     const entry = this.#entries[notice[1]]!;
     if (notice[0] === "down") return this.#down(entry, notice[2], notice[3]);
@@ -207,11 +214,18 @@ class Connections implements PluginConnections {
     generation: number,
     facts: PluginFacts,
   ): Promise<void> {
+    const endpoints = new Paced<EndpointList>(
+      ENDPOINT_PACE,
+      (list) => this.#say(["endpoints", index, list]),
+    );
     const loaded = await loadInline(
       facts.inline!,
       generation,
       (level, message, fields) => this.#say(["log", index, level, message, fields]),
+      (list) => endpoints.put(copyEndpoints(list)),
     );
+    entry.endpoints?.close();
+    entry.endpoints = endpoints;
     const old = entry.loaded;
     entry.stopTicks?.abort();
     entry.stopTicks = null;
@@ -245,7 +259,23 @@ class Connections implements PluginConnections {
     entry.work = work.catch(() => {});
   }
 
+  /** Tells the inline plugins; those in sandboxes are told by the host. */
+  #tellHealth(change: HealthChange): void {
+    const { timers } = this.#options;
+    this.#entries.forEach((entry, index) => {
+      if (entry.loaded === null || !entry.phases.has("upstreamHealth")) return;
+      for (let use = 0; use < entry.loaded.uses.length; use++) {
+        const handler = new InlineHandler(entry, use, timers);
+        // Each use gets its own, which it may keep and change.
+        (async () => await handler.call("upstreamHealth", null, { ...change }))().catch((error) => {
+          this.#say(["log", index, "error", describeError(error, 4096), undefined]);
+        });
+      }
+    });
+  }
+
   #startTicks(entry: Entry): void {
+    if (this.#ticks) entry.endpoints?.open();
     if (!this.#ticks || entry.loaded === null || entry.stopTicks !== null) return;
     entry.stopTicks = new AbortController();
     runTicks(entry, entry.stopTicks.signal);

@@ -5,6 +5,7 @@
  */
 import type { Context, Log } from "../plugin/plugin.ts";
 import type { Cloneable } from "../plugin/session.ts";
+import type { EndpointList } from "../plugin/upstream.ts";
 import { clip, copyValue, describeError } from "./values.ts";
 import { MAX_TEXT, MAX_VALUE_BYTES } from "./protocol.ts";
 
@@ -44,6 +45,7 @@ export interface ReadyUse {
   readonly config: unknown;
   readonly state: unknown;
   readonly log: Log;
+  readonly setEndpoints: (list: EndpointList) => void;
 }
 
 /** The context of one call. Its signal is made when somebody asks for it. */
@@ -67,6 +69,10 @@ export class CallContext implements Context<unknown, unknown> {
 
   get log(): Log {
     return this.#use.log;
+  }
+
+  get setEndpoints(): (list: EndpointList) => void {
+    return this.#use.setEndpoints;
   }
 
   get signal(): AbortSignal {

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Cloneable } from "../plugin/session.ts";
+import type { EndpointList, HealthChange } from "../plugin/upstream.ts";
 import type { LogLevel } from "./context.ts";
 import type { SetupFailure } from "./plugin_use.ts";
 
@@ -25,6 +26,8 @@ export type HostMessage =
   | readonly ["load", LoadOrder]
   | readonly ["attach", MessagePort]
   | readonly ["tick", number]
+  /** With the deadline in milliseconds. */
+  | readonly ["health", HealthChange, number]
   | readonly ["ping", number]
   | readonly ["dispose"];
 
@@ -38,6 +41,7 @@ export type SandboxMessage =
   | readonly ["refused", string, string]
   | readonly ["pong", number, number]
   | readonly ["disposed"]
+  | readonly ["endpoints", EndpointList]
   | readonly ["log", LogLevel, string, Readonly<Record<string, Cloneable>> | undefined];
 
 /** What a sandbox that is a process is told on its standard input, on one line. */

@@ -3,15 +3,19 @@
  *
  * @module
  */
+import { phaseRow } from "../plugin/phases.ts";
+import type { EndpointList, HealthChange } from "../plugin/upstream.ts";
 import type { SandboxMessage } from "./control.ts";
 import type { LogLevel } from "./context.ts";
 import { readManifest } from "./manifest.ts";
+import { copyEndpoints, ENDPOINT_PACE } from "./named_endpoints.ts";
+import { Paced } from "./paced.ts";
 import { loadOrder, LoadWaiter, startSandbox } from "./probe.ts";
 import type { Rights } from "./permissions.ts";
 import { MAX_TEXT, MAX_VALUE_BYTES } from "./protocol.ts";
 import type { Line, Sandbox, SandboxExit } from "./sandbox.ts";
 import type { PluginManifest, PluginSpec } from "./spec.ts";
-import { clip, copyValue } from "./values.ts";
+import { clip, copyValue, describeError } from "./values.ts";
 import type { Cloneable } from "../plugin/session.ts";
 
 /** What a plugin may hold beside its heap. */
@@ -47,6 +51,8 @@ export interface GenerationOptions {
     message: string,
     fields: Readonly<Record<string, Cloneable>> | undefined,
   ) => void;
+  /** Called with the endpoints that the plugin names, while it is the one that serves. */
+  readonly onEndpoints: (list: EndpointList) => void;
 }
 
 /** A sandbox that is watched. */
@@ -59,6 +65,10 @@ export class Generation {
   readonly #options: GenerationOptions;
   readonly #sandbox: Sandbox;
   readonly #waiter: LoadWaiter;
+  // A list of a stranger is looked at only in our own time, however often he sends one.
+  readonly #endpoints = new Paced<unknown>(ENDPOINT_PACE, (list) => this.#named(list));
+  /** Deadline of `upstreamHealth`; `null` without that hook. */
+  #healthTimeout: number | null = null;
   #loaded = false;
   #dead = false;
   #interval: ReturnType<typeof setInterval> | undefined;
@@ -123,6 +133,10 @@ export class Generation {
     if (manifest.phases.includes("tick")) {
       this.#sandbox.send(["tick", manifest.tickInterval]);
     }
+    if (manifest.phases.includes("upstreamHealth")) {
+      this.#healthTimeout = this.spec.timeout ?? manifest.limits.timeout ??
+        phaseRow("upstreamHealth").timeout;
+    }
     this.#interval = setInterval(() => this.#watch(), this.#options.watch.pingInterval);
     // A host that nobody closed shall not keep the process alive.
     Deno.unrefTimer(this.#interval as unknown as number);
@@ -130,6 +144,22 @@ export class Generation {
 
   line(): Line {
     return this.#sandbox.line();
+  }
+
+  /** It serves now: what it says of endpoints counts, also what it has said before. */
+  serve(): void {
+    this.#endpoints.open();
+  }
+
+  /** Another one serves now: what it says of endpoints does not count any more. */
+  retire(): void {
+    this.#endpoints.close();
+  }
+
+  /** Tells it that a member of an upstream has become usable or unusable, if it has a hook for that. */
+  tellHealth(change: HealthChange): void {
+    if (this.#dead || this.#healthTimeout === null) return;
+    this.#sandbox.send(["health", change, this.#healthTimeout]);
   }
 
   /** Gives it up. */
@@ -157,6 +187,7 @@ export class Generation {
     this.#dead = true;
     clearInterval(this.#interval);
     clearTimeout(this.#pongTimer);
+    this.#endpoints.close();
     this.#onDisposed();
     await this.#sandbox.kill();
   }
@@ -194,6 +225,8 @@ export class Generation {
         return;
       case "log":
         return this.#log(message[1], message[2], message[3]);
+      case "endpoints":
+        return this.#endpoints.put(message[1]);
       case "disposed":
         return this.#onDisposed();
       default:
@@ -214,6 +247,17 @@ export class Generation {
       ? copy as Readonly<Record<string, Cloneable>>
       : undefined;
     this.#options.onLog(level, clip(String(message), MAX_TEXT), plain);
+  }
+
+  #named(value: unknown): void {
+    let list: EndpointList;
+    try {
+      list = copyEndpoints(value);
+    } catch (error) {
+      const text = `The endpoints that it names are refused: ${describeError(error, MAX_TEXT)}`;
+      return this.#options.onLog("error", text, undefined);
+    }
+    this.#options.onEndpoints(list);
   }
 
   #floods(): boolean {

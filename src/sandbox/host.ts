@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { HealthChange } from "../plugin/upstream.ts";
 import type { Generation } from "./generation.ts";
 import { type LoadedPlugin, type PluginEvent, Runner, type RunnerListener } from "./runner.ts";
 import type { RestartOptions } from "./restart_policy.ts";
@@ -148,6 +149,20 @@ export class PluginHost {
     await this.#runners[index]!.replace(spec);
   }
 
+  /**
+   * Tells all plugins that have the hook `upstreamHealth`, each once, that a member of an upstream has become usable
+   * or unusable. Nobody waits for them; one that is being restarted is not told.
+   */
+  tellHealth(change: HealthChange): void {
+    let inline = false;
+    for (const { loaded, current } of this.#runners) {
+      if (loaded === null || !loaded.manifest.phases.includes("upstreamHealth")) continue;
+      if (loaded.spec.isolation === "inline") inline = true;
+      else current?.tellHealth(change);
+    }
+    if (inline && this.#ticking !== null) post(this.#ticking, ["health", change]);
+  }
+
   /** Ends all plugins: `dispose` is called, then their sandboxes are killed. */
   async close(): Promise<void> {
     if (this.#closed) return;
@@ -196,6 +211,12 @@ export class PluginHost {
       const [, , level, message, fields] = notice;
       const plugin = runner.facts.name;
       this.#options.onEvent?.({ kind: "log", plugin, level, message, fields });
+      return;
+    }
+    if (kind === "endpoints") {
+      // Each service worker has its own instance: one speaks for all, or they would fight.
+      if (this.#ticking !== wire) return;
+      this.#options.onEvent?.({ kind, plugin: runner.facts.name, list: notice[2] });
       return;
     }
     const number = notice[2];

@@ -10,6 +10,7 @@ import type { HostSession, PhaseHandler } from "../plugin/handler.ts";
 import { type PhaseName, phaseRow } from "../plugin/phases.ts";
 import type { Match, Plugin } from "../plugin/plugin.ts";
 import type { ConnectionView } from "../plugin/session.ts";
+import type { EndpointList } from "../plugin/upstream.ts";
 import { CallContext, type LogSink, type ReadyUse } from "./context.ts";
 import type { LoadOrder } from "./control.ts";
 import { callError } from "./pending_call.ts";
@@ -33,12 +34,14 @@ export interface InlinePlugin {
  * Loads a plugin into this very realm and sets up its uses.
  *
  * @param generation Makes the file be read again when it is loaded anew. What it imports is not.
+ * @param setEndpoints Takes the endpoints that it names.
  * @throws {PluginLoadError} If that fails.
  */
 export async function loadInline(
   order: LoadOrder,
   generation: number,
   log: LogSink,
+  setEndpoints: (list: EndpointList) => void,
 ): Promise<InlinePlugin> {
   let plugin: Plugin;
   try {
@@ -52,7 +55,8 @@ export async function loadInline(
   const uses: ReadyUse[] = [];
   for (let use = 0; use < order.configs.length; use++) {
     const { name, directory } = order;
-    const ready = await setUpUse({ plugin, use, config: order.configs[use], name, directory, log });
+    const config = order.configs[use];
+    const ready = await setUpUse({ plugin, use, config, name, directory, log, setEndpoints });
     if (isFailure(ready)) {
       const issues = ready.issues.map(([path, text]) => path === "" ? text : `${path}: ${text}`);
       const message = `plugin "${name}": ${[ready.message, ...issues].join("; ")}`;
@@ -130,7 +134,9 @@ export class InlineHandler implements PhaseHandler {
     }
     try {
       const raw = shape.session === "none"
-        ? hook.call(loaded.plugin, context)
+        ? shape.extra === "value"
+          ? hook.call(loaded.plugin, first, context)
+          : hook.call(loaded.plugin, context)
         : hook.call(loaded.plugin, session, context, first, second);
       if (!isThenable(raw)) {
         const form = normaliseResult(shape.result, raw);

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Plugin, SchemaIssue } from "../plugin/plugin.ts";
+import type { EndpointList } from "../plugin/upstream.ts";
 import { type LogSink, makeLog, type ReadyUse } from "./context.ts";
 import { clip, describeError } from "./values.ts";
 import { MAX_TEXT } from "./protocol.ts";
@@ -34,11 +35,13 @@ export interface SetUpOptions {
   readonly name: string;
   readonly directory: string;
   readonly log: LogSink;
+  /** Takes the endpoints that the plugin names. */
+  readonly setEndpoints: (list: EndpointList) => void;
 }
 
 /** Sets up one use; says what failed instead of throwing. */
 export async function setUpUse(options: SetUpOptions): Promise<ReadyUse | SetupFailure> {
-  const { plugin, use, name, directory } = options;
+  const { plugin, use, name, directory, setEndpoints } = options;
   const log = makeLog(options.log);
   try {
     const checked = await checkConfig(plugin, options.config);
@@ -46,8 +49,8 @@ export async function setUpUse(options: SetUpOptions): Promise<ReadyUse | SetupF
       return { use, message: "its configuration is not valid", issues: checked.issues, stack: "" };
     }
     const { config } = checked;
-    const state = await plugin.setup?.({ name, config, directory, log });
-    return { config, state, log };
+    const state = await plugin.setup?.({ name, config, directory, log, setEndpoints });
+    return { config, state, log, setEndpoints };
   } catch (error) {
     return {
       use,

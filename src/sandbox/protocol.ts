@@ -171,6 +171,7 @@ const ROWS: Record<PhaseName, ShapeRow> = {
   requestSummary: { result: "text" },
   logging: { over: true },
   persistConnectionContext: { over: true, result: "value" },
+  upstreamHealth: { session: "none", extra: "value" },
   tick: { session: "none" },
 };
 

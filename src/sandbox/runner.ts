@@ -12,6 +12,7 @@ import { type RestartOptions, RestartPolicy } from "./restart_policy.ts";
 import type { SandboxExit } from "./sandbox.ts";
 import { DEFAULT_HEAP, type PluginManifest, type PluginSpec } from "./spec.ts";
 import type { Cloneable } from "../plugin/session.ts";
+import type { EndpointList } from "../plugin/upstream.ts";
 import type { PluginFacts } from "./wire.ts";
 
 /** Something that happened to a plugin, for logs and metrics. */
@@ -28,6 +29,8 @@ export type PluginEvent =
   | { readonly kind: "restarted"; readonly plugin: string; readonly milliseconds: number }
   | { readonly kind: "breaker_open"; readonly plugin: string; readonly milliseconds: number }
   | { readonly kind: "replaced"; readonly plugin: string; readonly milliseconds: number }
+  /** It names the endpoints of the upstreams that it is the discovery of. Plain data, its entries unchecked. */
+  | { readonly kind: "endpoints"; readonly plugin: string; readonly list: EndpointList }
   | {
     readonly kind: "log";
     readonly plugin: string;
@@ -212,6 +215,8 @@ export class Runner {
       onDeath: (dead, exit) => this.#died(dead, exit),
       onLog: (level, message, fields) =>
         this.#options.listener.event({ kind: "log", plugin: spec.name, level, message, fields }),
+      onEndpoints: (list) =>
+        this.#options.listener.event({ kind: "endpoints", plugin: spec.name, list }),
     });
   }
 
@@ -230,7 +235,9 @@ export class Runner {
     const old = this.#current;
     clearTimeout(this.#timer);
     this.#current = next;
+    old?.retire();
     this.#options.listener.up(next);
+    next?.serve();
     if (old !== null) this.#retiring = this.#retire(old);
   }
 

@@ -4,11 +4,14 @@
  * @module
  */
 import type { Context, Plugin } from "../plugin/plugin.ts";
+import type { EndpointList, HealthChange } from "../plugin/upstream.ts";
 import { ActiveCall, type CallTable } from "./active_call.ts";
 import type { Channel } from "./channel.ts";
 import { CallContext, type LogLevel, type ReadyUse } from "./context.ts";
 import type { HostMessage, LoadOrder, SandboxMessage } from "./control.ts";
 import { describePlugin } from "./describe.ts";
+import { copyEndpoints, ENDPOINT_PACE } from "./named_endpoints.ts";
+import { Paced } from "./paced.ts";
 import { isFailure, setUpUse, stackOf } from "./plugin_use.ts";
 import { BODY, CALL, CANCEL, MAX_TEXT, PING, PONG, SHAPES } from "./protocol.ts";
 import { describeError } from "./values.ts";
@@ -17,6 +20,8 @@ import { describeError } from "./values.ts";
 const MAX_LINES = 500;
 /** How long one `tick` may take before its signal is aborted. */
 const TICK_TIMEOUT = 10_000;
+/** Calls of `upstreamHealth` that may wait at once; further changes are not told. */
+const MAX_TOLD = 1000;
 
 /** What the runtime needs of the place it runs in. Taken before any code of the plugin runs. */
 export interface RuntimePlace {
@@ -35,6 +40,8 @@ export class Runtime {
   readonly #clearTimeout = globalThis.clearTimeout;
   #plugin: Plugin = {};
   #uses: ReadyUse[] = [];
+  readonly #endpoints: Paced<EndpointList>;
+  #told = 0;
   #lines = 0;
   #dropped = 0;
   #second = 0;
@@ -42,6 +49,8 @@ export class Runtime {
 
   constructor(place: RuntimePlace) {
     this.#place = place;
+    this.#endpoints = new Paced(ENDPOINT_PACE, (list) => place.send(["endpoints", list]));
+    this.#endpoints.open();
   }
 
   /** Handles what the main thread sends. */
@@ -58,6 +67,9 @@ export class Runtime {
         break;
       case "tick":
         this.#startTicks(message[1]);
+        break;
+      case "health":
+        for (const use of this.#uses) void this.#tellHealth(use, message[1], message[2]);
         break;
       case "ping":
         this.#place.send(["pong", message[1], this.#place.externalMemory()]);
@@ -97,6 +109,8 @@ export class Runtime {
     else this.#place.send(["log", level, message, fields]);
   };
 
+  readonly #setEndpoints = (list: EndpointList): void => this.#endpoints.put(copyEndpoints(list));
+
   async #describe(file: string): Promise<void> {
     const module = await this.#import(file);
     if (module !== null) this.#place.send(["described", describePlugin(module["default"])]);
@@ -115,6 +129,7 @@ export class Runtime {
         name: order.name,
         directory: order.directory,
         log: this.log,
+        setEndpoints: this.#setEndpoints,
       });
       if (isFailure(ready)) return this.#place.send(["setup_failed", ready]);
       uses.push(ready);
@@ -190,6 +205,33 @@ export class Runtime {
     }
     this.#clearTimeout.call(globalThis, timer);
     if (this.#ticking) next();
+  }
+
+  async #tellHealth(use: ReadyUse, change: HealthChange, timeout: number): Promise<void> {
+    const { upstreamHealth } = this.#plugin;
+    if (upstreamHealth === undefined) return;
+    if (this.#told >= MAX_TOLD) {
+      this.log("error", `upstreamHealth was not called: ${MAX_TOLD} calls wait already`);
+      return;
+    }
+    this.#told++;
+    const context = new CallContext(use);
+    let late = false;
+    const timer = this.#setTimeout.call(globalThis, () => {
+      late = true;
+      this.#told--;
+      context.abort(new DOMException("the call missed its deadline", "TimeoutError"));
+      this.log("error", "upstreamHealth failed: it missed its deadline");
+    }, timeout);
+    try {
+      // Each use gets its own, which it may keep and change.
+      await upstreamHealth.call(this.#plugin, { ...change }, context);
+    } catch (error) {
+      if (!late) this.log("error", `upstreamHealth failed: ${describeError(error, MAX_TEXT)}`);
+    }
+    if (late) return;
+    this.#told--;
+    this.#clearTimeout.call(globalThis, timer);
   }
 
   async #dispose(): Promise<void> {

@@ -7,6 +7,7 @@
 import type { PhaseName } from "../plugin/phases.ts";
 import type { Match } from "../plugin/plugin.ts";
 import type { Cloneable } from "../plugin/session.ts";
+import type { EndpointList, HealthChange } from "../plugin/upstream.ts";
 import type { LogLevel } from "./context.ts";
 import type { LoadOrder } from "./control.ts";
 import type { Line } from "./sandbox.ts";
@@ -45,6 +46,8 @@ export type HostNotice =
   | readonly ["down", plugin: number, generation: number, reason: string]
   /** Whether this service worker runs the ticks of inline plugins. */
   | readonly ["ticks", boolean]
+  /** For the inline plugins; said only to the service worker that runs their ticks. */
+  | readonly ["health", HealthChange]
   /** All that was there at the start has been said. */
   | readonly ["synced"];
 
@@ -56,6 +59,8 @@ export type WorkerNotice =
   | readonly ["foul", plugin: number, generation: number, reason: string]
   /** No call waits for this generation any more. */
   | readonly ["drained", plugin: number, generation: number]
+  /** An inline plugin names endpoints. Said only by the service worker that runs its ticks. */
+  | readonly ["endpoints", plugin: number, list: EndpointList]
   | readonly [
     "log",
     plugin: number,

@@ -1,30 +1,61 @@
 /**
- * Endpoints that plugins find: from what a plugin says to the discovery that waits for it.
+ * Endpoints that plugins name: from what a plugin says to the discoveries that wait for it.
  *
  * @module
  */
 import type { PluginPort, PluginSource } from "../balancer/discovery/plugin.ts";
+import type { Config } from "../config/types.ts";
+import type { Logger } from "../observe/log.ts";
+
+/** What is known of one plugin that is a discovery. */
+interface Finder {
+  /** One for each upstream that it finds the endpoints of. */
+  readonly ports: Set<PluginPort>;
+  /** Its last list, for a discovery that begins later. */
+  last: { readonly list: unknown } | null;
+}
 
 /** Hands lists of endpoints from plugins on. */
 export class PluginEndpoints {
-  readonly #ports = new Map<string, PluginPort>();
-  /** The last list of each plugin, for a discovery that begins later. */
-  readonly #last = new Map<string, unknown>();
+  readonly #finders = new Map<string, Finder>();
+  /** Plugins that name endpoints although nobody asks for them, and were told so. */
+  readonly #told = new Set<string>();
+  readonly #log: Logger;
+
+  /** @param upstreams Those of the config: plugins that are the discovery of none of them are not listened to. */
+  constructor(upstreams: Config["upstreams"], log: Logger) {
+    this.#log = log;
+    for (const { discovery } of upstreams) {
+      if (discovery?.source.type !== "plugin") continue;
+      this.#finders.set(discovery.source.plugin, { ports: new Set(), last: null });
+    }
+  }
 
   /** What a discovery listens to. */
   source(plugin: string): PluginSource {
     return (port) => {
-      this.#ports.set(plugin, port);
-      port.signal.addEventListener("abort", () => {
-        if (this.#ports.get(plugin) === port) this.#ports.delete(plugin);
-      }, { once: true });
-      if (this.#last.has(plugin)) port.push(this.#last.get(plugin));
+      const finder = this.#finders.get(plugin);
+      if (finder === undefined) return;
+      finder.ports.add(port);
+      port.signal.addEventListener("abort", () => finder.ports.delete(port), { once: true });
+      if (finder.last !== null) port.push(finder.last.list);
     };
   }
 
   /** A plugin has named endpoints. */
   found(plugin: string, list: unknown): void {
-    this.#last.set(plugin, list);
-    this.#ports.get(plugin)?.push(list);
+    const finder = this.#finders.get(plugin);
+    if (finder === undefined) return this.#refuse(plugin);
+    finder.last = { list };
+    for (const port of [...finder.ports]) port.push(list);
+  }
+
+  #refuse(plugin: string): void {
+    if (this.#told.has(plugin)) return;
+    this.#told.add(plugin);
+    this.#log.warn(
+      `Plugin ${plugin} names endpoints, but no upstream has "discovery: { type: plugin, plugin: ${plugin} }"`,
+      { plugin },
+    );
   }
 }

@@ -13,6 +13,7 @@ import { PluginLoadError } from "../sandbox/load_error.ts";
 import { inspectPlugins as inspectSpecs } from "../sandbox/loader.ts";
 import { settleRights } from "../sandbox/permissions.ts";
 import type { LoadedPlugin, PluginEvent } from "../sandbox/runner.ts";
+import type { PluginEndpoints } from "./plugin_endpoints.ts";
 
 /** What a plugin is, asks for and gets. */
 export interface PluginReport {
@@ -109,11 +110,21 @@ export class PluginStartError extends Error {
 /**
  * Starts the plugins of a config.
  *
+ * @param endpoints Takes the endpoints that they name.
  * @throws {PluginStartError} If one cannot be loaded: tells of all that cannot.
  */
-export async function startPlugins(config: Config): Promise<PluginHost> {
+export async function startPlugins(
+  config: Config,
+  endpoints: PluginEndpoints,
+): Promise<PluginHost> {
   try {
-    return await PluginHost.start({ plugins: config.plugins, onEvent: logPluginEvent });
+    return await PluginHost.start({
+      plugins: config.plugins,
+      onEvent: (event) => {
+        if (event.kind === "endpoints") endpoints.found(event.plugin, event.list);
+        else logPluginEvent(event);
+      },
+    });
   } catch (error) {
     if (!(error instanceof PluginLoadError)) throw error;
     const { errors } = await inspectPlugins(config);
@@ -132,7 +143,7 @@ function problem(error: PluginLoadError): PluginProblem {
 }
 
 /** Writes what happens to plugins, and what they say, to the operational log. */
-function logPluginEvent(event: PluginEvent): void {
+function logPluginEvent(event: Exclude<PluginEvent, { readonly kind: "endpoints" }>): void {
   const log = logger("plugin", event.plugin);
   switch (event.kind) {
     case "started":

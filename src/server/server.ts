@@ -59,13 +59,13 @@ export async function runServer(config: Config, options: ServerOptions): Promise
 async function serve(held: HeldListeners, options: ServerOptions, log: Logger): Promise<void> {
   const { config } = held;
   const graph = new ServiceGraph();
-  const endpoints = new PluginEndpoints();
+  const endpoints = new PluginEndpoints(config.upstreams, log);
   let host: PluginHost | null = null;
   graph.add({
     name: "plugins",
     dependsOn: [],
     async start() {
-      host = await startPlugins(config);
+      host = await startPlugins(config, endpoints);
     },
     stop: () => host!.close(),
   });
@@ -74,6 +74,7 @@ async function serve(held: HeldListeners, options: ServerOptions, log: Logger): 
     log,
     plugins: endpoints,
     broadcast: (message) => edges.forEach((edge) => edge.tell(message)),
+    onHealth: (change) => host?.tellHealth(change),
   });
   graph.add(watch);
   const edges: EdgeService[] = config.services.map((service) =>

@@ -11,6 +11,7 @@ import type { Discovery } from "../balancer/discovery/discovery.ts";
 import { createDiscovery } from "../balancer/discovery/table.ts";
 import { ActiveHealth } from "../balancer/health/active.ts";
 import { CheckSlots } from "../balancer/health/check_slots.ts";
+import type { HealthFlip } from "../balancer/health/messages.ts";
 import type { ExchangeTools } from "../balancer/health/http_exchange.ts";
 import { CHUNK_LIMITS, UPSTREAM_LIMITS } from "../http1/limits.ts";
 import { createCheck } from "../balancer/health/table.ts";
@@ -18,6 +19,7 @@ import { endpointPeer } from "../config/endpoint_peer.ts";
 import type { Config } from "../config/types.ts";
 import type { UpstreamConfig } from "../config/types_upstreams.ts";
 import type { Logger } from "../observe/log.ts";
+import type { HealthChange } from "../plugin/upstream.ts";
 import type { ServerMessage } from "../service/control.ts";
 import type { UpstreamState } from "../service/upstream_runtime.ts";
 import { formatAddress } from "../transport/address.ts";
@@ -32,6 +34,8 @@ export interface UpstreamWatchOptions {
   readonly plugins: PluginEndpoints;
   /** Tells all service workers. */
   readonly broadcast: (message: ServerMessage) => void;
+  /** Called when active checks have found a member to work, or not to. */
+  readonly onHealth: (change: HealthChange) => void;
 }
 
 /** How long the first answer of a discovery is waited for before the workers start without it. */
@@ -105,7 +109,7 @@ export class UpstreamWatch implements Service {
       wheel: this.#wheel,
       clock: systemClock,
       slots: new CheckSlots(settings.concurrency),
-      onFlip: (flip) => this.#options.broadcast(flip),
+      onFlip: (flip) => this.#flipped(flip),
     });
     if (upstream.discovery === null) {
       return {
@@ -121,6 +125,8 @@ export class UpstreamWatch implements Service {
       pluginSource: (plugin) => this.#options.plugins.source(plugin),
     });
     const heard = Promise.withResolvers<void>();
+    // Inline plugins are set up in the service workers, which begin after this.
+    if (this.#foundInline(upstream)) heard.resolve();
     const watched: Watched = { upstream, active, discovery, endpoints: [], heard: heard.promise };
     discovery.start({
       onUpdate: (endpoints) => {
@@ -141,6 +147,25 @@ export class UpstreamWatch implements Service {
       },
     });
     return watched;
+  }
+
+  #foundInline({ discovery }: UpstreamConfig): boolean {
+    if (discovery?.source.type !== "plugin") return false;
+    const { plugin } = discovery.source;
+    const { plugins } = this.#options.config;
+    return plugins.some(({ name, isolation }) => name === plugin && isolation === "inline");
+  }
+
+  #flipped(flip: HealthFlip): void {
+    this.#options.broadcast(flip);
+    this.#options.onHealth({
+      upstream: flip.group,
+      endpoint: flip.id,
+      kind: flip.healthy ? "healthy" : "unhealthy",
+      reason: flip.reason,
+      at: flip.at,
+      worker: null,
+    });
   }
 
   #tools(): ExchangeTools {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { HealthEvent } from "../balancer/health/messages.ts";
 import type { TimerWheel } from "../base/timer_wheel.ts";
 import type { Config, ListenerConfig, ServiceConfig } from "../config/types.ts";
 import { Connector } from "../connector/connector.ts";
@@ -14,6 +15,7 @@ import {
 } from "../http1/downstream_connection.ts";
 import { CHUNK_LIMITS, UPSTREAM_LIMITS } from "../http1/limits.ts";
 import type { PhaseHandler } from "../plugin/handler.ts";
+import type { HealthChange } from "../plugin/upstream.ts";
 import { PhaseEngine } from "../proxy/engine.ts";
 import { errorResponse } from "../proxy/error_response.ts";
 import type { ExchangeOptions } from "../proxy/exchange.ts";
@@ -59,6 +61,8 @@ export class HttpService {
   readonly #bases: readonly Omit<Route, "plan">[];
   #routes: readonly Route[] = [];
   #admission: readonly Link[] = [];
+  /** Who wants to know of members that become usable or unusable: each use of each plugin, on a route or not. */
+  #healthHooks: readonly PhaseHandler[] = [];
   readonly #connections = new Set<Http1DownstreamConnection>();
   readonly #listeners: Listener[] = [];
   #draining = false;
@@ -112,7 +116,7 @@ export class HttpService {
 
   /** Makes the chains of all routes anew: a plugin was replaced by one with other hooks. */
   replan(): void {
-    const { service, handler } = this.#options;
+    const { config, service, handler } = this.#options;
     this.#routes = this.#bases.map((base, i) => ({
       ...base,
       plan: compilePlan(
@@ -123,6 +127,21 @@ export class HttpService {
       ),
     }));
     this.#admission = admissionLinks(this.#routes);
+    this.#healthHooks = config.plugins
+      .flatMap(({ uses }, plugin) => uses.map((_, use) => handler(plugin, use)))
+      .filter(({ phases }) => phases.has("upstreamHealth"));
+  }
+
+  /** Tells the plugins that the traffic of this worker has made a member usable or unusable. Nobody waits for them. */
+  tellHealth({ kind, group, id, reason, at }: HealthEvent): void {
+    if (this.#healthHooks.length === 0) return;
+    const { service, index } = this.#options;
+    const worker = `${service.name}-${index}`;
+    const change: HealthChange = { upstream: group, endpoint: id, kind, reason, at, worker };
+    for (const hook of this.#healthHooks) {
+      // Each gets its own, which it may keep and change.
+      void this.#engine.notify(hook, "upstreamHealth", { ...change });
+    }
   }
 
   /**

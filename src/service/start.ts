@@ -50,7 +50,15 @@ export async function startService(setup: WorkerSetup): Promise<RunningService> 
     onChange: () => http.replan(),
   });
   const observer = new ServiceObserver(service.name, log, accessLog);
-  const upstreams = new UpstreamRuntime(config, setup.upstreams, wheel, observer);
+  const upstreams = new UpstreamRuntime(config, setup.upstreams, wheel, {
+    groupChanged: (group, event) => observer.groupChanged(group, event),
+    healthChanged(event) {
+      observer.healthChanged(event);
+      // What active checks find, the server tells plugins itself: once, and not once per worker.
+      if (event.kind === "ejected" || event.kind === "returned") http.tellHealth(event);
+    },
+    breakerChanged: (group, state) => observer.breakerChanged(group, state),
+  });
   const http: HttpService = new HttpService({
     config,
     service,

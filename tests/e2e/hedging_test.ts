@@ -96,7 +96,16 @@ Deno.test("one that fails leaves the other its chance, and only when all fail is
   const [a, b] = await startMembers(stack, "a", "b");
   Object.assign(a.does, { delay: 200, drop: true });
   b.does.delay = 300;
-  const sluice = stack.use(await start([a.address, b.address]));
+  const sluice = stack.use(
+    await startSluice({
+      config: configFile({
+        origin: [a.address, b.address],
+        route: { hedge: HEDGE, retry: { attempts: 0 } },
+        // A pooled connection that breaks would be replaced, and all of it begin anew.
+        transport: { keepalive: { idle_timeout: "0s" } },
+      }),
+    }),
+  );
   await using client = await RawClient.connect(sluice.port());
   assert.equal(text(await client.request(get("/"))), "b");
   Object.assign(b.does, { delay: 200, drop: true });
