@@ -320,6 +320,8 @@ export class Http1UpstreamSession implements UpstreamSession {
 
   /** What it means that no more bytes come, at the place where the response is. */
   #describeEnd(ended: ProxyError): ProxyError {
+    // With TLS 1.3 a server refuses our certificate only after the handshake is over for us.
+    if (ended.type === "tls_handshake_failure") return ended.from("upstream");
     if (!this.responseStarted) {
       // RFC 9112 §9.3.1: an upstream may close an idle connection just when it is used again.
       const type = ended.type === "connection_closed" ? "connection_closed" : "read_error";
