@@ -11,6 +11,7 @@ import type { ServerMessage } from "../service/control.ts";
 import type { UpstreamState } from "../service/upstream_runtime.ts";
 import type { Service } from "./service_graph.ts";
 import { Supervisor, type SupervisorEvent } from "./supervisor.ts";
+import { upstreamReach } from "./upstream_reach.ts";
 import { workerPermissions } from "./worker_permissions.ts";
 
 /** What an {@linkcode EdgeService} is made from. */
@@ -46,6 +47,7 @@ export class EdgeService implements Service {
       threads: service.threads,
       permissions: workerPermissions(config, service, {
         sockets: host.socketPaths,
+        reach: await upstreamReach(config),
         inline: host.loaded
           .filter(({ spec }) => spec.isolation === "inline")
           .map(({ spec, rights }) => ({ root: spec.root, rights })),

@@ -54,7 +54,7 @@ export class PluginEndpoints {
     if (this.#told.has(plugin)) return;
     this.#told.add(plugin);
     this.#log.warn(
-      `Plugin ${plugin} names endpoints, but no upstream has "discovery: { type: plugin, plugin: ${plugin} }"`,
+      `Plugin ${plugin} names endpoints, but no upstream has "type: plugin" and "plugin: ${plugin}" in its discovery`,
       { plugin },
     );
   }

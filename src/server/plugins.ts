@@ -156,7 +156,9 @@ function logPluginEvent(event: Exclude<PluginEvent, { readonly kind: "endpoints"
       log.info("Runs again", { ms: Math.round(event.milliseconds) });
       break;
     case "crashed":
-      log.error(`Ended (${event.cause}): ${event.message}; starts again in ${event.restartIn} ms`);
+      log.error(
+        `Ended (${event.cause}): ${literal(event.message)}; starts again in ${event.restartIn} ms`,
+      );
       break;
     case "breaker_open":
       log.error(
@@ -164,7 +166,12 @@ function logPluginEvent(event: Exclude<PluginEvent, { readonly kind: "endpoints"
       );
       break;
     case "log":
-      log[event.level](event.message, event.fields ?? {});
+      log[event.level](literal(event.message), event.fields ?? {});
       break;
   }
+}
+
+/** A text in which the log takes nothing for the place of a field. */
+function literal(text: string): string {
+  return text.replace(/[{}]/g, "$&$&");
 }

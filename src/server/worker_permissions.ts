@@ -23,6 +23,8 @@ export interface WorkerPermissions {
 export interface PermissionExtras {
   /** Unix sockets of sandboxed plugins in processes of their own. */
   readonly sockets: readonly string[];
+  /** What names of upstreams need. */
+  readonly reach: { readonly net: readonly string[]; readonly read: readonly string[] };
   /** Plugins that run inline: they share the worker's rights, so it needs theirs. */
   readonly inline: readonly {
     readonly root: string;
@@ -68,6 +70,8 @@ export function workerPermissions(
     if (localAddress !== null) net.add(hostPort(localAddress, 0));
   }
   for (const path of extras.sockets) add({ kind: "unix", path });
+  for (const reached of extras.reach.net) net.add(reached);
+  for (const file of extras.reach.read) read.add(file);
   for (const peer of config.server.allowedPeers) net.add(peer);
   const { output } = config.accessLog;
   if (typeof output === "object") {
