@@ -92,6 +92,8 @@ export interface ProxyErrorOptions {
   readonly retry?: Retry;
   /** Status for the client, over that of the table. */
   readonly status?: number;
+  /** Milliseconds after which another request may fare better. Default `0`: not known. */
+  readonly retryAfter?: number;
   /** What caused it. */
   readonly cause?: unknown;
 }
@@ -100,6 +102,8 @@ export interface ProxyErrorOptions {
 export class ProxyError extends Error {
   override readonly name: string = "ProxyError";
   readonly type: ErrorType;
+  /** Milliseconds after which another request may fare better; `0`: not known. */
+  readonly retryAfter: number;
   source: ErrorSource;
   retry: Retry;
   #status: number;
@@ -111,6 +115,7 @@ export class ProxyError extends Error {
   constructor(type: ErrorType, context: string, options: ProxyErrorOptions = {}) {
     super(context, options.cause === undefined ? undefined : { cause: options.cause });
     this.type = type;
+    this.retryAfter = options.retryAfter ?? 0;
     this.source = options.source ?? "unset";
     this.retry = options.retry ?? false;
     this.#status = options.status ?? -1;

@@ -40,6 +40,11 @@ export function logger(...category: string[]): Logger {
   return getLogger([ROOT, ...category]);
 }
 
+/** A text from elsewhere as part of a message: without it, what stands in braces would be taken for a field. */
+export function literal(text: string): string {
+  return text.replace(/[{}]/g, "$&$&");
+}
+
 /**
  * Starts the log of this isolate. A sink that stalls or is closed costs lines, never time, and never an error.
  *

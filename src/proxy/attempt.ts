@@ -95,7 +95,10 @@ async function run(
   try {
     if (route.hedge !== null && mayHedge(exchange)) {
       const first = { choice: exchange.choice!, upstream, askedAt: exchange.attemptAt };
-      const winner = await raceForHead(exchange, route.hedge, tools, first);
+      const winner = await raceForHead(exchange, route.hedge, {
+        ...tools,
+        signal: clock?.signal ?? exchange.signal,
+      }, first);
       exchange.choice = winner.choice;
       exchange.upstream = upstream = winner.upstream;
       exchange.peer = choicePeer(exchange, winner.choice);

@@ -56,7 +56,10 @@ export function errorResponse(error: ProxyError, context: ErrorContext): ErrorRe
     fields.appendTrusted("Proxy-Status", `${PSEUDONYM}; error=${error.token}`);
   }
   if (status === 405) fields.appendTrusted("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-  if (status === 503) fields.appendTrusted("Retry-After", "1");
+  if (status === 503) {
+    const seconds = Math.max(1, Math.ceil(error.retryAfter / 1000));
+    fields.appendTrusted("Retry-After", String(seconds));
+  }
   return { head: new ResponseHead(status, fields), body };
 }
 

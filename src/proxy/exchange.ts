@@ -38,6 +38,8 @@ export class Exchange implements HookSource, SelectionInput {
   plan: Plan = EMPTY_PLAN;
   route: Route | null = null;
   attempt = 0;
+  /** Attempts that only made good for a pooled connection that had turned out to be dead. */
+  replays = 0;
   peer: Peer | null = null;
   /** Whom the attempt goes to, as a member of its group. */
   choice: Choice | null = null;

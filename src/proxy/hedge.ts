@@ -19,6 +19,8 @@ export interface HedgeTools {
   readonly connector: Connector;
   readonly upstreams: Upstreams;
   readonly wheel: TimerWheel;
+  /** Aborted when the client is gone, or with the error of a limit when the attempt's time is over. */
+  readonly signal: AbortSignal;
 }
 
 /** One of those that were asked. */
@@ -84,8 +86,8 @@ class Race {
       this.#reject = reject;
     });
     if (first.choice.backend !== null) this.#asked.add(first.choice.backend);
-    const gone = () => this.#reject(this.#exchange.downstream.failure ?? CLIENT_GONE);
-    const { signal } = this.#exchange;
+    const { signal } = this.#tools;
+    const gone = () => this.#reject(this.#whyOver(signal));
     signal.addEventListener("abort", gone, { once: true });
     this.#first = first;
     void this.#follow(first);
@@ -99,6 +101,11 @@ class Race {
       this.#giveUp.abort();
       for (const leg of this.#legs) giveUp(leg);
     }
+  }
+
+  #whyOver({ reason }: AbortSignal): ProxyError {
+    return this.#exchange.downstream.failure ??
+      (reason instanceof ProxyError ? reason : CLIENT_GONE);
   }
 
   async #follow(leg: Leg): Promise<void> {

@@ -155,7 +155,9 @@ export class HttpProxy {
         if (downstream.failure !== null) throw downstream.failure;
         if (error.source === "downstream" || peer === null) throw error;
         const dead = error.retry === "reused-only" && upstream !== null && upstream.reused;
-        if (!await this.#mayRetry(exchange, error, dead && !fresh)) throw error;
+        const replay = dead && !fresh && isIdempotent(exchange.upstreamRequest().method);
+        if (!await this.#mayRetry(exchange, error, replay)) throw error;
+        if (replay) exchange.replays++;
         this.#options.onError(exchange, error, await this.#summary(exchange), false);
         // A pooled connection that died says nothing about its peer; a failed peer does.
         if (dead) fresh = true;
@@ -173,10 +175,10 @@ export class HttpProxy {
    * Whether there will be another attempt: what hooks say, else what the policy of the route wants, as far as it is
    * safe.
    *
-   * @param dead Whether a pooled connection has turned out to be dead. One more attempt is then made in any case,
-   * because the peer may have closed it before it saw the request; but only of requests that may be sent twice.
+   * @param replay Whether a pooled connection has turned out to be dead, with a request that may be sent twice. One more
+   * attempt is then made in any case, because the peer may have closed it before it saw the request.
    */
-  async #mayRetry(exchange: Exchange, error: ProxyError, dead: boolean): Promise<boolean> {
+  async #mayRetry(exchange: Exchange, error: ProxyError, replay: boolean): Promise<boolean> {
     const { plan, downstream, upstream, content } = exchange;
     const { engine, maxRetries } = this.#options;
     const { retry, requestTimeout } = exchange.route!;
@@ -185,7 +187,7 @@ export class HttpProxy {
     // A status was allowed, and paid for, when it was seen.
     if (error.type === "upstream_status") error.retry = true;
     else if (requestTimeout !== null && exchange.elapsed >= requestTimeout) error.retry = false;
-    else if (dead && isIdempotent(exchange.upstreamRequest().method)) error.retry = true;
+    else if (replay) error.retry = true;
     else {
       error.retry = !downstream.responded && content.replayable && exchange.attempt <= maxRetries &&
         retry.allowsError(exchange, error, connected);

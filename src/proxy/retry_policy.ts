@@ -31,6 +31,8 @@ export interface RetrySettings {
 export interface RetrySubject {
   /** Attempts made, the one that failed included. */
   readonly attempt: number;
+  /** How many of them only made good for a pooled connection that had turned out to be dead. Those are free. */
+  readonly replays: number;
   readonly downstream: { readonly responded: boolean };
   readonly content: { readonly replayable: boolean };
   upstreamRequest(): { readonly method: string };
@@ -81,16 +83,20 @@ export class RetryPolicy {
   /** How long to wait before the next attempt, in milliseconds. */
   delay(exchange: RetrySubject): number {
     const { base, cap } = this.settings.backoff;
-    return base === 0 ? 0 : backoffDelay(exchange.attempt - 1, { base, cap });
+    return base === 0 ? 0 : backoffDelay(tries(exchange) - 1, { base, cap });
   }
 
   #hasAttempt(exchange: RetrySubject): boolean {
-    return exchange.attempt <= this.settings.attempts;
+    return tries(exchange) <= this.settings.attempts;
   }
 
   #isSafe(exchange: RetrySubject): boolean {
     return this.settings.nonIdempotent || isIdempotent(exchange.upstreamRequest().method);
   }
+}
+
+function tries({ attempt, replays }: RetrySubject): number {
+  return attempt - replays;
 }
 
 /** The error types that a connection can break with before there is a response head. */

@@ -225,6 +225,6 @@ function enter({ breaker, group }: Upstream): number {
     ticket === "open"
       ? `Cannot use upstream "${group.name}": its circuit breaker is open`
       : `Cannot use upstream "${group.name}": it has as many requests as it may have at a time`,
-    { source: "upstream" },
+    { source: "upstream", retryAfter: breaker.retryAfter },
   );
 }

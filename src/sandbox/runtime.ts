@@ -14,6 +14,7 @@ import { copyEndpoints, ENDPOINT_PACE } from "./named_endpoints.ts";
 import { Paced } from "./paced.ts";
 import { isFailure, setUpUse, stackOf } from "./plugin_use.ts";
 import { BODY, CALL, CANCEL, MAX_TEXT, PING, PONG, SHAPES } from "./protocol.ts";
+import { normaliseResult } from "./results.ts";
 import { describeError } from "./values.ts";
 
 /** Log lines of one second; further ones are counted and left out. */
@@ -225,7 +226,7 @@ export class Runtime {
     }, timeout);
     try {
       // Each use gets its own, which it may keep and change.
-      await upstreamHealth.call(this.#plugin, { ...change }, context);
+      normaliseResult("none", await upstreamHealth.call(this.#plugin, { ...change }, context));
     } catch (error) {
       if (!late) this.log("error", `upstreamHealth failed: ${describeError(error, MAX_TEXT)}`);
     }

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Config, ServiceConfig } from "../config/types.ts";
-import type { Logger } from "../observe/log.ts";
+import { literal, type Logger } from "../observe/log.ts";
 import type { PluginHost } from "../sandbox/host.ts";
 import type { PluginsInit } from "../sandbox/wire.ts";
 import type { ServerMessage } from "../service/control.ts";
@@ -105,7 +105,7 @@ export class EdgeService implements Service {
     const { log, service } = this.#options;
     const worker = `Worker ${event.index} of service ${service.name}`;
     if (event.kind === "died") {
-      log.error(`${worker} died: ${event.reason}; another starts in ${event.delay} ms`);
+      log.error(`${worker} died: ${literal(event.reason)}; another starts in ${event.delay} ms`);
     } else if (event.restarts > 0) {
       log.info(`${worker} serves again`, { restarts: event.restarts });
     } else {

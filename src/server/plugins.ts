@@ -5,7 +5,7 @@
  */
 import { TimerWheel } from "../base/timer_wheel.ts";
 import type { Config } from "../config/types.ts";
-import { logger } from "../observe/log.ts";
+import { literal, logger } from "../observe/log.ts";
 import type { Permissions } from "../plugin/plugin.ts";
 import { connectPlugins } from "../sandbox/connect.ts";
 import { PluginHost } from "../sandbox/host.ts";
@@ -169,9 +169,4 @@ function logPluginEvent(event: Exclude<PluginEvent, { readonly kind: "endpoints"
       log[event.level](literal(event.message), event.fields ?? {});
       break;
   }
-}
-
-/** A text in which the log takes nothing for the place of a field. */
-function literal(text: string): string {
-  return text.replace(/[{}]/g, "$&$&");
 }

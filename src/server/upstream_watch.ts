@@ -18,7 +18,7 @@ import { createCheck } from "../balancer/health/table.ts";
 import { endpointPeer } from "../config/endpoint_peer.ts";
 import type { Config } from "../config/types.ts";
 import type { UpstreamConfig } from "../config/types_upstreams.ts";
-import type { Logger } from "../observe/log.ts";
+import { literal, type Logger } from "../observe/log.ts";
 import type { HealthChange } from "../plugin/upstream.ts";
 import type { ServerMessage } from "../service/control.ts";
 import type { UpstreamState } from "../service/upstream_runtime.ts";
@@ -135,7 +135,9 @@ export class UpstreamWatch implements Service {
       },
       onError: (error) => {
         this.#options.log.warn(
-          `Discovery of upstream ${upstream.name} fails: ${error.explain()}; its ${watched.endpoints.length} endpoints stay`,
+          `Discovery of upstream ${upstream.name} fails: ${
+            literal(error.explain())
+          }; its ${watched.endpoints.length} endpoints stay`,
           { upstream: upstream.name },
         );
         heard.resolve();

@@ -8,7 +8,7 @@ import { USER_AGENT } from "../http/field_names.ts";
 import { versionText } from "../http/message.ts";
 import type { ConnectionFacts } from "../http/session.ts";
 import { type AccessLog, type AccessRecord, emptyAccessRecord } from "../observe/access_log.ts";
-import type { Logger } from "../observe/log.ts";
+import { literal, type Logger } from "../observe/log.ts";
 import type { PhaseName } from "../plugin/phases.ts";
 import type { GroupEvent } from "../balancer/group.ts";
 import type { HealthEvent } from "../balancer/health/messages.ts";
@@ -93,7 +93,7 @@ export class ServiceObserver implements UpstreamListener {
       record.clientAddress = record.peerAddress;
       this.#accessLog.write(record);
     }
-    this.#log.debug(`Refused a request: ${error.explain()}`);
+    this.#log.debug(`Refused a request: ${literal(error.explain())}`);
   }
 
   /** An attempt or a whole request has failed. */
@@ -101,7 +101,7 @@ export class ServiceObserver implements UpstreamListener {
     const { source } = error;
     // What clients do wrong is theirs to notice; the access log has it.
     if (source === "downstream") {
-      this.#log.debug(`Request failed: ${summary}: ${error.explain()}`);
+      this.#log.debug(literal(`Request failed: ${summary}: ${error.explain()}`));
       return;
     }
     const left = this.#limit.admit();
@@ -111,15 +111,16 @@ export class ServiceObserver implements UpstreamListener {
       final ? "Request failed" : "Attempt failed, trying again"
     }: ${summary}: ${error.explain()} (source ${source}${peer}, attempt ${exchange.attempt})`;
     const fields = { request_id: exchange.id, ...(left > 0 ? { lines_left_out: left } : {}) };
-    if (final && source === "internal" && error.status >= 500) this.#log.error(text, fields);
-    else this.#log.warn(text, fields);
+    if (final && source === "internal" && error.status >= 500) {
+      this.#log.error(literal(text), fields);
+    } else this.#log.warn(literal(text), fields);
   }
 
   /** A hook has failed; the request may go on all the same. */
   hookFailed(plugin: string, phase: PhaseName, error: ProxyError): void {
     const left = this.#limit.admit();
     if (left < 0) return;
-    this.#log.warn(`Plugin ${plugin} failed in ${phase}: ${error.explain()}`, {
+    this.#log.warn(`Plugin ${plugin} failed in ${phase}: ${literal(error.explain())}`, {
       plugin,
       phase,
       ...(left > 0 ? { lines_left_out: left } : {}),
@@ -159,7 +160,7 @@ export class ServiceObserver implements UpstreamListener {
   /** A member of a group has become usable or unusable. */
   healthChanged(event: HealthEvent): void {
     const good = event.kind === "healthy" || event.kind === "returned" || event.kind === "enabled";
-    const text = `Upstream ${event.group}: ${event.id} is ${event.kind}: ${event.reason}`;
+    const text = literal(`Upstream ${event.group}: ${event.id} is ${event.kind}: ${event.reason}`);
     const fields = {
       upstream: event.group,
       endpoint: event.id,
@@ -178,7 +179,7 @@ export class ServiceObserver implements UpstreamListener {
 
   /** A listener cannot accept, or a connection could not be taken on. */
   listenerFailed(listener: string, error: ProxyError): void {
-    this.#log.error(`Listener ${listener}: ${error.explain()}`, { listener });
+    this.#log.error(`Listener ${listener}: ${literal(error.explain())}`, { listener });
   }
 
   #fillConnection({ remote }: ConnectionFacts): void {

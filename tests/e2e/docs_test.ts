@@ -14,8 +14,10 @@ const PAGES = [
   "docs/phases.md",
   "docs/plugins.md",
   "docs/security.md",
+  "docs/upstreams.md",
   "examples/quickstart/README.md",
   "examples/failover/README.md",
+  "examples/load-balancing/README.md",
 ];
 
 function read(path: string): Promise<string> {
@@ -39,7 +41,7 @@ async function shownPlugins(page: string): Promise<Record<string, string>> {
   return files;
 }
 
-for (const page of ["README.md", "docs/plugins.md"]) {
+for (const page of ["README.md", "docs/plugins.md", "docs/upstreams.md"]) {
   Deno.test(`the plugins that ${page} shows have the right types and can be loaded`, async () => {
     const plugins = await shownPlugins(page);
     const names = Object.keys(plugins);

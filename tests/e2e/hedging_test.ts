@@ -185,6 +185,25 @@ Deno.test("a client that leaves has all of those let go that were asked", async 
   for (const origin of origins) await lettingGo(origin);
 });
 
+Deno.test("the time of an attempt, and of the request, is over for all of those that were asked", async () => {
+  await using stack = new AsyncDisposableStack();
+  const origins = [stack.use(await startMute()), stack.use(await startMute())];
+  for (
+    const limit of [
+      { retry: { attempts: 0, per_try_timeout: "250ms" } },
+      { timeouts: { request: "250ms" } },
+    ]
+  ) {
+    await using sluice = await start(origins.map(({ address }) => address), limit);
+    const began = performance.now();
+    const answer = await rawRequest(sluice.port(), get("/"), "GET", 5_000);
+    const took = performance.now() - began;
+    assert.equal(answer.status, 504);
+    assert.ok(took >= 240 && took < 2_000, `${took} ms`);
+    for (const origin of origins) await lettingGo(origin);
+  }
+});
+
 Deno.test("a 1xx response of somebody hedged is not passed on", async () => {
   await using origin = await startRawOrigin(async (connection) => {
     await connection.request();

@@ -94,7 +94,9 @@ Deno.test("a mirror that is dead or mute takes no time from the client", async (
   );
   const plain = stack.use(await startSluice({ config: configFile({ origin: main.address }) }));
   const dead = stack.use(await start(main.address, `127.0.0.1:${deadPort()}`));
-  const slow = stack.use(await start(main.address, mute.address, { max_concurrent: 10, timeout: "1s" }));
+  const slow = stack.use(
+    await start(main.address, mute.address, { max_concurrent: 10, timeout: "1s" }),
+  );
   await meanTime(plain.port(), 20);
   const alone = await meanTime(plain.port(), 100);
   for (const [name, sluice] of [["dead", dead], ["mute", slow]] as const) {

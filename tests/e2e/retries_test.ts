@@ -194,7 +194,10 @@ Deno.test("non_idempotent lets POST be sent twice", async () => {
     const answer = await rawRequest(sluice.port(), request("POST", "/", {}, `number ${i}`));
     assert.equal(text(answer), "b");
   }
-  assert.deepEqual(b.requests.map(({ body }) => latin1(body)).sort(), [0, 1, 2, 3].map((i) => `number ${i}`));
+  assert.deepEqual(
+    b.requests.map(({ body }) => latin1(body)).sort(),
+    [0, 1, 2, 3].map((i) => `number ${i}`),
+  );
   assert.ok(a.served >= 2);
 });
 

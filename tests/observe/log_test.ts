@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { logger, startLog } from "../../src/observe/log.ts";
+import { literal, logger, startLog } from "../../src/observe/log.ts";
 import { MemorySink } from "./support.ts";
 
 Deno.test("a text line has time, level, category, message and fields", async () => {
@@ -52,6 +52,15 @@ Deno.test("a sink that fails or stalls costs lines, and nothing is thrown", asyn
   assert.match(sink.lines[0]!, /WARN {2}sluice\.log: 1 log lines were dropped/);
   assert.match(sink.lines[1]!, /two/);
   await log.close();
+});
+
+Deno.test("a text from elsewhere is no template: what it has in braces stays as it is", async () => {
+  const sink = new MemorySink();
+  const log = startLog({ sink });
+  const text = "/{id} {{x}} } {";
+  logger("x").info(`asked for ${literal(text)} by {who}`, { id: 7, who: "me" });
+  await log.close();
+  assert.ok(sink.lines[0]!.includes(`asked for ${text} by me`), sink.lines[0]);
 });
 
 Deno.test("a log can be started again", async () => {

@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { ProxyError } from "../../src/base/error.ts";
 import type { PhaseName } from "../../src/plugin/phases.ts";
 import type { Failure } from "../../src/plugin/session.ts";
+import type { HealthChange } from "../../src/plugin/upstream.ts";
+import type { PluginEvent } from "../../src/sandbox/runner.ts";
 import { FakeSession, type FakeSessionParts } from "../support/fake_session.ts";
 import { type Isolation, specOf, start } from "./support.ts";
 
@@ -18,6 +20,15 @@ const failure = (): Failure => ({
   message: "nobody there",
   status: 502,
   retry: false,
+});
+
+const healthChange = (kind: HealthChange["kind"]): HealthChange => ({
+  upstream: "app",
+  endpoint: "127.0.0.1:3",
+  kind,
+  reason: "on purpose",
+  at: 1,
+  worker: "edge-0",
 });
 
 const CASES: readonly Case[] = [
@@ -52,6 +63,8 @@ const CASES: readonly Case[] = [
   { phase: "logging", parts: { outcome: { status: 404, error: failure() } } },
   { phase: "persistConnectionContext" },
   { phase: "onConnectionReuse", first: () => ({ kept: "/x", size: 10n }) },
+  { phase: "upstreamHealth", first: () => healthChange("ejected") },
+  { phase: "upstreamHealth", first: () => healthChange("returned") },
 ];
 
 /** All results of all cases, as they can be compared. */
@@ -91,6 +104,10 @@ async function runAll(isolation: Isolation): Promise<unknown[]> {
   );
   const line = await bench.event((event) => event.kind === "log");
   results.push({ ...line });
+  const named = (length: number) => (event: PluginEvent) =>
+    event.kind === "endpoints" && event.list.length === length;
+  // In setup two are named, and in the hook one.
+  results.push(await bench.event(named(2)), await bench.event(named(1)));
   return results;
 }
 
@@ -117,6 +134,19 @@ Deno.test("inline, a plugin does what its hooks say", async () => {
     results.find((one) => one.phase === "requestSummary")?.result,
     "GET /a/b?c=d by 4711",
   );
+  assert.deepEqual(results.find((one) => one.phase === "upstreamHealth")?.result, [
+    "plugin_error",
+    "internal",
+    `plugin "good", upstreamHealth: Error: told: ${JSON.stringify(healthChange("ejected"))}`,
+  ]);
+  assert.deepEqual(results.slice(-2), [
+    {
+      kind: "endpoints",
+      plugin: "good",
+      list: ["127.0.0.1:1", { address: "127.0.0.1:2", weight: 2, labels: { a: "b" } }],
+    },
+    { kind: "endpoints", plugin: "good", list: [{ address: "127.0.0.1:3", priority: 3 }] },
+  ]);
 });
 
 for (const isolation of ["worker", "process"] as const) {
