@@ -37,9 +37,8 @@ testWith(
   },
 );
 
-Deno.test({
+const IPV6: Deno.TestDefinition = {
   name: "IPv6 works on both sides",
-  ignore: !hasIpv6(),
   fn: async () => {
     const listener = Deno.listen({ hostname: "::1", port: 0 });
     const serving = (async () => {
@@ -68,7 +67,10 @@ Deno.test({
       listener.close();
     }
   },
-});
+};
+
+// A machine without IPv6 has nothing to show here, and no package would bring it.
+if (hasIpv6()) Deno.test(IPV6);
 
 Deno.test("a plugin may name a peer itself, where the operator allows that peer", async () => {
   await using origin = await startSimpleOrigin();
