@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { DnsServer } from "../balancer/discovery/dns_server.ts";
 import { configFile } from "../support/config.ts";
 import { eventually } from "../support/deadline.ts";
+import { text } from "../support/http_text.ts";
 import { get, RawClient, rawRequest } from "../support/raw_client.ts";
 import { response } from "../support/raw_origin.ts";
 import { startSimpleOrigin } from "../support/simple_origin.ts";
@@ -147,6 +148,54 @@ Deno.test("addresses of a name are looked up again when they expire", async () =
   assert.deepEqual(await tally(client, 4), { a: 2, second: 2 });
   dns.zone["A members.test"] = { ttl: 1, a: ["127.0.0.2"] };
   await serving(client, ["second"]);
+});
+
+Deno.test("under load, a member that joins or leaves by DNS costs no request", async () => {
+  await using stack = new AsyncDisposableStack();
+  const [a] = await startMembers(stack, "a");
+  for (const hostname of ["127.0.0.2", "127.0.0.3"]) {
+    const one = Deno.serve(
+      { hostname, port: a.port, onListen: () => {} },
+      () => new Response(hostname),
+    );
+    stack.defer(() => one.shutdown());
+  }
+  const dns = stack.use(
+    await DnsServer.start({
+      "A members.test": { ttl: 1, a: ["127.0.0.1", "127.0.0.2"] },
+      "AAAA members.test": "no data",
+    }),
+  );
+  const sluice = stack.use(
+    await start({ type: "dns", name: "members.test", port: a.port, server: dns.address }),
+  );
+  const seen = new Set<string>();
+  let asked = 0;
+  let stop = false;
+  const load = Array.from({ length: 8 }, async () => {
+    await using client = await RawClient.connect(sluice.port());
+    while (!stop) {
+      const answer = await client.request(get("/"));
+      assert.equal(answer.status, 200);
+      seen.add(text(answer));
+      asked++;
+    }
+  });
+  const until = async (who: string) => {
+    seen.clear();
+    await eventually(() => Promise.resolve(seen.has(who)), `${who} to get requests`);
+  };
+  await until("127.0.0.2");
+  dns.zone["A members.test"] = { ttl: 1, a: ["127.0.0.1", "127.0.0.2", "127.0.0.3"] };
+  await until("127.0.0.3");
+  dns.zone["A members.test"] = { ttl: 1, a: ["127.0.0.1", "127.0.0.3"] };
+  await sluice.waitForOutput(/other members.*removed=.*127\.0\.0\.2/);
+  await until("127.0.0.3");
+  await until("127.0.0.3");
+  assert.equal(seen.has("127.0.0.2"), false);
+  stop = true;
+  await Promise.all(load);
+  assert.ok(asked > 200, `${asked} requests`);
 });
 
 Deno.test("SRV records give ports, weights and priorities", async () => {
