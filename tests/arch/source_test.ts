@@ -89,3 +89,14 @@ Deno.test("every phase of the table is in the manual", async () => {
   const missing = PHASE_NAMES.filter((name) => !manual.includes(`\`${name}\``));
   assert.deepEqual(missing, []);
 });
+
+Deno.test("tests that count what the whole process holds run by themselves", async () => {
+  const wrong: string[] = [];
+  for (const file of await sourceFiles("tests")) {
+    if (!file.endsWith("_test.ts") || file.endsWith("_alone_test.ts")) continue;
+    if (/\bimport\b[^;]*\bopenSockets\b/.test(await Deno.readTextFile(ROOT + file))) {
+      wrong.push(file);
+    }
+  }
+  assert.deepEqual(wrong, []);
+});

@@ -108,7 +108,7 @@ export async function settle(turns = 5): Promise<void> {
   }
 }
 
-/** Sockets that this process holds open. Linux only. */
+/** Sockets that this process holds open; Linux only. To be asked for in `*_alone_test.ts`, which share it with nobody. */
 export function openSockets(): number {
   let count = 0;
   for (const entry of Deno.readDirSync("/proc/self/fd")) {
