@@ -14,6 +14,7 @@ import { AttemptClock } from "./attempt_clock.ts";
 import { sendResponse, startUpload, type Upload } from "./duplex.ts";
 import type { PhaseEngine } from "./engine.ts";
 import type { Exchange } from "./exchange.ts";
+import { judge } from "./failure.ts";
 import { mayHedge, raceForHead } from "./hedge.ts";
 import { applyRules } from "./rules.ts";
 import { runTunnel } from "./tunnel.ts";
@@ -109,7 +110,7 @@ async function run(
     }
     clock?.stop();
     exchange.upstreamStatus = exchange.response!.status;
-    checkStatus(exchange, tools.maxRetries);
+    if (statusCallsForRetry(exchange, tools.maxRetries)) await giveUpStatus(exchange, engine);
     await filterHead(exchange, engine);
     if (exchange.response!.status === 101) {
       await runTunnel(exchange, upstream, upload);
@@ -153,22 +154,30 @@ function attemptClock(exchange: Exchange, wheel: TimerWheel): AttemptClock | nul
     : new AttemptClock(wheel, left, "timeouts.request", exchange.signal);
 }
 
-/**
- * Gives up an answer whose status the policy wants another try for, while one may be made.
- *
- * @throws {ProxyError} `upstream_status`.
- */
-function checkStatus(exchange: Exchange, maxRetries: number): void {
+/** Whether the policy wants another try for the status that came, and one may be made. */
+function statusCallsForRetry(exchange: Exchange, maxRetries: number): boolean {
   const { retry, requestTimeout } = exchange.route!;
-  const { status } = exchange.response!;
   // Without another attempt, the answer that is there is worth more than an error.
-  if (exchange.attempt > maxRetries) return;
-  if (requestTimeout !== null && exchange.elapsed >= requestTimeout) return;
-  if (!retry.allowsStatus(exchange, status)) return;
-  throw new ProxyError("upstream_status", `Response: status ${status}, which is tried again`, {
-    source: "upstream",
-    retry: true,
-  });
+  if (exchange.attempt > maxRetries) return false;
+  if (requestTimeout !== null && exchange.elapsed >= requestTimeout) return false;
+  return retry.allowsStatus(exchange, exchange.response!.status);
+}
+
+/**
+ * Gives up an answer for another try, unless a hook wants to keep it: it is asked while the answer is still there.
+ *
+ * @throws {ProxyError} `upstream_status`, to be tried again.
+ */
+async function giveUpStatus(exchange: Exchange, engine: PhaseEngine): Promise<void> {
+  const { status } = exchange.response!;
+  const error = new ProxyError(
+    "upstream_status",
+    `Response: status ${status}, which is tried again`,
+    { source: "upstream", retry: true },
+  );
+  await judge(exchange, engine, "errorWhileProxy", error);
+  // While hooks were asked, the upload went on, perhaps beyond what is kept of it.
+  if (error.retry === true && exchange.content.replayable) throw error;
 }
 
 function settleChoice(exchange: Exchange, kind: Outcome["kind"]): void {

@@ -10,10 +10,11 @@ import type { ConnectionFacts, DownstreamSession } from "../http/session.ts";
 import { Fields } from "../http/fields.ts";
 import { hasNoContent, type RequestHead, ResponseHead } from "../http/message.ts";
 import { isIdempotent } from "../http/method.ts";
-import type { Cloneable, Failure, Reply } from "../plugin/session.ts";
+import type { Cloneable, Reply } from "../plugin/session.ts";
 import { type AttemptTools, makeAttempt } from "./attempt.ts";
 import { errorResponse } from "./error_response.ts";
 import { Exchange, type ExchangeOptions } from "./exchange.ts";
+import { judge } from "./failure.ts";
 import { notReplayable } from "./request_content.ts";
 import { checkLoop } from "./request_path.ts";
 import type { Route } from "./route.ts";
@@ -179,32 +180,20 @@ export class HttpProxy {
    * attempt is then made in any case, because the peer may have closed it before it saw the request.
    */
   async #mayRetry(exchange: Exchange, error: ProxyError, replay: boolean): Promise<boolean> {
-    const { plan, downstream, upstream, content } = exchange;
+    const { downstream, upstream, content } = exchange;
     const { engine, maxRetries } = this.#options;
     const { retry, requestTimeout } = exchange.route!;
     const connected = upstream !== null;
     if (connected) error.from("upstream");
-    // A status was allowed, and paid for, when it was seen.
-    if (error.type === "upstream_status") error.retry = true;
-    else if (requestTimeout !== null && exchange.elapsed >= requestTimeout) error.retry = false;
+    // A status was allowed, paid for and agreed on by hooks when it was seen.
+    if (error.type === "upstream_status") return true;
+    if (requestTimeout !== null && exchange.elapsed >= requestTimeout) error.retry = false;
     else if (replay) error.retry = true;
     else {
       error.retry = !downstream.responded && content.replayable && exchange.attempt <= maxRetries &&
         retry.allowsError(exchange, error, connected);
     }
-    const phase = connected ? "errorWhileProxy" : "failToConnect";
-    const links = plan[phase];
-    if (links !== null) {
-      const failure: Failure = {
-        type: error.type,
-        source: error.source,
-        message: error.message,
-        status: error.status,
-        retry: error.retry === true,
-      };
-      await engine.chain(links, phase, exchange.hooks, failure);
-      error.retry = failure.retry;
-    }
+    await judge(exchange, engine, connected ? "errorWhileProxy" : "failToConnect", error);
     if (error.retry !== true || downstream.responded || exchange.attempt > maxRetries) return false;
     if (!content.replayable) throw notReplayable(error);
     return true;

@@ -334,6 +334,39 @@ Deno.test("hooks decide over the policy, both ways", async () => {
   }
 });
 
+Deno.test("a hook that refuses to try a status again leaves the client the answer that was there", async () => {
+  await using stack = new AsyncDisposableStack();
+  const [a, b] = await startTwo(stack, { status: 503 });
+  const sluice = stack.use(
+    await startSluice({
+      config: configFile({
+        origin: [a.address, b.address],
+        route: { plugins: ["judge"], retry: { attempts: 2, on: ["503"], backoff: NO_WAIT } },
+        plugins: {},
+      }),
+      plugins: {
+        "judge.ts": `
+          import { definePlugin } from "@sluice/plugin";
+          export default definePlugin({
+            errorWhileProxy(session, _ctx, failure) {
+              if (failure.type !== "upstream_status" || !failure.retry) throw new Error("not asked");
+              if (session.request.headers.get("x-retry") === "no") failure.retry = false;
+            },
+          });
+        `,
+      },
+    }),
+  );
+  await using client = await RawClient.connect(sluice.port());
+  assert.deepEqual(await tally(client, 4), { b: 4 });
+  assert.deepEqual(await tally(client, 4, { "X-Retry": "no" }), { b: 2, 503: 2 });
+  const kept = [
+    await client.request(get("/", { "X-Retry": "no" })),
+    await client.request(get("/", { "X-Retry": "no" })),
+  ].find(({ status }) => status === 503)!;
+  assert.equal(`${kept.reason} ${text(kept)}`, "Said a");
+});
+
 Deno.test("a hook that wants another attempt gets no more of them than max_retries", async () => {
   await using origin = await startSimpleOrigin({ handler: () => null });
   await using sluice = await startSluice({
