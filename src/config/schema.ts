@@ -5,7 +5,7 @@
  * @module
  */
 import { z } from "zod";
-import { DOWNSTREAM_LIMITS } from "../http1/limits.ts";
+import { DOWNSTREAM_LIMITS } from "../http/limits.ts";
 import {
   address,
   cidr,

@@ -5,7 +5,7 @@
  * @module
  */
 import type { Address } from "../transport/address.ts";
-import type { DownstreamLimits } from "../http1/limits.ts";
+import type { DownstreamLimits } from "../http/limits.ts";
 import type { Match, Permissions } from "../plugin/plugin.ts";
 import type {
   HedgeConfig,

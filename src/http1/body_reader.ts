@@ -5,7 +5,12 @@
  */
 import { type ErrorType, ProxyError } from "../base/error.ts";
 import type { Fields } from "../http/fields.ts";
-import { BODY_BUFFER, FIRST_BODY_BUFFER, LARGE_BODY_BUFFER, NO_BUFFER } from "./buffer_pool.ts";
+import {
+  BODY_BUFFER,
+  FIRST_BODY_BUFFER,
+  LARGE_BODY_BUFFER,
+  NO_BUFFER,
+} from "../base/buffer_pool.ts";
 import { ChunkedDecoder } from "./chunked_decoder.ts";
 import type { InputBuffer } from "./input_buffer.ts";
 import type { ChunkLimits } from "./limits.ts";

@@ -6,7 +6,7 @@
 import { ProxyError } from "../base/error.ts";
 import type { Fields } from "../http/fields.ts";
 import { dropForbiddenTrailers } from "../http/trailers.ts";
-import { CR, LF } from "./grammar.ts";
+import { CR, LF } from "../http/grammar.ts";
 import { GATHER_BYTES, type Output } from "./output.ts";
 
 /** How content that is sent ends. */

@@ -15,7 +15,7 @@ import {
   type SectionRules,
   takeFields,
 } from "./field_section_parser.ts";
-import { CLASS, CR, HEX, HTAB, LF, SEMICOLON, SPACE, VALUE } from "./grammar.ts";
+import { CLASS, CR, HEX, HTAB, LF, SEMICOLON, SPACE, VALUE } from "../http/grammar.ts";
 import type { ChunkLimits } from "./limits.ts";
 
 const SIZE = 0;

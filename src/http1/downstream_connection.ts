@@ -16,11 +16,12 @@ import type { ConnectionFacts, DownstreamSession } from "../http/session.ts";
 import type { Socket, SocketHandler } from "../transport/socket.ts";
 import { BodyReader } from "./body_reader.ts";
 import { BodyWriter } from "./body_writer.ts";
-import { BODY_BUFFER, SMALL_BUFFER } from "./buffer_pool.ts";
+import { BODY_BUFFER, SMALL_BUFFER } from "../base/buffer_pool.ts";
 import { type DownstreamHost, Http1DownstreamSession } from "./downstream_session.ts";
 import { writeResponseHead } from "./head_writer.ts";
 import { InputBuffer } from "./input_buffer.ts";
-import type { ChunkLimits, DownstreamLimits } from "./limits.ts";
+import type { DownstreamLimits } from "../http/limits.ts";
+import type { ChunkLimits } from "./limits.ts";
 import { Output } from "./output.ts";
 import { RequestHeadReader } from "./request_head_reader.ts";
 

@@ -11,7 +11,7 @@ import type { BodyReader } from "./body_reader.ts";
 import type { BodyWriter } from "./body_writer.ts";
 import { type ConnectionOption, type ResponseFraming, writeResponseHead } from "./head_writer.ts";
 import type { InputBuffer } from "./input_buffer.ts";
-import type { DownstreamLimits } from "./limits.ts";
+import type { DownstreamLimits } from "../http/limits.ts";
 import type { Output } from "./output.ts";
 import type { Request } from "./request_rules.ts";
 

@@ -8,7 +8,7 @@
 import { type ErrorType, ProxyError } from "../base/error.ts";
 import { ENTRY, Fields } from "../http/fields.ts";
 import { fieldIdOf } from "../http/field_names.ts";
-import { CLASS, COLON, CR, HTAB, LF, SPACE, TOKEN, VALUE } from "./grammar.ts";
+import { CLASS, COLON, CR, HTAB, LF, SPACE, TOKEN, VALUE } from "../http/grammar.ts";
 
 /** Returned by parsers when the bytes end before the head does. */
 export const INCOMPLETE = -1;

@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { CR, LF } from "./grammar.ts";
+import { CR, LF } from "../http/grammar.ts";
 
 /** Watches one head after the other. */
 export class HeadScanner {

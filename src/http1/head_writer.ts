@@ -24,7 +24,7 @@ import { checkFieldValue, writeLatin1 } from "../http/fields.ts";
 import type { RequestHead, ResponseHead } from "../http/message.ts";
 import { reasonPhrase } from "../http/reason.ts";
 import type { Framing } from "../http/session.ts";
-import { CLASS, CR, LF, QUERY, SPACE, TOKEN } from "./grammar.ts";
+import { CLASS, CR, LF, QUERY, SPACE, TOKEN } from "../http/grammar.ts";
 import type { Output } from "./output.ts";
 
 const NOT_IN_REQUEST = new Uint8Array(FIELD_NAMES.length);

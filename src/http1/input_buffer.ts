@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { giveBuffer, NO_BUFFER, SMALL_BUFFER, takeBuffer } from "./buffer_pool.ts";
+import { giveBuffer, NO_BUFFER, SMALL_BUFFER, takeBuffer } from "../base/buffer_pool.ts";
 
 /** The receiving side of a connection. */
 export class InputBuffer {

@@ -6,7 +6,7 @@
 import type { ProxyError } from "../base/error.ts";
 import { Deadline, type TimerWheel } from "../base/timer_wheel.ts";
 import type { Socket } from "../transport/socket.ts";
-import { giveBuffer, NO_BUFFER, takeBuffer } from "./buffer_pool.ts";
+import { giveBuffer, NO_BUFFER, takeBuffer } from "../base/buffer_pool.ts";
 
 /** Most bytes gathered before they are sent. */
 export const GATHER_BYTES = 64 * 1024;

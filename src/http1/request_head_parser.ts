@@ -9,7 +9,7 @@ import { ProxyError } from "../base/error.ts";
 import { latin1 } from "../http/fields.ts";
 import type { Version } from "../http/message.ts";
 import { INCOMPLETE, parseFieldSection, type SectionRules } from "./field_section_parser.ts";
-import { CLASS, CR, LF, PATH, QUERY, QUESTION, SPACE, TOKEN } from "./grammar.ts";
+import { CLASS, CR, LF, PATH, QUERY, QUESTION, SPACE, TOKEN } from "../http/grammar.ts";
 
 /** What {@linkcode parseRequestHead} found besides the fields. Overwritten by the next call. */
 export const line: {

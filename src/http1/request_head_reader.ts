@@ -5,10 +5,10 @@
  */
 import { ProxyError } from "../base/error.ts";
 import { INCOMPLETE } from "./field_section_parser.ts";
-import { CLASS, CR, LF, TOKEN } from "./grammar.ts";
+import { CLASS, CR, LF, TOKEN } from "../http/grammar.ts";
 import { HeadScanner } from "./head_scanner.ts";
 import type { InputBuffer } from "./input_buffer.ts";
-import type { DownstreamLimits } from "./limits.ts";
+import type { DownstreamLimits } from "../http/limits.ts";
 import { parseRequestHead, type RequestRules, requestRules } from "./request_head_parser.ts";
 import { readRequest, type Request } from "./request_rules.ts";
 

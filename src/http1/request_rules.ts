@@ -34,7 +34,7 @@ import {
   NAME,
   QUESTION,
   SLASH,
-} from "./grammar.ts";
+} from "../http/grammar.ts";
 import { line } from "./request_head_parser.ts";
 
 /** A request head with what it says of its content and its connection. */

@@ -19,7 +19,7 @@ import {
   valueEndOf,
   valueStartOf,
 } from "./field_section_parser.ts";
-import { CLASS, CR, LF, SPACE, VALUE } from "./grammar.ts";
+import { CLASS, CR, LF, SPACE, VALUE } from "../http/grammar.ts";
 
 const status: { code: number; version: Version; reasonStart: number; reasonEnd: number } = {
   code: 0,

@@ -12,11 +12,12 @@ import type { ConnectionFacts, UpstreamSession } from "../http/session.ts";
 import type { Socket, SocketHandler } from "../transport/socket.ts";
 import { BodyReader } from "./body_reader.ts";
 import { BodyWriter } from "./body_writer.ts";
-import { SMALL_BUFFER } from "./buffer_pool.ts";
+import { SMALL_BUFFER } from "../base/buffer_pool.ts";
 import { INCOMPLETE, type SectionRules } from "./field_section_parser.ts";
 import { HeadScanner } from "./head_scanner.ts";
 import { InputBuffer } from "./input_buffer.ts";
-import type { ChunkLimits, UpstreamLimits } from "./limits.ts";
+import type { UpstreamLimits } from "../http/limits.ts";
+import type { ChunkLimits } from "./limits.ts";
 import { Output } from "./output.ts";
 import {
   parseResponseHead,

@@ -11,7 +11,7 @@ import type { BodyReader } from "./body_reader.ts";
 import type { BodyWriter } from "./body_writer.ts";
 import { writeRequestHead } from "./head_writer.ts";
 import type { InputBuffer } from "./input_buffer.ts";
-import type { UpstreamLimits } from "./limits.ts";
+import type { UpstreamLimits } from "../http/limits.ts";
 import type { Output } from "./output.ts";
 import type { Response } from "./response_head_parser.ts";
 

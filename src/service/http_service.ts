@@ -13,7 +13,8 @@ import {
   Http1DownstreamConnection,
   type Http1ServerOptions,
 } from "../http1/downstream_connection.ts";
-import { CHUNK_LIMITS, UPSTREAM_LIMITS } from "../http1/limits.ts";
+import { UPSTREAM_LIMITS } from "../http/limits.ts";
+import { CHUNK_LIMITS } from "../http1/limits.ts";
 import type { PhaseHandler } from "../plugin/handler.ts";
 import type { HealthChange } from "../plugin/upstream.ts";
 import { PhaseEngine } from "../proxy/engine.ts";

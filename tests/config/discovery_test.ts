@@ -7,7 +7,8 @@ import { SRV } from "../../src/balancer/discovery/srv.ts";
 import { createDiscovery, DISCOVERIES } from "../../src/balancer/discovery/table.ts";
 import { TimerWheel } from "../../src/base/timer_wheel.ts";
 import { DISCOVERY_TYPES } from "../../src/config/schema_discovery.ts";
-import { CHUNK_LIMITS, UPSTREAM_LIMITS } from "../../src/http1/limits.ts";
+import { UPSTREAM_LIMITS } from "../../src/http/limits.ts";
+import { CHUNK_LIMITS } from "../../src/http1/limits.ts";
 import { configOf, errorsOf, refuses } from "./support.ts";
 
 /** What sources work with. */

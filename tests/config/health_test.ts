@@ -10,7 +10,8 @@ import { systemClock } from "../../src/base/clock.ts";
 import { TimerWheel } from "../../src/base/timer_wheel.ts";
 import { parseStatuses } from "../../src/config/leaves_http.ts";
 import { Breaker, BREAKER_LIMITS } from "../../src/connector/breaker.ts";
-import { CHUNK_LIMITS, UPSTREAM_LIMITS } from "../../src/http1/limits.ts";
+import { UPSTREAM_LIMITS } from "../../src/http/limits.ts";
+import { CHUNK_LIMITS } from "../../src/http1/limits.ts";
 import { configOf, oneUpstream, refuses } from "./support.ts";
 
 const active = (text: string) => oneUpstream(`health_check: { active: { ${text} } }`);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { formatErrors } from "../../src/config/errors.ts";
-import { DOWNSTREAM_LIMITS } from "../../src/http1/limits.ts";
+import { DOWNSTREAM_LIMITS } from "../../src/http/limits.ts";
 import { PEER_OPTIONS } from "../../src/connector/peer.ts";
 import { configOf, errorsOf, loadText, minimal, rawErrors } from "./support.ts";
 

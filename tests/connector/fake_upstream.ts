@@ -10,7 +10,8 @@ import { Connector, type ConnectorOptions } from "../../src/connector/connector.
 import { createPeer, type Peer, PEER_OPTIONS, type PeerOptions } from "../../src/connector/peer.ts";
 import type { PoolableConnection } from "../../src/connector/pool.ts";
 import type { UpstreamSession } from "../../src/http/session.ts";
-import { CHUNK_LIMITS, UPSTREAM_LIMITS } from "../../src/http1/limits.ts";
+import { UPSTREAM_LIMITS } from "../../src/http/limits.ts";
+import { CHUNK_LIMITS } from "../../src/http1/limits.ts";
 
 /** A connection whose exchanges end when the test says so. */
 export class FakeConnection implements PoolableConnection {

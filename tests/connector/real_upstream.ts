@@ -9,7 +9,8 @@ import { createPeer, type Peer, PEER_OPTIONS, type PeerOptions } from "../../src
 import { Fields } from "../../src/http/fields.ts";
 import { RequestHead } from "../../src/http/message.ts";
 import { NO_CONTENT, type UpstreamSession } from "../../src/http/session.ts";
-import { CHUNK_LIMITS, UPSTREAM_LIMITS } from "../../src/http1/limits.ts";
+import { UPSTREAM_LIMITS } from "../../src/http/limits.ts";
+import { CHUNK_LIMITS } from "../../src/http1/limits.ts";
 import { settle } from "../support/recorder.ts";
 
 export const HOST = "127.0.0.1";

@@ -11,13 +11,12 @@ import { ResponseHead } from "../../src/http/message.ts";
 import type { ConnectionFacts, DownstreamSession } from "../../src/http/session.ts";
 import { Http1DownstreamConnection } from "../../src/http1/downstream_connection.ts";
 import {
-  CHUNK_LIMITS,
-  type ChunkLimits,
   DOWNSTREAM_LIMITS,
   type DownstreamLimits,
   UPSTREAM_LIMITS,
   type UpstreamLimits,
-} from "../../src/http1/limits.ts";
+} from "../../src/http/limits.ts";
+import { CHUNK_LIMITS, type ChunkLimits } from "../../src/http1/limits.ts";
 import {
   Http1UpstreamConnection,
   type UpstreamTimeouts,

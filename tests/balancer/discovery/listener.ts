@@ -11,7 +11,8 @@ import type {
   DiscoveryEvents,
   DiscoveryTools,
 } from "../../../src/balancer/discovery/discovery.ts";
-import { CHUNK_LIMITS, UPSTREAM_LIMITS } from "../../../src/http1/limits.ts";
+import { UPSTREAM_LIMITS } from "../../../src/http/limits.ts";
+import { CHUNK_LIMITS } from "../../../src/http1/limits.ts";
 import { formatAddress } from "../../../src/transport/address.ts";
 import { eventually } from "../../support/deadline.ts";
 

@@ -9,7 +9,8 @@ import {
   type PluginSource,
 } from "../../../src/balancer/discovery/plugin.ts";
 import { createDiscovery } from "../../../src/balancer/discovery/table.ts";
-import { CHUNK_LIMITS, UPSTREAM_LIMITS } from "../../../src/http1/limits.ts";
+import { UPSTREAM_LIMITS } from "../../../src/http/limits.ts";
+import { CHUNK_LIMITS } from "../../../src/http1/limits.ts";
 import { Listener, TestTools } from "./listener.ts";
 
 class Bench {

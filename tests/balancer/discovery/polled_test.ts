@@ -12,7 +12,8 @@ import {
   type Reading,
 } from "../../../src/balancer/discovery/polled.ts";
 import { createDiscovery, type DiscoveryConfig } from "../../../src/balancer/discovery/table.ts";
-import { CHUNK_LIMITS, UPSTREAM_LIMITS } from "../../../src/http1/limits.ts";
+import { UPSTREAM_LIMITS } from "../../../src/http/limits.ts";
+import { CHUNK_LIMITS } from "../../../src/http1/limits.ts";
 import { Listener, TestTools } from "./listener.ts";
 
 const list = (...entries: string[]) =>

@@ -13,7 +13,8 @@ import { formatAddress } from "../../../src/transport/address.ts";
 import { hasOpenssl, testCertificates } from "../../support/certs.ts";
 import { withDeadline } from "../../support/deadline.ts";
 import { deadPort, type OriginConnection, startRawOrigin } from "../../support/raw_origin.ts";
-import { CHUNK_LIMITS, UPSTREAM_LIMITS } from "../../../src/http1/limits.ts";
+import { UPSTREAM_LIMITS } from "../../../src/http/limits.ts";
+import { CHUNK_LIMITS } from "../../../src/http1/limits.ts";
 import { openSockets, socketsDownTo } from "../../support/recorder.ts";
 
 const HOST = "127.0.0.1";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { ProxyError } from "../../src/base/error.ts";
-import { giveBuffer, SMALL_BUFFER, takeBuffer } from "../../src/http1/buffer_pool.ts";
+import { giveBuffer, SMALL_BUFFER, takeBuffer } from "../../src/base/buffer_pool.ts";
 import { connectDownstream, echo } from "../support/http1.ts";
 import { settled } from "../support/memory_socket.ts";
 

@@ -1,5 +1,5 @@
 /**
- * Which byte may stand where in an HTTP/1 head: one table look-up instead of a row of comparisons.
+ * Which byte may stand where in a head: one table look-up instead of a row of comparisons.
  *
  * @module
  */
