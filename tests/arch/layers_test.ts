@@ -37,7 +37,10 @@ const ALLOWED: Readonly<Record<string, Row>> = {
     ],
   },
   server: {
-    code: ["base", "observe", "transport", "http1", "connector", "balancer", "config", "sandbox"],
+    code: [
+      ...["base", "observe", "transport", "http", "http1", "connector", "balancer", "config"],
+      "sandbox",
+    ],
     types: ["service", "plugin"],
   },
   cli: {
