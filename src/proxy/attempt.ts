@@ -5,8 +5,9 @@
  */
 import { ProxyError } from "../base/error.ts";
 import type { TimerWheel } from "../base/timer_wheel.ts";
-import type { Backend, Outcome } from "../balancer/backend.ts";
+import type { Outcome } from "../balancer/backend.ts";
 import type { Connector } from "../connector/connector.ts";
+import type { ResponseHead } from "../http/message.ts";
 import type { UpstreamSession } from "../http/session.ts";
 import type { PeerChoice, PeerSpec } from "../plugin/session.ts";
 import { choicePeer } from "./choice_peer.ts";
@@ -16,6 +17,7 @@ import type { PhaseEngine } from "./engine.ts";
 import type { Exchange } from "./exchange.ts";
 import { judge } from "./failure.ts";
 import { mayHedge, raceForHead } from "./hedge.ts";
+import type { HedgeSettings } from "./route.ts";
 import { applyRules } from "./rules.ts";
 import { runTunnel } from "./tunnel.ts";
 import type { Choice, Upstreams } from "./upstreams.ts";
@@ -33,96 +35,105 @@ export interface AttemptTools {
 /**
  * Makes one attempt. When it returns, the response has gone to the client.
  *
- * @param tried Backends that have failed this request.
- * @param fresh Whether to leave the pool alone: a pooled connection has just turned out to be dead.
  * @throws {ProxyError} If it failed; `exchange.upstream` says whether there had been a connection.
  */
-export async function makeAttempt(
-  exchange: Exchange,
-  tools: AttemptTools,
-  tried: ReadonlySet<Backend> | null,
-  fresh: boolean,
-): Promise<void> {
-  const { plan } = exchange;
+export async function makeAttempt(exchange: Exchange, tools: AttemptTools): Promise<void> {
+  const { plan, downstream } = exchange;
+  const { engine, connector } = tools;
+  const route = exchange.route!;
   exchange.beginAttempt(plan.upstreamRequestFilter !== null);
   const choice = plan.upstreamPeer === null
-    ? routeChoice(exchange, tools.upstreams, tried)
-    : await hookChoice(exchange, tools, tried);
+    ? routeChoice(exchange, tools.upstreams)
+    : await hookChoice(exchange, tools);
   exchange.choice = choice;
-  exchange.peer = choicePeer(exchange, choice);
+  const peer = exchange.peer = choicePeer(exchange, choice);
   const clock = attemptClock(exchange, tools.wheel);
+  let upload: Upload | null = null;
   try {
-    await run(exchange, tools, fresh, clock);
+    const { method } = exchange.upstreamRequest();
+    let upstream = exchange.fresh ? null : connector.take(peer, method);
+    upstream ??= await connect(exchange, tools, method, clock?.signal ?? exchange.signal);
+    exchange.upstream = upstream;
+    clock?.watch(upstream);
+    if (downstream.failure !== null) throw downstream.failure;
+    if (plan.connectedToUpstream !== null) {
+      await engine.chain(plan.connectedToUpstream, "connectedToUpstream", exchange.hooks);
+    }
+    if (plan.upstreamRequestFilter !== null) {
+      await engine.chain(plan.upstreamRequestFilter, "upstreamRequestFilter", exchange.hooks);
+    }
+    const started = startRequest(exchange, upstream, engine);
+    upload = started instanceof Promise ? await started : started;
+    if (route.hedge !== null && mayHedge(exchange)) {
+      upstream = await hedge(exchange, tools, upstream, route.hedge, clock);
+    } else {
+      for (;;) {
+        const read = upstream.readHead();
+        const head = read instanceof Promise ? await read : read;
+        if (exchange.firstByteAt === 0) exchange.firstByteAt = performance.now();
+        exchange.response = head;
+        if (!head.informational) break;
+        await passInformational(exchange, head, engine);
+      }
+    }
+    clock?.stop();
+    exchange.upstreamStatus = exchange.response!.status;
+    if (statusCallsForRetry(exchange, tools.maxRetries)) await giveUpStatus(exchange, engine);
+    const filtered = filterHead(exchange, engine);
+    if (filtered !== undefined) await filtered;
+    if (exchange.response!.status === 101) {
+      await runTunnel(exchange, upstream, upload);
+    } else {
+      const sent = sendResponse(exchange, upstream, engine);
+      if (sent !== undefined) await sent;
+      if (upload !== null) await settleUpload(exchange, upload);
+      upstream.release();
+    }
     settleChoice(exchange, "answered");
   } catch (caught) {
-    settleChoice(exchange, outcomeOf(exchange, caught));
-    throw caught;
+    upload?.stop();
+    const error = upload?.readError ?? caught;
+    settleChoice(exchange, outcomeOf(exchange, error));
+    throw error;
   } finally {
     clock?.stop();
   }
 }
 
-async function run(
+/** Sends the request: the head at once, the content as it comes. */
+function startRequest(
   exchange: Exchange,
-  tools: AttemptTools,
-  fresh: boolean,
-  clock: AttemptClock | null,
-): Promise<void> {
-  const { plan, downstream } = exchange;
-  const { engine, connector } = tools;
-  const peer = exchange.peer!;
-  const { method } = exchange.upstreamRequest();
-  let upstream = fresh ? null : connector.take(peer, method);
-  upstream ??= await connect(exchange, tools, method, clock?.signal ?? exchange.signal, fresh);
-  exchange.upstream = upstream;
-  clock?.watch(upstream);
-  if (downstream.failure !== null) throw downstream.failure;
-  if (plan.connectedToUpstream !== null) {
-    await engine.chain(plan.connectedToUpstream, "connectedToUpstream", exchange.hooks);
-  }
-  if (plan.upstreamRequestFilter !== null) {
-    await engine.chain(plan.upstreamRequestFilter, "upstreamRequestFilter", exchange.hooks);
-  }
+  upstream: UpstreamSession,
+  engine: PhaseEngine,
+): Upload | null | Promise<Upload> {
+  const { mirrors, retry } = exchange.route!;
   const request = exchange.upstreamRequest();
   // HTTP/1.0 clients may leave it out; HTTP/1.1 upstreams must have it.
   if (request.version === 10 && !request.fields.has("host")) {
-    request.fields.appendTrusted("Host", peer.label);
+    request.fields.appendTrusted("Host", exchange.peer!.label);
   }
-  const route = exchange.route!;
-  if (exchange.attempt === 1) { for (const mirror of route.mirrors) mirror.copy(exchange); }
-  exchange.content.rewind(route.retry.settings.bufferBytes);
-  const started = startUpload(exchange, upstream, engine);
-  const upload = started instanceof Promise ? await started : started;
-  try {
-    if (route.hedge !== null && mayHedge(exchange)) {
-      const first = { choice: exchange.choice!, upstream, askedAt: exchange.attemptAt };
-      const winner = await raceForHead(exchange, route.hedge, {
-        ...tools,
-        signal: clock?.signal ?? exchange.signal,
-      }, first);
-      exchange.choice = winner.choice;
-      exchange.upstream = upstream = winner.upstream;
-      exchange.peer = choicePeer(exchange, winner.choice);
-      exchange.firstByteAt = performance.now();
-      clock?.watch(upstream);
-    } else {
-      await readFinalHead(exchange, upstream, engine);
-    }
-    clock?.stop();
-    exchange.upstreamStatus = exchange.response!.status;
-    if (statusCallsForRetry(exchange, tools.maxRetries)) await giveUpStatus(exchange, engine);
-    await filterHead(exchange, engine);
-    if (exchange.response!.status === 101) {
-      await runTunnel(exchange, upstream, upload);
-      return;
-    }
-    await sendResponse(exchange, upstream, engine);
-  } catch (error) {
-    upload?.stop();
-    throw upload?.readError ?? error;
-  }
-  if (upload !== null) await settleUpload(exchange, upload);
-  upstream.release();
+  if (exchange.attempt === 1) { for (const mirror of mirrors) mirror.copy(exchange); }
+  exchange.content.rewind(retry.settings.bufferBytes);
+  return startUpload(exchange, upstream, engine);
+}
+
+/** Asks others, too, if the answer is late. Returns whoever answered first. */
+async function hedge(
+  exchange: Exchange,
+  tools: AttemptTools,
+  upstream: UpstreamSession,
+  settings: HedgeSettings,
+  clock: AttemptClock | null,
+): Promise<UpstreamSession> {
+  const first = { choice: exchange.choice!, upstream, askedAt: exchange.attemptAt };
+  const signal = clock?.signal ?? exchange.signal;
+  const winner = await raceForHead(exchange, settings, { ...tools, signal }, first);
+  exchange.choice = winner.choice;
+  exchange.upstream = winner.upstream;
+  exchange.peer = choicePeer(exchange, winner.choice);
+  exchange.firstByteAt = performance.now();
+  clock?.watch(winner.upstream);
+  return winner.upstream;
 }
 
 async function connect(
@@ -130,13 +141,12 @@ async function connect(
   { connector }: AttemptTools,
   method: string,
   signal: AbortSignal,
-  fresh: boolean,
 ): Promise<UpstreamSession> {
   const asked = performance.now();
   const choice = exchange.choice!;
   choice.startWaiting();
   try {
-    return await connector.connect(exchange.peer!, method, signal, fresh);
+    return await connector.connect(exchange.peer!, method, signal, exchange.fresh);
   } finally {
     choice.stopWaiting();
     exchange.connectTime = performance.now() - asked;
@@ -206,17 +216,13 @@ async function settleUpload(exchange: Exchange, upload: Upload): Promise<void> {
   else upload.stop();
 }
 
-function routeChoice(
-  exchange: Exchange,
-  upstreams: Upstreams,
-  tried: ReadonlySet<Backend> | null,
-): Choice {
+function routeChoice(exchange: Exchange, upstreams: Upstreams): Choice {
   const { upstream, split } = exchange.route!;
   const name = split === null
     ? upstream
     // Once drawn it stays: another attempt goes to another backend, not to another version of the service.
     : exchange.splitGroup ??= split.choose(exchange.downstream.head, exchange.clientAddress);
-  if (name !== null) return upstreams.choose(name, exchange, tried);
+  if (name !== null) return upstreams.choose(name, exchange, exchange.tried);
   throw new ProxyError(
     "no_upstream",
     split === null
@@ -226,62 +232,66 @@ function routeChoice(
   );
 }
 
-async function hookChoice(
-  exchange: Exchange,
-  tools: AttemptTools,
-  tried: ReadonlySet<Backend> | null,
-): Promise<Choice> {
+async function hookChoice(exchange: Exchange, tools: AttemptTools): Promise<Choice> {
   const choice = await tools.engine.first(
     exchange.plan.upstreamPeer!,
     "upstreamPeer",
     exchange.hooks,
   );
   return choice === undefined
-    ? routeChoice(exchange, tools.upstreams, tried)
-    : tools.upstreams.resolve(choice as string | PeerSpec | PeerChoice, exchange, tried);
+    ? routeChoice(exchange, tools.upstreams)
+    : tools.upstreams.resolve(choice as string | PeerSpec | PeerChoice, exchange, exchange.tried);
 }
 
-/** Reads heads up to the final one, and passes 1xx on. */
-async function readFinalHead(
+/** Passes a 1xx head on. */
+async function passInformational(
   exchange: Exchange,
-  upstream: UpstreamSession,
+  head: ResponseHead,
   engine: PhaseEngine,
 ): Promise<void> {
   const { plan, downstream } = exchange;
-  for (;;) {
-    const read = upstream.readHead();
-    const head = read instanceof Promise ? await read : read;
-    if (exchange.firstByteAt === 0) exchange.firstByteAt = performance.now();
-    exchange.response = head;
-    if (!head.informational) return;
-    if (plan.upstreamResponseFilter !== null) {
-      await engine.chain(plan.upstreamResponseFilter, "upstreamResponseFilter", exchange.hooks);
-    }
-    // A client that did not ask for it may take a 100 for the answer.
-    if (head.status !== 100 || downstream.expectsContinue) downstream.writeInformational(head);
+  if (plan.upstreamResponseFilter !== null) {
+    await engine.chain(plan.upstreamResponseFilter, "upstreamResponseFilter", exchange.hooks);
   }
+  // A client that did not ask for it may take a 100 for the answer.
+  if (head.status !== 100 || downstream.expectsContinue) downstream.writeInformational(head);
 }
 
 /** Lets hooks and rules change the final head. */
-async function filterHead(exchange: Exchange, engine: PhaseEngine): Promise<void> {
-  const { plan, downstream, choice } = exchange;
-  const response = exchange.response!;
-  if (response.status === 101 && downstream.upgrade === "") {
+function filterHead(exchange: Exchange, engine: PhaseEngine): void | Promise<void> {
+  const { plan, downstream } = exchange;
+  if (exchange.response!.status === 101 && downstream.upgrade === "") {
     throw new ProxyError(
       "upgrade_failed",
       "Cannot use the response: 101 to a request that asked for no upgrade",
       { source: "upstream" },
     );
   }
-  if (plan.upstreamResponseFilter !== null) {
-    await engine.chain(plan.upstreamResponseFilter, "upstreamResponseFilter", exchange.hooks);
+  if (plan.upstreamResponseFilter !== null || plan.responseFilter !== null) {
+    return askAboutHead(exchange, engine);
   }
+  changeHead(exchange);
+}
+
+async function askAboutHead(exchange: Exchange, engine: PhaseEngine): Promise<void> {
+  const { upstreamResponseFilter, responseFilter } = exchange.plan;
+  if (upstreamResponseFilter !== null) {
+    await engine.chain(upstreamResponseFilter, "upstreamResponseFilter", exchange.hooks);
+  }
+  changeHead(exchange);
+  if (responseFilter !== null) {
+    await engine.chain(responseFilter, "responseFilter", exchange.hooks);
+  }
+}
+
+/** What we add to a response head, and what rules want. */
+function changeHead(exchange: Exchange): void {
+  const { downstream, choice } = exchange;
+  const { rules } = exchange.route!;
+  const { fields } = exchange.response!;
   if (choice !== null && choice.group !== null) {
     const cookie = choice.group.stickyCookie(downstream.head, choice.backend!);
-    if (cookie !== null) response.fields.append("Set-Cookie", cookie);
+    if (cookie !== null) fields.append("Set-Cookie", cookie);
   }
-  applyRules(exchange.route!.rules, "response", downstream.head, () => response.fields);
-  if (plan.responseFilter !== null) {
-    await engine.chain(plan.responseFilter, "responseFilter", exchange.hooks);
-  }
+  if (rules.length > 0) applyRules(rules, "response", downstream.head, () => fields);
 }

@@ -5,7 +5,7 @@
  * @module
  */
 import { NO_CONTENT } from "../http/session.ts";
-import type { UpstreamSession } from "../http/session.ts";
+import type { Framing, UpstreamSession } from "../http/session.ts";
 import { hasNoContent } from "../http/message.ts";
 import { ProxyError } from "../base/error.ts";
 import type { PhaseEngine } from "./engine.ts";
@@ -13,6 +13,7 @@ import type { Exchange } from "./exchange.ts";
 import { concerned, type Link } from "./plan.ts";
 
 const NOTHING = new Uint8Array(0);
+const STREAM: Framing = { kind: "stream" };
 
 /** The upload of one attempt, which may outlive the response or fail before it. */
 export class Upload {
@@ -156,53 +157,60 @@ async function flushed(
  *
  * @throws {ProxyError} Source `upstream` or `downstream`: who broke off.
  */
-export async function sendResponse(
+export function sendResponse(
   exchange: Exchange,
   upstream: UpstreamSession,
   engine: PhaseEngine,
-): Promise<void> {
+): void | Promise<void> {
   const { downstream, plan, skippers } = exchange;
   const response = exchange.response!;
   const upstreamFilters = concerned(plan.upstreamResponseBodyFilter, downstream.head, skippers);
   const filters = concerned(plan.responseBodyFilter, downstream.head, skippers);
   const filtered = upstreamFilters !== null || filters !== null;
-  if (hasNoContent(downstream.head.method, response.status)) {
-    if (!downstream.bodyDone) downstream.keepAlive = false;
-    // What a GET would have got, where that is known: filters may make it another length.
-    downstream.writeHead(
-      response,
-      !filtered && upstream.contentLength >= 0
-        ? { kind: "length", length: upstream.contentLength }
-        : NO_CONTENT,
-    );
-    await downstream.endBody(null);
-    return;
-  }
-  let next = upstream.readBody();
+  const isEmpty = hasNoContent(downstream.head.method, response.status);
+  const next = isEmpty ? NOTHING : upstream.readBody();
   // Nobody reads the rest of a request that is answered already.
-  if (upstream.bodyDone && !downstream.bodyDone) downstream.keepAlive = false;
+  if ((isEmpty || upstream.bodyDone) && !downstream.bodyDone) downstream.keepAlive = false;
+  // To HEAD, what a GET would have got, where that is known: filters may make it another length.
   downstream.writeHead(
     response,
     !filtered && upstream.contentLength >= 0
       ? { kind: "length", length: upstream.contentLength }
-      : { kind: "stream" },
+      : isEmpty
+      ? NO_CONTENT
+      : STREAM,
   );
+  if (isEmpty) return downstream.endBody(null);
+  if (!filtered && !(next instanceof Promise) && upstream.bodyDone && upstream.trailers === null) {
+    return downstream.writeBody(next, true);
+  }
+  return relay(exchange, upstream, engine, next, upstreamFilters, filters);
+}
+
+/** Sends the content piece by piece, with hooks in between where they want it, and the trailers. */
+async function relay(
+  exchange: Exchange,
+  upstream: UpstreamSession,
+  engine: PhaseEngine,
+  next: Uint8Array | Promise<Uint8Array>,
+  upstreamFilters: readonly Link[] | null,
+  filters: readonly Link[] | null,
+): Promise<void> {
+  const { downstream } = exchange;
   for (;;) {
     let piece = next instanceof Promise ? await flushed(next, downstream.flush()) : next;
     const end = upstream.bodyDone;
-    if (filtered) {
-      if (upstreamFilters !== null) {
-        piece = await engine.content(
-          upstreamFilters,
-          "upstreamResponseBodyFilter",
-          exchange.hooks,
-          piece,
-          end,
-        );
-      }
-      if (filters !== null) {
-        piece = await engine.content(filters, "responseBodyFilter", exchange.hooks, piece, end);
-      }
+    if (upstreamFilters !== null) {
+      piece = await engine.content(
+        upstreamFilters,
+        "upstreamResponseBodyFilter",
+        exchange.hooks,
+        piece,
+        end,
+      );
+    }
+    if (filters !== null) {
+      piece = await engine.content(filters, "responseBodyFilter", exchange.hooks, piece, end);
     }
     if (end) {
       if (upstream.trailers === null) {

@@ -10,6 +10,7 @@ import type { RequestHead, ResponseHead } from "../http/message.ts";
 import type { DownstreamSession, UpstreamSession } from "../http/session.ts";
 import type { PhaseHandler } from "../plugin/handler.ts";
 import type { Cloneable, Outcome } from "../plugin/session.ts";
+import type { Backend } from "../balancer/backend.ts";
 import type { SelectionInput } from "../balancer/group.ts";
 import { HookSession, type HookSource } from "./hook_session.ts";
 import { EMPTY_PLAN, type Plan } from "./plan.ts";
@@ -38,6 +39,10 @@ export class Exchange implements HookSource, SelectionInput {
   plan: Plan = EMPTY_PLAN;
   route: Route | null = null;
   attempt = 0;
+  /** Backends that have failed this request. */
+  tried: Set<Backend> | null = null;
+  /** Whether the next attempt leaves the pool alone: a pooled connection has just turned out to be dead. */
+  fresh = false;
   /** Attempts that only made good for a pooled connection that had turned out to be dead. */
   replays = 0;
   peer: Peer | null = null;

@@ -5,7 +5,6 @@
  */
 import { ProxyError } from "../base/error.ts";
 import { Deadline, type TimerWheel } from "../base/timer_wheel.ts";
-import type { Backend } from "../balancer/backend.ts";
 import type { ConnectionFacts, DownstreamSession } from "../http/session.ts";
 import { Fields } from "../http/fields.ts";
 import { hasNoContent, type RequestHead, ResponseHead } from "../http/message.ts";
@@ -47,13 +46,33 @@ export class HttpProxy {
     this.#options = options;
   }
 
-  /** Handles one request. Never rejects: whatever fails is answered, logged and counted. */
+  /**
+   * Handles one request. Never rejects: whatever fails is answered, logged and counted.
+   *
+   * A promise is made, here and in all that is called from here, only for what has to be waited for: a request whose
+   * hooks and rules leave it alone waits once, for the response head.
+   */
   async serve(downstream: DownstreamSession, options: ExchangeOptions): Promise<void> {
     const exchange = new Exchange(downstream, options);
     downstream.onFailure = (error) => exchange.clientGone(error);
     try {
       try {
-        await this.#run(exchange);
+        const filtered = this.#filter(exchange);
+        const reply = filtered instanceof Promise ? await filtered : filtered;
+        if (reply === null) {
+          exchange.route!.retry.request();
+          for (let done = false; !done;) {
+            try {
+              await makeAttempt(exchange, this.#options);
+              done = true;
+            } catch (caught) {
+              await this.#prepareRetry(exchange, caught);
+            }
+          }
+        } else {
+          const sent = this.#reply(exchange, reply);
+          if (sent !== undefined) await sent;
+        }
       } catch (caught) {
         const error = ProxyError.wrap(
           caught,
@@ -64,12 +83,17 @@ export class HttpProxy {
         await this.#fail(exchange, error);
       }
     } finally {
-      await this.#finish(exchange);
+      const finished = this.#finish(exchange);
+      if (finished !== undefined) await finished;
     }
   }
 
-  async #run(exchange: Exchange): Promise<void> {
-    const { engine } = this.#options;
+  /**
+   * All that comes before an upstream is chosen.
+   *
+   * @returns The answer of whoever answers instead, or `null`.
+   */
+  #filter(exchange: Exchange): Reply | null | Promise<Reply | null> {
     const { downstream } = exchange;
     const { head } = downstream;
     checkLoop(head);
@@ -79,10 +103,20 @@ export class HttpProxy {
         source: "internal",
       });
     }
-    const { plan, rules } = route;
+    const { plan } = route;
     exchange.route = route;
     exchange.plan = plan;
     if (route.bodyBytes !== null) downstream.limitBody(route.bodyBytes);
+    return plan.onConnectionReuse === null && plan.earlyRequestFilter === null &&
+        plan.allowSpawningSubrequest === null && plan.requestFilter === null &&
+        plan.proxyUpstreamFilter === null
+      ? this.#followRules(exchange)
+      : this.#askHooks(exchange);
+  }
+
+  async #askHooks(exchange: Exchange): Promise<Reply | null> {
+    const { engine } = this.#options;
+    const { downstream, plan } = exchange;
     if (plan.onConnectionReuse !== null && this.#kept.has(downstream.connection)) {
       const kept = this.#kept.get(downstream.connection);
       this.#kept.delete(downstream.connection);
@@ -94,7 +128,7 @@ export class HttpProxy {
         "earlyRequestFilter",
         exchange.hooks,
       );
-      if (reply) return await this.#reply(exchange, reply);
+      if (reply) return reply;
     }
     if (plan.allowSpawningSubrequest !== null) {
       exchange.maySpawnSubrequests = await engine.first(
@@ -104,17 +138,11 @@ export class HttpProxy {
       ) ===
         true;
     }
-    if (rules.length > 0) {
-      const reply = replyOfRules(rules, head);
-      if (reply !== null) {
-        exchange.answeredBy = "rule";
-        return await this.#reply(exchange, reply);
-      }
-      applyRules(rules, "request", head, () => exchange.upstreamRequest().fields);
-    }
+    const ruled = this.#followRules(exchange);
+    if (ruled !== null) return ruled;
     if (plan.requestFilter !== null) {
       const reply = await engine.gate(plan.requestFilter, "requestFilter", exchange.hooks);
-      if (reply) return await this.#reply(exchange, reply);
+      if (reply) return reply;
     }
     if (plan.proxyUpstreamFilter !== null) {
       const reply = await engine.gate(
@@ -122,7 +150,7 @@ export class HttpProxy {
         "proxyUpstreamFilter",
         exchange.hooks,
       );
-      if (reply) return await this.#reply(exchange, reply);
+      if (reply) return reply;
       if (reply === false) {
         throw new ProxyError("denied", "Cannot go on: proxyUpstreamFilter refused", {
           source: "internal",
@@ -131,45 +159,45 @@ export class HttpProxy {
       }
     }
     if (downstream.failure !== null) throw downstream.failure;
-    await this.#attempts(exchange);
+    return null;
   }
 
-  /** Makes attempts until one succeeds or nobody wants another. */
-  async #attempts(exchange: Exchange): Promise<void> {
-    const { downstream } = exchange;
+  /** Lets the rules of the route answer or change the request. */
+  #followRules(exchange: Exchange): Reply | null {
+    const { rules } = exchange.route!;
+    if (rules.length === 0) return null;
+    const { head } = exchange.downstream;
+    const reply = replyOfRules(rules, head);
+    if (reply !== null) exchange.answeredBy = "rule";
+    else applyRules(rules, "request", head, () => exchange.upstreamRequest().fields);
+    return reply;
+  }
+
+  /**
+   * Makes an exchange whose attempt has failed ready for another one, when it is time for that.
+   *
+   * @throws {ProxyError} What it failed with, if there is to be no other.
+   */
+  async #prepareRetry(exchange: Exchange, caught: unknown): Promise<void> {
+    const { downstream, upstream, peer, choice } = exchange;
     const { retry } = exchange.route!;
-    retry.request();
-    let tried: Set<Backend> | null = null;
-    let fresh = false;
-    for (;;) {
-      try {
-        return await makeAttempt(exchange, this.#options, tried, fresh);
-      } catch (caught) {
-        const error = ProxyError.wrap(
-          caught,
-          "internal_error",
-          "Cannot make an attempt",
-          "internal",
-        );
-        const { upstream, peer, choice } = exchange;
-        upstream?.abort(error);
-        if (downstream.failure !== null) throw downstream.failure;
-        if (error.source === "downstream" || peer === null) throw error;
-        const dead = error.retry === "reused-only" && upstream !== null && upstream.reused;
-        const replay = dead && !fresh && isIdempotent(exchange.upstreamRequest().method);
-        if (!await this.#mayRetry(exchange, error, replay)) throw error;
-        if (replay) exchange.replays++;
-        this.#options.onError(exchange, error, await this.#summary(exchange), false);
-        // A pooled connection that died says nothing about its peer; a failed peer does.
-        if (dead) fresh = true;
-        else if (choice?.backend) (tried ??= new Set()).add(choice.backend);
-        exchange.response = null;
-        if (dead) continue;
-        const delay = retry.delay(exchange);
-        if (delay > 0) await pause(this.#options.wheel, delay, exchange.signal);
-        if (downstream.failure !== null) throw downstream.failure;
-      }
-    }
+    const error = ProxyError.wrap(caught, "internal_error", "Cannot make an attempt", "internal");
+    upstream?.abort(error);
+    if (downstream.failure !== null) throw downstream.failure;
+    if (error.source === "downstream" || peer === null) throw error;
+    const dead = error.retry === "reused-only" && upstream !== null && upstream.reused;
+    const replay = dead && !exchange.fresh && isIdempotent(exchange.upstreamRequest().method);
+    if (!await this.#mayRetry(exchange, error, replay)) throw error;
+    if (replay) exchange.replays++;
+    this.#options.onError(exchange, error, await this.#summary(exchange), false);
+    // A pooled connection that died says nothing about its peer; a failed peer does.
+    if (dead) exchange.fresh = true;
+    else if (choice?.backend) (exchange.tried ??= new Set()).add(choice.backend);
+    exchange.response = null;
+    if (dead) return;
+    const delay = retry.delay(exchange);
+    if (delay > 0) await pause(this.#options.wheel, delay, exchange.signal);
+    if (downstream.failure !== null) throw downstream.failure;
   }
 
   /**
@@ -241,13 +269,13 @@ export class HttpProxy {
     await this.#send(exchange, head, body);
   }
 
-  async #reply(exchange: Exchange, reply: Reply): Promise<void> {
+  #reply(exchange: Exchange, reply: Reply): void | Promise<void> {
     const fields = new Fields();
     for (const [name, value] of reply.headers) fields.append(name, value);
-    await this.#send(exchange, new ResponseHead(reply.status, fields), reply.body ?? NOTHING);
+    return this.#send(exchange, new ResponseHead(reply.status, fields), reply.body ?? NOTHING);
   }
 
-  async #send(exchange: Exchange, head: ResponseHead, body: Uint8Array): Promise<void> {
+  #send(exchange: Exchange, head: ResponseHead, body: Uint8Array): void | Promise<void> {
     const { downstream } = exchange;
     exchange.response = head;
     downstream.writeHead(
@@ -256,8 +284,9 @@ export class HttpProxy {
         ? { kind: "none" }
         : { kind: "length", length: body.length },
     );
-    if (hasNoContent(downstream.head.method, head.status)) await downstream.endBody(null);
-    else await downstream.writeBody(body, true);
+    return hasNoContent(downstream.head.method, head.status)
+      ? downstream.endBody(null)
+      : downstream.writeBody(body, true);
   }
 
   async #summary(exchange: Exchange): Promise<string> {
@@ -274,32 +303,47 @@ export class HttpProxy {
     return `${head.method} ${head.target}, Host: ${head.authority || "-"}`;
   }
 
-  /** Logs, keeps what the next request of the connection wants, and lets go. */
-  async #finish(exchange: Exchange): Promise<void> {
+  /** Logs, keeps what the next request of the connection wants, and lets go. Never throws or rejects. */
+  #finish(exchange: Exchange): void | Promise<void> {
     const { plan, downstream } = exchange;
-    const { engine } = this.#options;
     exchange.finish();
+    let logged: Promise<void> | undefined;
     try {
-      const logged = plan.logging === null
-        ? undefined
-        : engine.observe(plan.logging, "logging", exchange.hooks);
+      if (plan.logging !== null) {
+        logged = this.#options.engine.observe(plan.logging, "logging", exchange.hooks);
+      }
       this.#options.onFinished(exchange);
-      if (plan.persistConnectionContext !== null && downstream.keepAlive) {
-        const kept = await engine.first(
-          plan.persistConnectionContext,
-          "persistConnectionContext",
-          exchange.hooks,
-        );
+      const keeps = plan.persistConnectionContext !== null && downstream.keepAlive;
+      if (keeps || logged !== undefined) return this.#finishLater(exchange, keeps, logged);
+    } catch (error) {
+      reportError(error);
+    }
+    this.#release(exchange);
+  }
+
+  async #finishLater(
+    exchange: Exchange,
+    keeps: boolean,
+    logged: Promise<void> | undefined,
+  ): Promise<void> {
+    const { plan, downstream, hooks } = exchange;
+    try {
+      if (keeps) {
+        const links = plan.persistConnectionContext!;
+        const kept = await this.#options.engine.first(links, "persistConnectionContext", hooks);
         if (kept !== undefined) this.#kept.set(downstream.connection, kept as Cloneable);
       }
       // The client has its answer; what a hook still reads must not be overwritten by the next request.
       await logged;
     } catch (error) {
       reportError(error);
-    } finally {
-      exchange.release();
-      this.#options.onReleased();
     }
+    this.#release(exchange);
+  }
+
+  #release(exchange: Exchange): void {
+    exchange.release();
+    this.#options.onReleased();
   }
 }
 
