@@ -51,6 +51,9 @@ export const ERROR_TYPES = {
   first_byte_timeout: { status: 504, token: "http_response_timeout" },
   connection_closed: { status: 502, token: "connection_terminated" },
   invalid_response: { status: 502, token: "http_protocol_error" },
+  stream_reset: { status: 502, token: "connection_terminated" },
+  http_1_1_required: { status: 502, token: "http_protocol_error" },
+  ping_timeout: { status: 504, token: "connection_read_timeout" },
   incomplete_response: { status: 502, token: "http_response_incomplete" },
   response_head_too_large: { status: 502, token: "http_response_header_section_size" },
   upstream_status: { status: 502, token: "http_protocol_error" },
@@ -94,6 +97,8 @@ export interface ProxyErrorOptions {
   readonly status?: number;
   /** Milliseconds after which another request may fare better. Default `0`: not known. */
   readonly retryAfter?: number;
+  /** Whether the upstream has said that it did nothing with the request. Default: `false`. */
+  readonly unprocessed?: boolean;
   /** What caused it. */
   readonly cause?: unknown;
 }
@@ -104,6 +109,11 @@ export class ProxyError extends Error {
   readonly type: ErrorType;
   /** Milliseconds after which another request may fare better; `0`: not known. */
   readonly retryAfter: number;
+  /**
+   * Whether the upstream has said that it did nothing with the request (RFC 9113 §8.7), which may then be sent again
+   * whatever its method.
+   */
+  readonly unprocessed: boolean;
   source: ErrorSource;
   retry: Retry;
   #status: number;
@@ -116,6 +126,7 @@ export class ProxyError extends Error {
     super(context, options.cause === undefined ? undefined : { cause: options.cause });
     this.type = type;
     this.retryAfter = options.retryAfter ?? 0;
+    this.unprocessed = options.unprocessed ?? false;
     this.source = options.source ?? "unset";
     this.retry = options.retry ?? false;
     this.#status = options.status ?? -1;
@@ -140,6 +151,18 @@ export class ProxyError extends Error {
   /** Turns `reused-only` into a plain answer, now that it is known whether the connection was reused. */
   decideRetry(reused: boolean): void {
     if (this.retry === "reused-only") this.retry = reused;
+  }
+
+  /** The same for another request that it happened to as well: what is decided for one must not show at the other. */
+  copy(): ProxyError {
+    return new ProxyError(this.type, this.message, {
+      source: this.source,
+      retry: this.retry,
+      retryAfter: this.retryAfter,
+      unprocessed: this.unprocessed,
+      ...(this.#status < 0 ? {} : { status: this.#status }),
+      ...(this.cause === undefined ? {} : { cause: this.cause }),
+    });
   }
 
   /** The message with all causes, each once, for logs. */

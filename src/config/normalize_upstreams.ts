@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { HTTP2_PEER_OPTIONS } from "../connector/http2_options.ts";
 import type { FullPeerOptions, PeerTls } from "../connector/peer.ts";
 import { absolute } from "./absolute.ts";
 import type { EndpointAddress } from "./leaves.ts";
@@ -117,6 +118,8 @@ function normalizeOptions(
       headers: Object.entries(proxy.headers),
     },
     proxyProtocol: data.proxy_protocol ?? null,
+    protocol: data.protocol,
+    http2: HTTP2_PEER_OPTIONS,
     localAddress: data.local_address ?? null,
     localAddressFallback: data.local_address_fallback,
     tcpKeepAlive: Math.ceil(data.tcp_keep_alive / 1000),

@@ -5,78 +5,31 @@
  */
 import { type Clock, systemClock } from "../base/clock.ts";
 import { ProxyError } from "../base/error.ts";
-import type { TimerWheel } from "../base/timer_wheel.ts";
 import type { UpstreamSession } from "../http/session.ts";
-import type { UpstreamLimits } from "../http/limits.ts";
-import type { ChunkLimits } from "../http1/limits.ts";
 import type { ConnectTimes } from "../transport/dial.ts";
 import { abortError } from "../transport/io_error.ts";
-import type { HostResolver } from "../transport/resolver.ts";
 import type { BackoffOptions } from "./backoff.ts";
-import { type Eviction, Histories, type PeerHistory } from "./history.ts";
-import { PooledHttp1Connection } from "./http1_connection.ts";
+import { Gathering } from "./gathering.ts";
+import { type Eviction, Histories } from "./history.ts";
 import { IdleList } from "./idle_list.ts";
-import { openSocket } from "./open.ts";
+import { connectionMaker, type MakerOptions, type OpenConnection } from "./make_connection.ts";
 import type { Peer } from "./peer.ts";
 import { Pool, type PoolableConnection, PooledConnection } from "./pool.ts";
+import { isBridged, ProtocolMemory } from "./protocol_memory.ts";
+import { type ConnectorStats, countPools } from "./stats.ts";
+import type { Request, Waiter } from "./waiting_line.ts";
 import { MOST_WARM, Warmer } from "./warmer.ts";
 
 /** Options of {@linkcode Connector}. */
-export interface ConnectorOptions {
-  readonly wheel: TimerWheel;
+export interface ConnectorOptions extends MakerOptions {
   /** Idle connections kept over all peers; beyond it the one that has been idle for longest is closed. */
   readonly poolSize: number;
-  readonly limits: UpstreamLimits;
-  readonly chunkLimits: ChunkLimits;
-  /** What carries clear-text connections. */
-  readonly clearTextEngine: "deno" | "handle";
-  /** Makes a connection; a test may put its own here. Default: HTTP/1 over TCP, TLS or a unix socket. */
+  /** Makes a connection; a test may put its own here. Default: over TCP, TLS or a unix socket. */
   readonly open?: OpenConnection;
-  /** Looks names up. Default: the resolver of the thread. */
-  readonly resolver?: HostResolver;
   /** What ages are measured by; that of the wheel. Default: the process clock. */
   readonly clock?: Clock;
   /** How attempts to keep a peer warm slow down while they fail. Default: from one second to one minute. */
   readonly warmBackoff?: BackoffOptions;
-}
-
-/** Makes an idle connection to a peer, and fills `times` in. Closes what is half open when the signal aborts. */
-export type OpenConnection = (
-  peer: Peer,
-  signal: AbortSignal,
-  times: ConnectTimes,
-) => Promise<PoolableConnection>;
-
-/** What {@linkcode Connector.stats} tells of one peer. */
-export interface PeerStats {
-  idle: number;
-  active: number;
-  connecting: number;
-  pending: number;
-}
-
-/** What {@linkcode Connector.stats} tells. */
-export interface ConnectorStats {
-  /** Connections that wait for a request. */
-  readonly idle: number;
-  /** Connections that carry one. */
-  readonly active: number;
-  /** Connections being made. */
-  readonly connecting: number;
-  /** Requests that wait for a place under `maxConnections`. */
-  readonly pending: number;
-  /** The same by `Peer.label`; only peers that have any of them. */
-  readonly perPeer: Map<string, PeerStats>;
-  /** Connections made so far. */
-  readonly opened: number;
-  /** Requests that found a connection. */
-  readonly reused: number;
-  /** Connections closed so far. */
-  readonly closed: number;
-  /** Connections that could not be made, those given up among them. */
-  readonly failed: number;
-  /** What has happened so far by `Peer.label`, also to peers that nobody uses now. Live, not a copy. */
-  readonly history: ReadonlyMap<string, PeerHistory>;
 }
 
 /** Gives sessions on connections to peers. One per service worker. */
@@ -90,11 +43,11 @@ export class Connector {
   readonly #attempts = new Set<AbortController>();
   readonly #histories = new Histories();
   readonly #clock: Clock;
+  readonly #protocols: ProtocolMemory;
   readonly #onIdleTimeout = (pooled: PooledConnection): void =>
     this.#discard(pooled, this.#isOld(pooled) ? "max_age" : "idle_timeout");
   #draining = false;
   #closed = false;
-  #nextId = 1;
   #opened = 0;
   #reused = 0;
   #gone = 0;
@@ -103,15 +56,27 @@ export class Connector {
   constructor(options: ConnectorOptions) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
-    this.#open = options.open ??
-      ((peer, signal, times) => this.#openHttp1(peer, signal, times));
+    this.#protocols = new ProtocolMemory(this.#clock);
+    this.#open = options.open ?? connectionMaker(options);
   }
 
-  /** A session on an idle connection, at once, or `null` if there is none. */
-  take(peer: Peer, method: string): UpstreamSession | null {
+  /**
+   * A session on a connection that is there and can carry it, at once, or `null` if there is none: beside others if
+   * they may share it, else on an idle one.
+   *
+   * @param upgrade The protocol that the request wants to switch to, in lower case. Default: none.
+   */
+  take(wanted: Peer, method: string, upgrade: string = ""): UpstreamSession | null {
+    const peer = wanted.http1 === null ? wanted : this.#protocols.versionFor(wanted, upgrade);
     const pool = this.#pools.get(peer.reuseKey);
     if (pool === undefined) return null;
     const { clientKey } = peer;
+    // What the connections of a forgotten peer can carry is found out by making another.
+    if (upgrade !== "" && peer.http1 !== null && !this.#protocols.knows(peer)) return null;
+    if (pool.sharing.length > 0) {
+      const session = this.#takeShared(pool, peer, method);
+      if (session !== null) return session;
+    }
     for (let pooled = pool.pop(clientKey); pooled !== undefined; pooled = pool.pop(clientKey)) {
       this.#idle.remove(pooled);
       this.#options.wheel.cancel(pooled.idleDeadline);
@@ -128,11 +93,12 @@ export class Connector {
   }
 
   /**
-   * A session on an idle connection if there is one, else on a new one; waits for a place if `maxConnections` are
-   * in use.
+   * A session on a connection as `take` gives it, else on a new one; waits for a place if `maxConnections` are in use.
+   * While a connection is being made that may be able to carry several requests, as many wait for it together.
    *
    * @param signal Gives up when it aborts: leaves the line, or closes what is half open.
-   * @param fresh Leaves idle connections alone: one to this peer has just turned out to be dead.
+   * @param fresh Leaves connections that are there alone: one to this peer has just turned out to be dead.
+   * @param upgrade As in `take`.
    * @throws {ProxyError} With source `upstream`: why it could not connect, or `connection_limit`; `shutting_down`
    * after `close()`; or what the signal gives as its reason.
    */
@@ -141,18 +107,26 @@ export class Connector {
     method: string,
     signal?: AbortSignal,
     fresh: boolean = false,
+    upgrade: string = "",
   ): Promise<UpstreamSession> {
     if (this.#closed) return Promise.reject(closedError(peer));
-    const taken = fresh ? null : this.take(peer, method);
+    const taken = fresh ? null : this.take(peer, method, upgrade);
     if (taken !== null) return Promise.resolve(taken);
+    const to = this.#protocols.versionFor(peer, upgrade);
+    return this.#enter({ peer: to, method, upgrade, signal });
+  }
+
+  #enter(request: Request): Promise<UpstreamSession> {
+    const { peer } = request;
+    const { maxConnections } = peer.options;
     const pool = this.#poolOf(peer);
     // Nobody would free a place that an idle connection holds, which is dead or announced for another client.
-    if (pool.idle > 0 && !pool.hasRoom(peer.options.maxConnections)) {
-      this.#discard(pool.oldest!, "replaced");
-    }
-    return pool.hasRoom(peer.options.maxConnections)
-      ? this.#connect(pool, peer, method, signal)
-      : pool.line.join(peer, method, signal);
+    if (pool.idle > 0 && !pool.hasRoom(maxConnections)) this.#discard(pool.oldest!, "replaced");
+    const mayShare = this.#protocols.mayShare(peer);
+    const others = mayShare ? pool.gathering(peer.clientKey) : undefined;
+    if (others !== undefined) return others.join(request);
+    if (!pool.hasRoom(maxConnections)) return pool.line.join(request);
+    return mayShare ? this.#gather(pool, peer).join(request) : this.#connect(pool, request);
   }
 
   /**
@@ -181,21 +155,7 @@ export class Connector {
 
   /** What is there now and what has happened so far. */
   stats(): ConnectorStats {
-    const perPeer = new Map<string, PeerStats>();
-    const all = { idle: 0, active: 0, connecting: 0, pending: 0 };
-    for (const pool of this.#pools.values()) {
-      let one = perPeer.get(pool.label);
-      if (one === undefined) {
-        one = { idle: 0, active: 0, connecting: 0, pending: 0 };
-        perPeer.set(pool.label, one);
-      }
-      for (const sum of [one, all]) {
-        sum.idle += pool.idle;
-        sum.active += pool.busy;
-        sum.connecting += pool.connecting;
-        sum.pending += pool.line.size;
-      }
-    }
+    const { all, perPeer } = countPools(this.#pools.values(), this.#all);
     return {
       ...all,
       perPeer,
@@ -213,6 +173,7 @@ export class Connector {
     for (let one = this.#idle.oldest; one !== null; one = this.#idle.oldest) {
       this.#discard(one, "shutdown");
     }
+    for (const pooled of [...this.#all]) if (pooled.shared !== null) this.#onSlots(pooled);
   }
 
   /** Closes everything at once; who waits or connects gets `shutting_down`. */
@@ -232,15 +193,51 @@ export class Connector {
     for (const pooled of [...this.#all]) this.#discard(pooled, "shutdown");
   }
 
-  async #connect(
-    pool: Pool,
-    peer: Peer,
-    method: string,
-    signal: AbortSignal | undefined,
-  ): Promise<UpstreamSession> {
-    const pooled = await this.#make(pool, peer, signal);
-    pooled.requests++;
-    return pooled.connection.begin(method);
+  async #connect(pool: Pool, { peer, method, signal }: Request): Promise<UpstreamSession> {
+    return this.#begin(await this.#make(pool, peer, signal), peer, method);
+  }
+
+  /** Begins to make a connection for those who will join. */
+  #gather(pool: Pool, peer: Peer): Gathering {
+    const gathering = new Gathering(peer.clientKey, this.#protocols.streams(peer));
+    pool.gatherings.push(gathering);
+    this.#make(pool, peer, gathering.signal, gathering).then(
+      (pooled) => this.#seat(pooled, gathering),
+      (error) => gathering.fail(error),
+    );
+    return gathering;
+  }
+
+  /** A connection that several have waited for is there: it carries those that it can. */
+  #seat(pooled: PooledConnection, gathering: Gathering): void {
+    const { shared } = pooled;
+    let carried = 0;
+    for (let one = gathering.next(); one !== null; one = gathering.next()) {
+      const hasSlot = shared === null ? carried === 0 : this.#hasSlot(pooled);
+      if (shared !== null && !canSwitch(one, shared.upgrades)) {
+        this.#again(one);
+      } else if (hasSlot || carried === 0) {
+        // Each connection serves somebody, or fails him, so that going round comes to an end.
+        if (carried++ > 0) this.#countReuse(pooled.pool);
+        this.#give(pooled, one);
+      } else {
+        this.#again(one);
+      }
+    }
+    if (shared !== null) this.#onSlots(pooled);
+    else if (carried === 0) this.#released(pooled);
+  }
+
+  #again({ peer, method, signal, upgrade, resolve, reject }: Waiter): void {
+    this.connect(peer, method, signal, false, upgrade).then(resolve, reject);
+  }
+
+  #give(pooled: PooledConnection, { peer, method, resolve, reject }: Waiter): void {
+    try {
+      resolve(this.#begin(pooled, peer, method));
+    } catch (error) {
+      reject(error);
+    }
   }
 
   /** Makes a connection, which counts as busy. */
@@ -248,6 +245,7 @@ export class Connector {
     pool: Pool,
     peer: Peer,
     signal: AbortSignal | undefined,
+    gathering: Gathering | null = null,
   ): Promise<PooledConnection> {
     pool.connecting++;
     const attempt = new AbortController();
@@ -263,6 +261,7 @@ export class Connector {
       if (attempt.signal.aborted) throw attempt.signal.reason;
     } catch (error) {
       pool.connecting--;
+      pool.disband(gathering);
       this.#failed++;
       pool.history.fail(error);
       connection?.destroy();
@@ -274,6 +273,7 @@ export class Connector {
       this.#attempts.delete(attempt);
     }
     pool.connecting--;
+    pool.disband(gathering);
     pool.history.made(times);
     return this.#adopt(connection, pool, peer);
   }
@@ -290,25 +290,80 @@ export class Connector {
     this.#opened++;
     this.#all.add(pooled);
     pool.busy++;
+    const { shared } = pooled;
+    if (peer.mayShare) this.#protocols.learn(peer, shared);
     connection.onIdle = () => this.#released(pooled);
+    if (shared !== null) {
+      shared.onSlots = () => this.#onSlots(pooled);
+      shared.onHttp1Required = () => this.#protocols.requireHttp1(peer);
+    }
     connection.onClosed = () =>
       this.#discard(
         pooled,
         connection.stray === true
           ? "stray_bytes"
-          : pooled.place === "idle"
-          ? "peer_closed"
-          : "not_reusable",
+          : shared?.ending ?? (pooled.place === "idle" ? "peer_closed" : "not_reusable"),
       );
     return pooled;
   }
 
+  #takeShared(pool: Pool, peer: Peer, method: string): UpstreamSession | null {
+    for (;;) {
+      const pooled = pool.sharer(peer.clientKey);
+      if (pooled === undefined) return null;
+      if (this.#hasSlot(pooled)) return this.#reuse(pooled, peer, method);
+      this.#onSlots(pooled);
+      pool.share(pooled, false);
+    }
+  }
+
+  /** Whether a shared connection can carry one exchange more. */
+  #hasSlot(pooled: PooledConnection): boolean {
+    const { retired, connection } = pooled;
+    const { streams, capacity } = pooled.shared!;
+    return retired === null && streams < capacity && !connection.closed && !this.#isOld(pooled);
+  }
+
   #reuse(pooled: PooledConnection, peer: Peer, method: string): UpstreamSession {
+    this.#countReuse(pooled.pool);
+    return this.#begin(pooled, peer, method);
+  }
+
+  #countReuse(pool: Pool): void {
     this.#reused++;
-    pooled.pool.history.reused++;
+    pool.history.reused++;
+  }
+
+  #begin(pooled: PooledConnection, peer: Peer, method: string): UpstreamSession {
     pooled.requests++;
     pooled.peer = peer;
-    return pooled.connection.begin(method);
+    const session = pooled.connection.begin(method);
+    if (pooled.shared !== null) {
+      const { maxRequests } = peer.options;
+      if (maxRequests > 0 && pooled.requests >= maxRequests) pooled.retired ??= "max_requests";
+      pooled.pool.share(pooled, this.#hasSlot(pooled));
+    }
+    return session;
+  }
+
+  /** The exchanges that a shared connection carries, or may carry, are others now. */
+  #onSlots(pooled: PooledConnection): void {
+    const { pool, place } = pooled;
+    const shared = pooled.shared!;
+    if (place === "gone") return;
+    if (shared.capacity === 0) pooled.retired ??= shared.ending ?? "goaway";
+    else if (this.#draining) pooled.retired ??= "shutdown";
+    else if (this.#isOld(pooled)) pooled.retired ??= "max_age";
+    while (place === "busy" && this.#hasSlot(pooled)) {
+      const waiter = pool.line.first;
+      if (waiter === null || waiter.peer.clientKey !== pooled.peer.clientKey) break;
+      pool.line.next();
+      this.#countReuse(pool);
+      this.#give(pooled, waiter);
+    }
+    if (shared.streams > 0) pool.share(pooled, this.#hasSlot(pooled));
+    else if (pooled.retired !== null) this.#discard(pooled, pooled.retired);
+    else this.#released(pooled);
   }
 
   #isOld(pooled: PooledConnection): boolean {
@@ -343,6 +398,7 @@ export class Connector {
     while (this.#idle.size >= this.#options.poolSize) this.#discard(this.#idle.oldest!, "lru");
     pool.busy--;
     pooled.place = "idle";
+    if (pooled.shared !== null) pool.share(pooled, false);
     pool.push(pooled);
     this.#idle.add(pooled);
     this.#options.wheel.arm(pooled.idleDeadline, patience);
@@ -358,6 +414,7 @@ export class Connector {
       this.#options.wheel.cancel(pooled.idleDeadline);
     } else {
       pool.busy--;
+      if (pooled.shared !== null) pool.share(pooled, false);
     }
     pooled.place = "gone";
     this.#gone++;
@@ -365,6 +422,7 @@ export class Connector {
     this.#all.delete(pooled);
     pooled.connection.onIdle = null;
     pooled.connection.onClosed = null;
+    if (pooled.shared !== null) pooled.shared.onSlots = null;
     if (!pooled.connection.closed) pooled.connection.destroy();
     this.#placeFreed(pool);
   }
@@ -376,10 +434,16 @@ export class Connector {
       pool.warmer?.check();
       return this.#forget(pool);
     }
-    this.#connect(pool, waiter.peer, waiter.method, waiter.signal).then(
-      waiter.resolve,
-      waiter.reject,
-    );
+    if (!this.#protocols.mayShare(waiter.peer)) {
+      this.#connect(pool, waiter).then(waiter.resolve, waiter.reject);
+      return;
+    }
+    const { clientKey } = waiter.peer;
+    const gathering = pool.gathering(clientKey) ?? this.#gather(pool, waiter.peer);
+    gathering.add(waiter);
+    while (gathering.hasSeat && pool.line.first?.peer.clientKey === clientKey) {
+      gathering.add(pool.line.next()!);
+    }
   }
 
   #poolOf(peer: Peer): Pool {
@@ -414,37 +478,11 @@ export class Connector {
       },
     });
   }
+}
 
-  async #openHttp1(
-    peer: Peer,
-    signal: AbortSignal,
-    times: ConnectTimes,
-  ): Promise<PoolableConnection> {
-    const { wheel, limits, chunkLimits, clearTextEngine, resolver } = this.#options;
-    const socket = await openSocket(peer, { wheel, clearTextEngine, signal, resolver, times });
-    const alpn = socket.tls?.alpn ?? "";
-    if (alpn !== "" && alpn !== "http/1.1") {
-      socket.destroy();
-      throw new ProxyError(
-        "tls_handshake_failure",
-        `Connecting to ${peer.label}: it wants to speak "${alpn}", which is not spoken here`,
-        { source: "upstream", retry: true },
-      );
-    }
-    const { firstByteTimeout, readTimeout, writeTimeout } = peer.options;
-    return new PooledHttp1Connection(socket, {
-      id: this.#nextId++,
-      remote: peer.address,
-      local: socket.local,
-      tls: socket.tls,
-      since: performance.now(),
-    }, {
-      limits,
-      chunkLimits,
-      wheel,
-      timeouts: { firstByteTimeout, readTimeout, writeTimeout },
-    });
-  }
+/** Whether a connection that carries several exchanges can carry this one, or else whether nothing else could. */
+function canSwitch({ peer, upgrade }: Waiter, upgrades: boolean): boolean {
+  return upgrade === "" || peer.http1 === null || (upgrades && isBridged(upgrade));
 }
 
 function closedError(peer: Peer): ProxyError {

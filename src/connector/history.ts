@@ -24,6 +24,10 @@ export const EVICTIONS = [
   "not_reusable",
   /** `idleTimeout`, `maxIdle` or the size of the pool are 0. */
   "not_pooled",
+  /** The peer said by GOAWAY that it takes no more requests on it. */
+  "goaway",
+  /** The peer did not answer PING in time. */
+  "ping_timeout",
   /** Its place under `maxConnections` was needed by somebody who could not use it. */
   "replaced",
   /** The connector drains or closes, or the peer left. */
@@ -88,6 +92,8 @@ export class History implements PeerHistory {
     max_requests: 0,
     not_reusable: 0,
     not_pooled: 0,
+    goaway: 0,
+    ping_timeout: 0,
     replaced: 0,
     shutdown: 0,
   };

@@ -13,8 +13,17 @@ import type { HostResolver } from "../transport/resolver.ts";
 import type { Socket } from "../transport/socket.ts";
 import { dialRaw, startTls } from "../transport/tls_dial.ts";
 import { connectThrough } from "./connect_proxy.ts";
-import type { Peer } from "./peer.ts";
+import type { Peer, UpstreamProtocol } from "./peer.ts";
 import { proxyHeader } from "./proxy_protocol.ts";
+
+/** What is offered by ALPN (RFC 7301, RFC 9113 §3.2), best first. */
+const ALPN: Readonly<Record<UpstreamProtocol, readonly string[]>> = {
+  h1: ["http/1.1"],
+  h2: ["h2"],
+  // Not offered over TLS (RFC 9113 §3.3).
+  h2c: [],
+  auto: ["h2", "http/1.1"],
+};
 
 /** How to open. */
 export interface OpenOptions {
@@ -112,7 +121,8 @@ async function open(
     raw.write(header);
   }
   if (peer.tls !== null) {
-    return await startTls(raw, peer.address, peer.tls, { tlsTimeout, signal, times });
+    const alpn = ALPN[peer.options.protocol];
+    return await startTls(raw, peer.address, peer.tls, { tlsTimeout, alpn, signal, times });
   }
   const unixPath = proxy?.address.kind === "unix" ? proxy.address.path : "";
   const socket = new NodeSocket(raw, nodeFacts(raw, unixPath));

@@ -5,6 +5,7 @@
  */
 import { ProxyError } from "../base/error.ts";
 import { type Address, formatAddress } from "../transport/address.ts";
+import { HTTP2_PEER_OPTIONS, type Http2PeerOptions } from "./http2_options.ts";
 import type { TlsVersion } from "../transport/tls_dial.ts";
 import type { ProxiedClient } from "./proxy_protocol.ts";
 
@@ -26,9 +27,22 @@ export interface PeerTls {
   readonly minVersion?: TlsVersion;
   /** Highest version to agree to. Default: TLS 1.3. */
   readonly maxVersion?: TlsVersion;
-  /** Protocols to offer by ALPN, best first. Default: `http/1.1`, the only one that is spoken. */
-  readonly alpn?: readonly string[];
 }
+
+/** What is spoken with a peer. */
+export const UPSTREAM_PROTOCOLS = [
+  /** HTTP/1.1. */
+  "h1",
+  /** HTTP/2 over TLS. */
+  "h2",
+  /** HTTP/2 in clear text, by prior knowledge (RFC 9113 §3.3). */
+  "h2c",
+  /** Over TLS whichever of the two the peer chooses by ALPN, in clear text HTTP/1.1. */
+  "auto",
+] as const;
+
+/** One of {@linkcode UPSTREAM_PROTOCOLS}. */
+export type UpstreamProtocol = typeof UPSTREAM_PROTOCOLS[number];
 
 /** A proxy between us and the peer, which makes the connection for us when asked by CONNECT (RFC 9110 §9.3.6). */
 export interface OuterProxy {
@@ -85,10 +99,16 @@ export interface PeerOptions {
    * only for the same client. Default: none.
    */
   readonly proxyProtocol?: "v1" | "v2" | null;
+  /** What is spoken. Default `h1`. */
+  readonly protocol?: UpstreamProtocol;
+  /** How HTTP/2 is spoken. Defaults: {@linkcode HTTP2_PEER_OPTIONS}. */
+  readonly http2?: Partial<Http2PeerOptions>;
 }
 
 /** Options with all their defaults filled in. */
-export type FullPeerOptions = Required<PeerOptions>;
+export type FullPeerOptions = Required<Omit<PeerOptions, "http2">> & {
+  readonly http2: Http2PeerOptions;
+};
 
 /** One address together with how to talk to it. */
 export interface Peer {
@@ -101,6 +121,13 @@ export interface Peer {
   readonly options: FullPeerOptions;
   /** Two peers share connections, and the limits on their number, exactly when their keys are equal. */
   readonly reuseKey: string;
+  /** Whether one connection may turn out to carry many requests at a time. */
+  readonly mayShare: boolean;
+  /**
+   * The same peer for what HTTP/2 cannot carry there: a protocol to switch to, or whatever it wants HTTP/1.1 for. Its
+   * connections, and the limits on their number, are apart. `null` unless the peer may speak both.
+   */
+  readonly http1: Peer | null;
   /** For whom a connection with a PROXY header is made; see {@linkcode peerFor}. */
   readonly client: ProxiedClient | null;
   /** With `proxyProtocol`: who may share a connection of this `reuseKey`. Else empty. */
@@ -128,6 +155,8 @@ export const PEER_OPTIONS: FullPeerOptions = {
   groupKey: null,
   proxy: null,
   proxyProtocol: null,
+  protocol: "h1",
+  http2: HTTP2_PEER_OPTIONS,
 };
 
 /** What {@linkcode createPeer} takes. */
@@ -141,55 +170,84 @@ export interface PeerParts {
 /**
  * Makes a peer and its reuse key.
  *
- * @throws {ProxyError} `config_error` if a unix socket is to be reached through a proxy, which has no way to name it.
+ * @throws {ProxyError} `config_error` if a unix socket is to be reached through a proxy, which has no way to name it;
+ * or if `h2` is wanted without TLS, or `h2c` with it.
  */
 export function createPeer(parts: PeerParts): Peer {
   const { group = null, address, tls = null } = parts;
-  const options: FullPeerOptions = { ...PEER_OPTIONS, ...parts.options };
-  const { proxy } = options;
+  const options: FullPeerOptions = {
+    ...PEER_OPTIONS,
+    ...parts.options,
+    http2: { ...HTTP2_PEER_OPTIONS, ...parts.options?.http2 },
+  };
+  const { proxy, protocol } = options;
   if (proxy !== null && address.kind === "unix") {
-    throw new ProxyError(
-      "config_error",
-      `Peer ${formatAddress(address)}: a unix socket cannot be reached through a proxy`,
-      { source: "internal" },
-    );
+    throw refusal(address, "a unix socket cannot be reached through a proxy");
   }
-  return {
+  if (protocol === "h2" && tls === null) throw refusal(address, "h2 needs TLS; without it, h2c");
+  if (protocol === "h2c" && tls !== null) throw refusal(address, "h2c is clear text; with TLS, h2");
+  const mayBoth = protocol === "auto" && tls !== null;
+  const mayShare = mayBoth || protocol === "h2" || protocol === "h2c";
+  const peer: Peer = {
     group,
     address,
     label: formatAddress(address),
     tls,
     options,
-    // Whatever changes trust or route must be in here, and what a connection, or the limit on their number, is made
-    // with. JSON keeps the parts apart, whatever they hold.
-    reuseKey: JSON.stringify([
-      address,
-      options.groupKey,
-      options.localAddress,
-      options.localAddressFallback,
-      options.tcpKeepAlive,
-      options.firstByteTimeout,
-      options.readTimeout,
-      options.writeTimeout,
-      options.maxConnections,
-      options.proxyProtocol,
-      proxy && [proxy.address, proxy.headers],
-      tls && [
-        tls.serverName,
-        tls.alternativeName,
-        tls.verify,
-        tls.verifyHostname,
-        tls.ca,
-        tls.clientCertificate?.cert,
-        tls.clientCertificate?.key,
-        tls.minVersion,
-        tls.maxVersion,
-        tls.alpn,
-      ],
-    ]),
+    mayShare,
+    reuseKey: makeReuseKey(address, tls, options, mayShare),
+    http1: null,
     client: null,
     clientKey: "",
   };
+  if (!mayBoth) return peer;
+  // The same identity, so that the TLS context, which hangs on it, is the same as well.
+  return { ...peer, http1: createPeer({ ...parts, options: { ...options, protocol: "h1" } }) };
+}
+
+/**
+ * Whatever changes trust or route must be in here, and what a connection, or the limit on their number, is made with.
+ * JSON keeps the parts apart, whatever they hold.
+ */
+function makeReuseKey(
+  address: Address,
+  tls: PeerTls | null,
+  options: FullPeerOptions,
+  mayShare: boolean,
+): string {
+  const { proxy } = options;
+  return JSON.stringify([
+    address,
+    options.groupKey,
+    options.localAddress,
+    options.localAddressFallback,
+    options.tcpKeepAlive,
+    options.firstByteTimeout,
+    options.readTimeout,
+    options.writeTimeout,
+    options.maxConnections,
+    options.proxyProtocol,
+    proxy && [proxy.address, proxy.headers],
+    tls && [
+      tls.serverName,
+      tls.alternativeName,
+      tls.verify,
+      tls.verifyHostname,
+      tls.ca,
+      tls.clientCertificate?.cert,
+      tls.clientCertificate?.key,
+      tls.minVersion,
+      tls.maxVersion,
+    ],
+    // Who speaks nothing but HTTP/1 shares its connections, however that came about.
+    mayShare && [options.protocol, options.http2],
+  ]);
+}
+
+function refusal(address: Address, why: string): ProxyError {
+  return new ProxyError("config_error", `Peer ${formatAddress(address)}: ${why}`, {
+    source: "internal",
+  });
 }
 
 /**
@@ -200,9 +258,7 @@ export function createPeer(parts: PeerParts): Peer {
  */
 export function peerFor(peer: Peer, client: ProxiedClient): Peer {
   if (peer.options.proxyProtocol === null) return peer;
-  return {
-    ...peer,
-    client,
-    clientKey: `${formatAddress(client.source)} ${formatAddress(client.destination)}`,
-  };
+  const clientKey = `${formatAddress(client.source)} ${formatAddress(client.destination)}`;
+  const { http1 } = peer;
+  return { ...peer, client, clientKey, http1: http1 && { ...http1, client, clientKey } };
 }

@@ -13,10 +13,15 @@ import type { Peer } from "./peer.ts";
 export interface Waiter {
   readonly peer: Peer;
   readonly method: string;
+  /** The protocol that the request wants to switch to, or empty. */
+  readonly upgrade: string;
   readonly signal: AbortSignal | undefined;
   resolve(session: UpstreamSession): void;
   reject(error: unknown): void;
 }
+
+/** A request before it waits. */
+export type Request = Pick<Waiter, "peer" | "method" | "upgrade" | "signal">;
 
 /** The line in front of one peer. */
 export class WaitingLine {
@@ -38,7 +43,7 @@ export class WaitingLine {
    *
    * @throws {ProxyError} `connection_limit` if the line is too long or the wait is; or the reason of the signal.
    */
-  join(peer: Peer, method: string, signal: AbortSignal | undefined): Promise<UpstreamSession> {
+  join({ peer, method, upgrade, signal }: Request): Promise<UpstreamSession> {
     const { maxConnections, maxPending, pendingTimeout } = peer.options;
     const full = `Connecting to ${peer.label}: all ${maxConnections} connections are busy`;
     if (this.#waiters.size >= maxPending) {
@@ -59,7 +64,7 @@ export class WaitingLine {
         leave();
         reject(abortError(signal!, full));
       };
-      const waiter = { peer, method, signal, resolve, reject, leave };
+      const waiter = { peer, method, upgrade, signal, resolve, reject, leave };
       signal?.addEventListener("abort", onAbort, { once: true });
       this.#wheel.arm(deadline, pendingTimeout);
       this.#waiters.add(waiter);

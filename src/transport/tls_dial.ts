@@ -42,8 +42,6 @@ export interface TlsDialIdentity {
   readonly minVersion?: TlsVersion;
   /** Highest version to agree to. Default: TLS 1.3. */
   readonly maxVersion?: TlsVersion;
-  /** Protocols to offer by ALPN, best first. Default: `http/1.1`. */
-  readonly alpn?: readonly string[];
 }
 
 /** Versions of TLS that there are here; older ones are broken. */
@@ -53,10 +51,12 @@ export type TlsVersion = "TLSv1.2" | "TLSv1.3";
 export interface TlsDialOptions extends Omit<DialOptions, "engine"> {
   /** Milliseconds for the handshake alone. */
   readonly tlsTimeout: number;
+  /** Protocols to offer by ALPN, best first. Default: `http/1.1`. */
+  readonly alpn?: readonly string[] | undefined;
 }
 
 /** How to do a handshake on a connection that is there. */
-export type HandshakeOptions = Pick<TlsDialOptions, "tlsTimeout" | "signal" | "times">;
+export type HandshakeOptions = Pick<TlsDialOptions, "tlsTimeout" | "alpn" | "signal" | "times">;
 
 /** Contexts are costly to make, and a peer's identity is one object for as long as the peer lives. */
 const contexts = new WeakMap<TlsDialIdentity, SecureContext>();
@@ -149,7 +149,7 @@ function handshake(
         socket: raw,
         secureContext: contextFor(identity, context),
         ...(isName(identity.serverName) ? { servername: identity.serverName } : {}),
-        ALPNProtocols: [...identity.alpn ?? ["http/1.1"]],
+        ALPNProtocols: [...options.alpn ?? ["http/1.1"]],
         rejectUnauthorized: identity.verify,
         checkServerIdentity: (_host, certificate) =>
           identity.verifyHostname ? checkNames(names, certificate, context) : undefined,

@@ -8,7 +8,8 @@ import { ManualClock } from "../../src/base/clock.ts";
 import { TimerWheel } from "../../src/base/timer_wheel.ts";
 import { Connector, type ConnectorOptions } from "../../src/connector/connector.ts";
 import { createPeer, type Peer, PEER_OPTIONS, type PeerOptions } from "../../src/connector/peer.ts";
-import type { PoolableConnection } from "../../src/connector/pool.ts";
+import type { Eviction } from "../../src/connector/history.ts";
+import type { PoolableConnection, SharedConnection } from "../../src/connector/pool.ts";
 import type { UpstreamSession } from "../../src/http/session.ts";
 import { UPSTREAM_LIMITS } from "../../src/http/limits.ts";
 import { CHUNK_LIMITS } from "../../src/http1/limits.ts";
@@ -58,11 +59,57 @@ export class FakeConnection implements PoolableConnection {
   }
 }
 
+/** A connection that carries several exchanges, which end when the test says so. */
+export class FakeSharedConnection extends FakeConnection implements SharedConnection {
+  capacity: number;
+  upgrades = false;
+  ending: Eviction | null = null;
+  onSlots: (() => void) | null = null;
+  onHttp1Required: (() => void) | null = null;
+  #streams = 0;
+
+  constructor(peer: Peer, capacity: number) {
+    super(peer);
+    this.capacity = capacity;
+  }
+
+  get streams(): number {
+    return this.#streams;
+  }
+
+  override begin(method: string): UpstreamSession {
+    if (this.closed || this.#streams >= this.capacity) throw new Error("begun over its capacity");
+    this.#streams++;
+    this.methods.push(method);
+    return { fake: this } as unknown as UpstreamSession;
+  }
+
+  /** Ends one exchange. */
+  override release(): void {
+    this.#streams--;
+    this.onSlots?.();
+  }
+
+  /** The peer allows another number of exchanges. */
+  allow(capacity: number, ending: Eviction | null = null): void {
+    this.capacity = capacity;
+    this.ending = ending;
+    this.onSlots?.();
+  }
+
+  override lose(): void {
+    this.#streams = 0;
+    super.lose();
+  }
+}
+
 /** An attempt to connect that waits for the test. */
 export interface Attempt {
   readonly peer: Peer;
   readonly signal: AbortSignal;
   succeed(): FakeConnection;
+  /** The connection carries `capacity` exchanges at a time. */
+  share(capacity: number, upgrades?: boolean): FakeSharedConnection;
   fail(error: ProxyError): void;
 }
 
@@ -76,6 +123,8 @@ export class FakeUpstreams {
   readonly attempts: Attempt[] = [];
   /** Whether attempts wait for the test. */
   manual = false;
+  /** Exchanges that a connection carries at a time; `0`: one, as with HTTP/1. */
+  capacity = 0;
 
   constructor(options: Partial<ConnectorOptions> = {}) {
     this.connector = new Connector({
@@ -96,8 +145,14 @@ export class FakeUpstreams {
     method = "GET",
     signal?: AbortSignal,
     fresh = false,
+    upgrade = "",
   ): Promise<FakeConnection> {
-    return behind(await this.connector.connect(peer, method, signal, fresh));
+    return behind(await this.connector.connect(peer, method, signal, fresh, upgrade));
+  }
+
+  /** Begins `count` requests, named by their number. */
+  many(peer: Peer, count: number, signal?: AbortSignal): Promise<FakeConnection>[] {
+    return Array.from({ length: count }, (_, i) => this.connect(peer, String(i), signal));
   }
 
   /** Takes an idle one, and gives the fake behind the session. */
@@ -119,19 +174,32 @@ export class FakeUpstreams {
   }
 
   #open(peer: Peer, signal: AbortSignal): Promise<FakeConnection> {
-    const make = () => {
-      const connection = new FakeConnection(peer);
+    const make = <C extends FakeConnection>(connection: C) => {
       this.made.push(connection);
       return connection;
     };
-    if (!this.manual) return Promise.resolve(make());
+    if (!this.manual) {
+      return Promise.resolve(
+        make(
+          this.capacity === 0
+            ? new FakeConnection(peer)
+            : new FakeSharedConnection(peer, this.capacity),
+        ),
+      );
+    }
     return new Promise((resolve, reject) => {
       signal.addEventListener("abort", () => reject(signal.reason), { once: true });
       this.attempts.push({
         peer,
         signal,
         succeed: () => {
-          const connection = make();
+          const connection = make(new FakeConnection(peer));
+          resolve(connection);
+          return connection;
+        },
+        share: (capacity, upgrades = false) => {
+          const connection = make(new FakeSharedConnection(peer, capacity));
+          connection.upgrades = upgrades;
           resolve(connection);
           return connection;
         },
@@ -139,6 +207,22 @@ export class FakeUpstreams {
       });
     });
   }
+}
+
+/** A peer that speaks whatever it chooses by ALPN. */
+export function autoPeer(options: Partial<PeerOptions> = {}, port = 443): Peer {
+  return createPeer({
+    address: { kind: "tcp", host: "192.0.2.1", port },
+    tls: {
+      serverName: "a.test",
+      alternativeName: null,
+      verify: true,
+      verifyHostname: true,
+      ca: null,
+      clientCertificate: null,
+    },
+    options: { ...PEER_OPTIONS, protocol: "auto", ...options },
+  });
 }
 
 /** A peer with the options that a test cares for. */
@@ -151,4 +235,16 @@ export function fakePeer(options: Partial<PeerOptions> = {}, port = 80): Peer {
 
 function behind(session: UpstreamSession): FakeConnection {
   return (session as unknown as { fake: FakeConnection }).fake;
+}
+
+/** Why connections to a peer ended, as `reason:count`. */
+export function evicted(upstreams: FakeUpstreams, peer: Peer): string {
+  const { evicted } = upstreams.connector.stats().history.get(peer.label)!;
+  return Object.entries(evicted).filter(([, count]) => count > 0).map((one) => one.join(":"))
+    .join();
+}
+
+/** Lets whatever is ready happen. */
+export async function turns(): Promise<void> {
+  for (let i = 0; i < 60; i++) await Promise.resolve();
 }

@@ -6,9 +6,9 @@
 import { deepEqual, equal, notEqual, ok, rejects, throws } from "node:assert/strict";
 import { ProxyError } from "../../src/base/error.ts";
 import { MOST_HISTORIES } from "../../src/connector/history.ts";
-import { createPeer, type Peer, PEER_OPTIONS, peerFor } from "../../src/connector/peer.ts";
+import { createPeer, PEER_OPTIONS, peerFor, type PeerTls } from "../../src/connector/peer.ts";
 import { UNSUPPORTED_PEER_OPTIONS } from "../../src/connector/unsupported.ts";
-import { fakePeer, FakeUpstreams } from "./fake_upstream.ts";
+import { autoPeer, evicted, fakePeer, FakeUpstreams, turns } from "./fake_upstream.ts";
 
 Deno.test("a connection as old as maxAge carries no further request", async () => {
   const upstreams = new FakeUpstreams();
@@ -254,9 +254,36 @@ Deno.test("options that change trust, route or limits are in the reuse key", () 
     createPeer({ address, tls }),
     createPeer({ address, tls: { ...tls, minVersion: "TLSv1.3" } }),
     createPeer({ address, tls: { ...tls, maxVersion: "TLSv1.2" } }),
-    createPeer({ address, tls: { ...tls, alpn: ["x"] } }),
+    createPeer({ address, tls, options: { ...PEER_OPTIONS, protocol: "h2" } }),
+    createPeer({ address, tls, options: { ...PEER_OPTIONS, protocol: "auto" } }),
+    createPeer({ address, options: { ...PEER_OPTIONS, protocol: "h2c" } }),
+    createPeer({
+      address,
+      options: { ...PEER_OPTIONS, protocol: "h2c", http2: { maxStreams: 7 } },
+    }),
   ].map((peer) => peer.reuseKey);
   equal(new Set(keys).size, keys.length);
+});
+
+Deno.test("h2 without TLS and h2c with it are mistakes of the config", () => {
+  const address = { kind: "tcp", host: "192.0.2.1", port: 1 } as const;
+  const tls = autoPeer().tls;
+  const make = (protocol: "h2" | "h2c", tls: PeerTls | null) => () =>
+    createPeer({ address, tls, options: { ...PEER_OPTIONS, protocol } });
+  throws(make("h2", null), { type: "config_error" });
+  throws(make("h2c", tls), { type: "config_error" });
+  equal(make("h2", tls)().mayShare, true);
+  equal(make("h2c", null)().http1, null);
+});
+
+Deno.test("who may speak both versions has a form for HTTP/1 alone, with the same identity", () => {
+  const peer = autoPeer();
+  equal(peer.mayShare, true);
+  equal(peer.http1!.tls, peer.tls);
+  equal(peer.http1!.reuseKey, autoPeer({ protocol: "h1" }).reuseKey);
+  const clear = fakePeer({ protocol: "auto" });
+  equal(clear.mayShare, false);
+  equal(clear.reuseKey, fakePeer().reuseKey);
 });
 
 Deno.test("a unix socket behind a proxy is a mistake of the config", () => {
@@ -289,14 +316,4 @@ function client(port: number) {
     source: { kind: "tcp", host: "198.51.100.1", port },
     destination: { kind: "tcp", host: "203.0.113.1", port: 443 },
   } as const;
-}
-
-function evicted(upstreams: FakeUpstreams, peer: Peer): string {
-  const { evicted } = upstreams.connector.stats().history.get(peer.label)!;
-  return Object.entries(evicted).filter(([, count]) => count > 0).map((one) => one.join(":"))
-    .join();
-}
-
-async function turns(): Promise<void> {
-  for (let i = 0; i < 60; i++) await Promise.resolve();
 }
