@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { HTTP2_PEER_OPTIONS } from "../../src/connector/http2_options.ts";
 import { UNSUPPORTED_PEER_OPTIONS } from "../../src/connector/unsupported.ts";
 import { configOf, errorsOf } from "./support.ts";
 
@@ -118,6 +119,8 @@ Deno.test("every peer option can be set", async () => {
     groupKey: "g",
     proxy: null,
     proxyProtocol: "v2",
+    protocol: "h1",
+    http2: HTTP2_PEER_OPTIONS,
   });
   assert.equal(config.upstreams[0]!.balancing.policy, "random");
   assert.deepEqual(config.upstreams[0]!.endpoints[0]!.address, {
