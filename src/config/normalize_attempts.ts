@@ -37,6 +37,8 @@ export function normalizeAttempts(data: RouteData): Attempts {
       responseHeader: timeouts.response_header ?? null,
       read: timeouts.read ?? null,
       write: timeouts.write ?? null,
+      tunnelIdle: timeouts.tunnel_idle ?? null,
+      tunnel: timeouts.tunnel ?? null,
       request: timeouts.request ?? null,
     },
     retry: normalizeRetry(data.retry),

@@ -104,6 +104,8 @@ function normalizeOptions(
     firstByteTimeout: data.timeouts.first_byte,
     readTimeout: data.timeouts.read,
     writeTimeout: data.timeouts.write,
+    tunnelIdleTimeout: data.timeouts.tunnel_idle,
+    tunnelTimeout: data.timeouts.tunnel,
     idleTimeout: data.keepalive.idle_timeout,
     maxIdle: data.keepalive.max_idle,
     maxConnections: maxConnections ?? data.max_connections,

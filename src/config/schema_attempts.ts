@@ -25,6 +25,11 @@ export const timeoutsSchema = () =>
     ),
     read: optional(duration(1), "Between two pieces of the response."),
     write: optional(duration(1), "How long a write may wait for the upstream to read."),
+    tunnel_idle: optional(
+      duration(),
+      "How long a tunnel (WebSocket, CONNECT) may be silent in both directions; `0`: no limit.",
+    ),
+    tunnel: optional(duration(), "How long a tunnel may last; `0`: no limit."),
     request: optional(
       duration(1),
       "From the request head to the response head, all attempts together; over it: 504. Default: no limit beyond those of the attempts.",

@@ -81,6 +81,16 @@ const timeouts = () =>
       ms(PEER_OPTIONS.writeTimeout),
       "How long a write may wait for the upstream to read.",
     ),
+    tunnel_idle: withDefault(
+      duration(),
+      ms(PEER_OPTIONS.tunnelIdleTimeout),
+      "How long a tunnel (WebSocket, CONNECT) may be silent in both directions; `0`: no limit.",
+    ),
+    tunnel: withDefault(
+      duration(),
+      ms(PEER_OPTIONS.tunnelTimeout),
+      "How long a tunnel may last; `0`: no limit.",
+    ),
   });
 
 const keepalive = () =>

@@ -20,6 +20,10 @@ export interface RouteTimeouts {
   readonly read: number | null;
   /** How long a write may wait for the upstream to read. */
   readonly write: number | null;
+  /** How long a tunnel may be silent in both directions; `0`: no limit. */
+  readonly tunnelIdle: number | null;
+  /** How long a tunnel may last; `0`: no limit. */
+  readonly tunnel: number | null;
   /** From the request head to the response head, all attempts together; `null`: no limit of its own. */
   readonly request: number | null;
 }

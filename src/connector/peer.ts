@@ -68,6 +68,10 @@ export interface PeerOptions {
   readonly readTimeout: number;
   /** How long a write may wait for the peer to read. */
   readonly writeTimeout: number;
+  /** How long a tunnel may be silent in both directions; `0`: no limit. Default 5 minutes. */
+  readonly tunnelIdleTimeout?: number;
+  /** How long a tunnel may last; `0`: no limit. Default `0`. */
+  readonly tunnelTimeout?: number;
   /** How long an unused connection stays in the pool; `0`: it is not pooled. */
   readonly idleTimeout: number;
   /** Most idle connections to this peer in one service worker. */
@@ -141,6 +145,8 @@ export const PEER_OPTIONS: FullPeerOptions = {
   firstByteTimeout: 60_000,
   readTimeout: 60_000,
   writeTimeout: 30_000,
+  tunnelIdleTimeout: 300_000,
+  tunnelTimeout: 0,
   idleTimeout: 60_000,
   maxIdle: 128,
   maxConnections: 0,

@@ -11,7 +11,7 @@ import type { ProxyError } from "../base/error.ts";
 import type { Address } from "../transport/address.ts";
 import type { TlsFacts } from "../transport/socket.ts";
 import type { Fields } from "./fields.ts";
-import type { RequestHead, ResponseHead } from "./message.ts";
+import type { RequestHead, ResponseHead, Version } from "./message.ts";
 
 /** What is known of the connection a session runs on. */
 export interface ConnectionFacts {
@@ -104,7 +104,7 @@ export interface DownstreamSession extends BodySource, BodySink {
   writeInformational(head: ResponseHead): void;
   /** Gathers the head of the final response. The fields hold no framing: that is `framing`'s. */
   writeHead(head: ResponseHead, framing: Framing): void;
-  /** After a 101 (or a 2xx to CONNECT) was written: what is read and written from now on is the tunnel's. */
+  /** After a 101 (or a 2xx to CONNECT) was written: what is read and written from now on is the tunnel's, without a limit on silence. */
   startTunnel(): void;
   /** Ends our direction of a tunnel. */
   closeTunnelWrite(): void;
@@ -115,6 +115,8 @@ export interface DownstreamSession extends BodySource, BodySink {
 /** The upstream's side of one attempt. */
 export interface UpstreamSession extends BodySource, BodySink {
   readonly connection: ConnectionFacts;
+  /** The HTTP version that is spoken on the connection: 11 also to an upstream that answers as 1.0. */
+  readonly version: Version;
   /** Whether the connection had carried a request before. */
   readonly reused: boolean;
   /** Whether any byte of the response has arrived. */
@@ -130,7 +132,10 @@ export interface UpstreamSession extends BodySource, BodySink {
    * @throws {ProxyError} If there is none, or not a well-formed one, in time.
    */
   readHead(): ResponseHead | Promise<ResponseHead>;
-  /** After a 101: what is read and written from now on is the tunnel's. */
+  /**
+   * After a 101 (or a 2xx to CONNECT): what is read and written from now on is the tunnel's. How long it may be silent
+   * is not for the session to judge: there is no limit between two pieces.
+   */
   startTunnel(): void;
   /** Ends our direction of a tunnel. */
   closeTunnelWrite(): void;

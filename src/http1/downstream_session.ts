@@ -245,7 +245,9 @@ export class Http1DownstreamSession implements DownstreamSession {
   }
 
   abort(error: ProxyError): void {
-    if (this.#host === null || this.complete) return;
+    if (this.#host === null) return;
+    // A tunnel whose other direction has ended still waits for the client.
+    if (this.complete && (!this.#tunnel || this.#host.reader.done)) return;
     this.onFailure = null;
     this.#host.cut(error);
   }

@@ -31,7 +31,7 @@ import { type Awaited, Http1UpstreamSession, type UpstreamHost } from "./upstrea
 export interface UpstreamTimeouts {
   /** From the end of the request to the first byte of the response. */
   readonly firstByteTimeout: number;
-  /** Between two pieces of the response; in a tunnel, between any two pieces in either direction. */
+  /** Between two pieces of the response. A tunnel has no such limit here. */
   readonly readTimeout: number;
   /** How long a write may wait for the upstream to read. */
   readonly writeTimeout: number;
@@ -63,6 +63,8 @@ export class Http1UpstreamConnection implements SocketHandler, UpstreamHost {
   onClosed: (() => void) | null = null;
   /** Why no more bytes will come, or `null`. */
   ended: ProxyError | null = null;
+  /** Whether the connection broke, instead of being finished by the upstream. */
+  broken = false;
   readonly #options: UpstreamConnectionOptions;
   readonly #rules: SectionRules;
   readonly #scanner: HeadScanner = new HeadScanner();
@@ -278,7 +280,10 @@ export class Http1UpstreamConnection implements SocketHandler, UpstreamHost {
 
   /** No more bytes will come. `broken`: nor can any be sent. */
   #end(error: ProxyError, broken: boolean): void {
-    this.ended ??= error;
+    if (this.ended === null) {
+      this.ended = error;
+      this.broken = broken;
+    }
     const session = this.#session;
     if (broken || session === null) {
       if (!this.socket.closed) this.socket.destroy();

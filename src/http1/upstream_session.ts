@@ -5,7 +5,7 @@
  */
 import { ProxyError } from "../base/error.ts";
 import type { Fields } from "../http/fields.ts";
-import type { RequestHead, ResponseHead } from "../http/message.ts";
+import type { RequestHead, ResponseHead, Version } from "../http/message.ts";
 import type { ConnectionFacts, Framing, UpstreamSession } from "../http/session.ts";
 import type { BodyReader } from "./body_reader.ts";
 import type { BodyWriter } from "./body_writer.ts";
@@ -17,7 +17,7 @@ import type { Response } from "./response_head_parser.ts";
 
 /** What a session is waiting for, which decides how long it may take. */
 export type Awaited =
-  /** The first byte of the response, while the request is still being sent: as long as it takes. */
+  /** The first byte of the response, while the request is still being sent, or more of a tunnel: as long as it takes. */
   | "nothing"
   | "first_byte"
   | "more";
@@ -32,6 +32,8 @@ export interface UpstreamHost {
   readonly writer: BodyWriter;
   /** Why no more bytes will come, or `null`. */
   readonly ended: ProxyError | null;
+  /** Whether that is because the connection broke: the upstream has not said that it had finished. */
+  readonly broken: boolean;
   /** Parses the next head out of the input; `null` if bytes are missing. */
   parseHead(method: string): Response | null;
   /** Asks for more bytes, within the time there is. */
@@ -52,6 +54,7 @@ const OVER = 4;
 /** Implements {@linkcode UpstreamSession} over the parts of its connection. */
 export class Http1UpstreamSession implements UpstreamSession {
   readonly connection: ConnectionFacts;
+  readonly version: Version = 11;
   readonly reused: boolean;
   onFailure: ((error: ProxyError) => void) | null = null;
   /** Whether any byte of the response has arrived. */
@@ -171,7 +174,7 @@ export class Http1UpstreamSession implements UpstreamSession {
     const piece = this.#nextPiece(host);
     if (piece !== null) return piece;
     this.#bodyWaiting = true;
-    host.wantBytes("more");
+    host.wantBytes(this.#awaited());
     return new Promise<Uint8Array>((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
@@ -189,7 +192,7 @@ export class Http1UpstreamSession implements UpstreamSession {
     this.#persistent = false;
     host.reader.begin("close", 0, 0);
     host.writer.begin("close", 0);
-    if (host.ended !== null) host.reader.end();
+    if (host.ended !== null && !host.broken) host.reader.end();
   }
 
   closeTunnelWrite(): void {
@@ -242,7 +245,7 @@ export class Http1UpstreamSession implements UpstreamSession {
       return;
     }
     if (value === null) {
-      host.wantBytes(this.#bodyWaiting ? "more" : this.#awaited());
+      host.wantBytes(this.#awaited());
       return;
     }
     this.#headWaiting = this.#bodyWaiting = false;
@@ -307,7 +310,7 @@ export class Http1UpstreamSession implements UpstreamSession {
   #nextPiece(host: UpstreamHost): Uint8Array | null {
     try {
       if (host.ended !== null) {
-        const mayEnd = host.ended.type === "connection_closed" && host.reader.end();
+        const mayEnd = !host.broken && host.reader.end();
         const piece = host.reader.next(host.input);
         if (piece === null && !mayEnd) throw this.#describeEnd(host.ended);
         return piece;
@@ -342,16 +345,15 @@ export class Http1UpstreamSession implements UpstreamSession {
     return ProxyError.wrap(error, "internal_error", "Response", "upstream");
   }
 
-  /** From the end of the request on the upstream is expected to begin. */
+  /** From the end of the request on the upstream is expected to begin, and then to go on. */
   #awaited(): Awaited {
-    if (this.#host.input.size > 0) return "more";
+    if (this.#state === TUNNEL) return "nothing";
+    if (this.#state !== HEAD || this.#host.input.size > 0) return "more";
     return this.#sent && this.#host.writer.done ? "first_byte" : "nothing";
   }
 
   #afterWrite(): void {
-    if (this.#state === TUNNEL) {
-      if (this.#bodyWaiting) this.#host.retime("more");
-    } else if (this.#headWaiting && this.#host.writer.done) this.#host.retime(this.#awaited());
+    if (this.#headWaiting && this.#host.writer.done) this.#host.retime(this.#awaited());
   }
 
   #finish(): void {

@@ -59,6 +59,13 @@ export interface AccessRecord {
   errorSource: string | null;
   /** The plugin that answered. */
   shortCircuit: string | null;
+  /** What was spoken in the tunnel: `websocket`, `connect`; `null` if none was opened. */
+  tunnelProtocol: string | null;
+  /** Bytes in the tunnel from the client, and to it. */
+  tunnelReceived: number;
+  tunnelSent: number;
+  /** Why it is over. */
+  tunnelEnd: string | null;
   listener: string;
   service: string;
 }
@@ -93,6 +100,10 @@ export function emptyAccessRecord(): AccessRecord {
     error: null,
     errorSource: null,
     shortCircuit: null,
+    tunnelProtocol: null,
+    tunnelReceived: 0,
+    tunnelSent: 0,
+    tunnelEnd: null,
     listener: "",
     service: "",
   };
@@ -127,6 +138,12 @@ export function formatAccessRecord(record: AccessRecord, query: QueryMode): stri
     `,"http.response.body.size":${jsonNumber(record.bytesOut)}` +
     `,"duration_ms":${jsonNumber(record.duration)}`;
   if (record.upstreamAttempts > 0 || record.upstreamAddress !== null) line += upstream(record);
+  if (record.tunnelProtocol !== null) {
+    line += `,"tunnel.protocol":${jsonText(record.tunnelProtocol)}` +
+      `,"tunnel.received":${jsonNumber(record.tunnelReceived)}` +
+      `,"tunnel.sent":${jsonNumber(record.tunnelSent)}`;
+    if (record.tunnelEnd !== null) line += `,"tunnel.end":${jsonText(record.tunnelEnd)}`;
+  }
   if (record.error !== null) {
     line += `,"proxy.error":${jsonText(record.error)}` +
       `,"proxy.error_source":${jsonText(record.errorSource ?? "unset")}`;

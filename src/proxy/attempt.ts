@@ -19,7 +19,8 @@ import { judge } from "./failure.ts";
 import { mayHedge, raceForHead } from "./hedge.ts";
 import type { HedgeSettings } from "./route.ts";
 import { applyRules } from "./rules.ts";
-import { runTunnel } from "./tunnel.ts";
+import { opensTunnel, runTunnel } from "./tunnel.ts";
+import { prepareUpgrade, settleUpgrade } from "./upgrade.ts";
 import type { Choice, Upstreams } from "./upstreams.ts";
 
 /** What an attempt works with. */
@@ -79,10 +80,13 @@ export async function makeAttempt(exchange: Exchange, tools: AttemptTools): Prom
     clock?.stop();
     exchange.upstreamStatus = exchange.response!.status;
     if (statusCallsForRetry(exchange, tools.maxRetries)) await giveUpStatus(exchange, engine);
+    if (downstream.upgrade !== "" || exchange.response!.status === 101) {
+      settleUpgrade(exchange, upstream);
+    }
     const filtered = filterHead(exchange, engine);
     if (filtered !== undefined) await filtered;
-    if (exchange.response!.status === 101) {
-      await runTunnel(exchange, upstream, upload);
+    if (opensTunnel(exchange.upstreamRequest().method, exchange.response!.status)) {
+      await runTunnel(exchange, upstream, upload, tools.wheel);
     } else {
       const sent = sendResponse(exchange, upstream, engine);
       if (sent !== undefined) await sent;
@@ -93,7 +97,8 @@ export async function makeAttempt(exchange: Exchange, tools: AttemptTools): Prom
   } catch (caught) {
     upload?.stop();
     const error = upload?.readError ?? caught;
-    settleChoice(exchange, outcomeOf(exchange, error));
+    // An upstream that has opened a tunnel has answered, however the tunnel ends.
+    settleChoice(exchange, exchange.tunnel === null ? outcomeOf(exchange, error) : "answered");
     throw error;
   } finally {
     clock?.stop();
@@ -113,6 +118,7 @@ function startRequest(
     request.fields.appendTrusted("Host", exchange.peer!.label);
   }
   if (exchange.attempt === 1) { for (const mirror of mirrors) mirror.copy(exchange); }
+  if (exchange.downstream.upgrade !== "") prepareUpgrade(exchange, upstream);
   exchange.content.rewind(retry.settings.bufferBytes);
   return startUpload(exchange, upstream, engine);
 }
@@ -259,14 +265,7 @@ async function passInformational(
 
 /** Lets hooks and rules change the final head. */
 function filterHead(exchange: Exchange, engine: PhaseEngine): void | Promise<void> {
-  const { plan, downstream } = exchange;
-  if (exchange.response!.status === 101 && downstream.upgrade === "") {
-    throw new ProxyError(
-      "upgrade_failed",
-      "Cannot use the response: 101 to a request that asked for no upgrade",
-      { source: "upstream" },
-    );
-  }
+  const { plan } = exchange;
   if (plan.upstreamResponseFilter !== null || plan.responseFilter !== null) {
     return askAboutHead(exchange, engine);
   }

@@ -8,6 +8,7 @@ import type { ProxyError } from "../base/error.ts";
 import { ACCEPT } from "../http/field_names.ts";
 import { Fields } from "../http/fields.ts";
 import { type RequestHead, ResponseHead } from "../http/message.ts";
+import { WEBSOCKET } from "../http/websocket.ts";
 import { PSEUDONYM } from "./request_path.ts";
 
 const encoder = new TextEncoder();
@@ -56,6 +57,11 @@ export function errorResponse(error: ProxyError, context: ErrorContext): ErrorRe
     fields.appendTrusted("Proxy-Status", `${PSEUDONYM}; error=${error.token}`);
   }
   if (status === 405) fields.appendTrusted("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+  if (status === 426) {
+    // RFC 9110 §15.5.22 and RFC 6455 §4.4: what would do.
+    fields.appendTrusted("Upgrade", WEBSOCKET);
+    fields.appendTrusted("Sec-WebSocket-Version", "13");
+  }
   if (status === 503) {
     const seconds = Math.max(1, Math.ceil(error.retryAfter / 1000));
     fields.appendTrusted("Retry-After", String(seconds));

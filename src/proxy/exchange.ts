@@ -17,6 +17,7 @@ import { EMPTY_PLAN, type Plan } from "./plan.ts";
 import { clientAddress, type ForwardPolicy, makeUpstreamRequest } from "./request_path.ts";
 import { RequestContent } from "./request_content.ts";
 import type { Route } from "./route.ts";
+import type { TunnelRecord } from "./tunnel_record.ts";
 import type { Choice } from "./upstreams.ts";
 
 let lastKey = 0;
@@ -59,6 +60,10 @@ export class Exchange implements HookSource, SelectionInput {
   maySpawnSubrequests = false;
   /** The group that a split has drawn for this request. */
   splitGroup: string | null = null;
+  /** What goes through the tunnel that the response has opened, if it has. */
+  tunnel: TunnelRecord | null = null;
+  /** The key that the upstream has to prove it has read, when the client has none; else empty. */
+  webSocketKey = "";
   /** How many others were asked because an answer was late. */
   hedges = 0;
   /** Why it failed, if it did. */

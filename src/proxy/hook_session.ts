@@ -381,7 +381,8 @@ class LiveResponse implements ResponseView {
     // Between 1xx, no content and content lies framing, which is settled by what the upstream sent.
     if (
       !Number.isInteger(status) || status < 200 || status > 599 || head.status < 200 ||
-      (status === 204 || status === 304) !== (head.status === 204 || head.status === 304)
+      (status === 204 || status === 304) !== (head.status === 204 || head.status === 304) ||
+      (status < 300) !== (head.status < 300) && asksForTunnel(this.#source.downstream)
     ) {
       throw new TypeError(`Cannot set the status: ${head.status} cannot become ${status}`);
     }
@@ -397,6 +398,11 @@ class LiveResponse implements ResponseView {
   #head() {
     return this.#source.response ?? missing("response", "this phase");
   }
+}
+
+/** Whether the client takes any 2xx for a tunnel. */
+function asksForTunnel({ head, upgrade }: DownstreamSession): boolean {
+  return head.method === "CONNECT" || (upgrade !== "" && head.version >= 20);
 }
 
 class LiveVars implements Vars {

@@ -18,6 +18,7 @@ import { notReplayable } from "./request_content.ts";
 import { checkLoop } from "./request_path.ts";
 import type { Route } from "./route.ts";
 import { applyRules, replyOfRules } from "./rules.ts";
+import { refuseSuccess } from "./upgrade.ts";
 
 /** What a {@linkcode HttpProxy} is made from. */
 export interface HttpProxyOptions extends AttemptTools {
@@ -277,6 +278,7 @@ export class HttpProxy {
 
   #send(exchange: Exchange, head: ResponseHead, body: Uint8Array): void | Promise<void> {
     const { downstream } = exchange;
+    if (downstream.upgrade !== "" && downstream.head.version >= 20) refuseSuccess(head.status);
     exchange.response = head;
     downstream.writeHead(
       head,

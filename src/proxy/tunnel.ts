@@ -4,24 +4,34 @@
  * @module
  */
 import { ProxyError } from "../base/error.ts";
+import type { TimerWheel } from "../base/timer_wheel.ts";
 import type { DownstreamSession, UpstreamSession } from "../http/session.ts";
 import type { Upload } from "./duplex.ts";
 import type { Exchange } from "./exchange.ts";
+import { SilenceClock } from "./silence_clock.ts";
+import type { TunnelEnd, TunnelRecord } from "./tunnel_record.ts";
+
+/** Whether a response opens a tunnel: a 101, or a 2xx to CONNECT (RFC 9110 §9.3.6). */
+export function opensTunnel(method: string, status: number): boolean {
+  return status === 101 || (method === "CONNECT" && status >= 200 && status < 300);
+}
 
 /**
- * Answers 101 and moves bytes. Each direction ends by itself; a side that breaks ends both.
+ * Sends the head that opens the tunnel and moves bytes. Each direction ends by itself; a side that breaks ends both, and
+ * so does a time that is over, which is no error.
  *
  * @param upload The request's content, if it is still on its way: it comes before the tunnel.
- * @throws {ProxyError} If a side broke or was silent for too long.
+ * @throws {ProxyError} If a side broke.
  */
 export async function runTunnel(
   exchange: Exchange,
   upstream: UpstreamSession,
   upload: Upload | null,
+  wheel: TimerWheel,
 ): Promise<void> {
   const { downstream } = exchange;
   const response = exchange.response!;
-  if (!response.fields.has("upgrade")) {
+  if (response.status === 101 && !response.fields.has("upgrade")) {
     response.fields.appendTrusted("Upgrade", downstream.upgrade);
   }
   downstream.keepAlive = false;
@@ -35,30 +45,108 @@ export async function runTunnel(
   // Only now: what the client sent after its request must not reach the upstream before it has agreed.
   downstream.startTunnel();
   upstream.startTunnel();
-  const directions = [relay(downstream, upstream), relay(upstream, downstream)];
-  try {
-    await Promise.all(directions);
-    upstream.release();
-  } catch (caught) {
-    const error = ProxyError.wrap(caught, "internal_error", "Cannot go on with the tunnel");
-    upstream.abort(error);
-    downstream.abort(error);
-    await Promise.allSettled(directions);
-    throw error;
+  await new Tunnel(exchange, upstream, wheel).run();
+}
+
+class Tunnel {
+  readonly #downstream: DownstreamSession;
+  readonly #upstream: UpstreamSession;
+  readonly #record: TunnelRecord;
+  readonly #clock: SilenceClock;
+  #timedOut = false;
+
+  constructor(exchange: Exchange, upstream: UpstreamSession, wheel: TimerWheel) {
+    const { downstream } = exchange;
+    const { tunnelIdleTimeout, tunnelTimeout } = exchange.peer!.options;
+    this.#downstream = downstream;
+    this.#upstream = upstream;
+    this.#record = exchange.tunnel = {
+      protocol: downstream.upgrade || "connect",
+      received: 0,
+      sent: 0,
+      end: null,
+    };
+    const limits = { silence: tunnelIdleTimeout, duration: tunnelTimeout };
+    this.#clock = new SilenceClock(wheel, limits, (what) => {
+      this.#timedOut = true;
+      this.#break(
+        what === "silence"
+          ? new ProxyError(
+            "tunnel_idle_timeout",
+            `Tunnel: silent for tunnel_idle (${tunnelIdleTimeout} ms)`,
+            { source: "internal" },
+          )
+          : new ProxyError(
+            "tunnel_timeout",
+            `Tunnel: had lasted for tunnel (${tunnelTimeout} ms)`,
+            { source: "internal" },
+          ),
+      );
+    });
+  }
+
+  async run(): Promise<void> {
+    const directions = [this.#upward(), this.#downward()];
+    try {
+      await Promise.all(directions);
+      this.#upstream.release();
+    } catch (caught) {
+      const error = ProxyError.wrap(caught, "internal_error", "Cannot go on with the tunnel");
+      this.#break(error);
+      await Promise.allSettled(directions);
+      if (!this.#timedOut) throw error;
+    } finally {
+      this.#clock.stop();
+    }
+  }
+
+  async #upward(): Promise<void> {
+    const from = this.#downstream;
+    const to = this.#upstream;
+    for (;;) {
+      const next = from.readBody();
+      const piece = next instanceof Promise ? await next : next;
+      if (piece.length === 0 && from.bodyDone) break;
+      this.#clock.touch();
+      this.#record.received += piece.length;
+      const written = to.writeBody(piece, false);
+      if (written !== undefined) await written;
+      const flushed = to.flush();
+      if (flushed !== undefined) await flushed;
+    }
+    this.#record.end ??= "client_closed";
+    to.closeTunnelWrite();
+  }
+
+  async #downward(): Promise<void> {
+    const from = this.#upstream;
+    const to = this.#downstream;
+    for (;;) {
+      const next = from.readBody();
+      const piece = next instanceof Promise ? await next : next;
+      if (piece.length === 0 && from.bodyDone) break;
+      this.#clock.touch();
+      this.#record.sent += piece.length;
+      const written = to.writeBody(piece, false);
+      if (written !== undefined) await written;
+      const flushed = to.flush();
+      if (flushed !== undefined) await flushed;
+    }
+    this.#record.end ??= "upstream_closed";
+    to.closeTunnelWrite();
+  }
+
+  /** Ends both sides at once. */
+  #break(error: ProxyError): void {
+    this.#record.end ??= endOf(error);
+    this.#upstream.abort(error);
+    this.#downstream.abort(error);
   }
 }
 
-type Side = DownstreamSession | UpstreamSession;
-
-async function relay(from: Side, to: Side): Promise<void> {
-  for (;;) {
-    const next = from.readBody();
-    const piece = next instanceof Promise ? await next : next;
-    if (piece.length === 0 && from.bodyDone) break;
-    const written = to.writeBody(piece, false);
-    if (written !== undefined) await written;
-    const flushed = to.flush();
-    if (flushed !== undefined) await flushed;
-  }
-  to.closeTunnelWrite();
+function endOf({ type, source }: ProxyError): TunnelEnd {
+  if (type === "tunnel_idle_timeout") return "idle_timeout";
+  if (type === "tunnel_timeout") return "timeout";
+  if (type === "shutting_down") return "shutdown";
+  return source === "upstream" ? "upstream_broke" : "client_broke";
 }

@@ -30,7 +30,7 @@ export function makeRoute(route: RouteConfig, tools: MirrorTools): Omit<Route, "
 
 /** Peers with the timeouts of a route in place of their own; the same peer for the same peer. */
 function peerWithTimeouts(timeouts: RouteTimeouts): (peer: Peer) => Peer {
-  const { connect, responseHeader, read, write } = timeouts;
+  const { connect, responseHeader, read, write, tunnelIdle, tunnel } = timeouts;
   const over: Partial<PeerOptions> = {
     ...(connect === null
       ? {}
@@ -38,6 +38,8 @@ function peerWithTimeouts(timeouts: RouteTimeouts): (peer: Peer) => Peer {
     ...(responseHeader === null ? {} : { firstByteTimeout: responseHeader }),
     ...(read === null ? {} : { readTimeout: read }),
     ...(write === null ? {} : { writeTimeout: write }),
+    ...(tunnelIdle === null ? {} : { tunnelIdleTimeout: tunnelIdle }),
+    ...(tunnel === null ? {} : { tunnelTimeout: tunnel }),
   };
   if (Object.keys(over).length === 0) return (peer) => peer;
   const made = new WeakMap<Peer, Peer>();

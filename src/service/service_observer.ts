@@ -36,7 +36,7 @@ export class ServiceObserver implements UpstreamListener {
   /** A request is over. */
   finished(exchange: Exchange): void {
     if (this.#accessLog === null) return;
-    const { downstream, peer, upstream, error } = exchange;
+    const { downstream, peer, upstream, error, tunnel } = exchange;
     const { head, connection } = downstream;
     const record = this.#record;
     record.timestamp = Date.now() - exchange.elapsed;
@@ -67,6 +67,10 @@ export class ServiceObserver implements UpstreamListener {
     record.error = error === null ? null : error.token || error.type;
     record.errorSource = error?.source ?? null;
     record.shortCircuit = exchange.answeredBy || null;
+    record.tunnelProtocol = tunnel?.protocol ?? null;
+    record.tunnelReceived = tunnel?.received ?? 0;
+    record.tunnelSent = tunnel?.sent ?? 0;
+    record.tunnelEnd = tunnel?.end ?? null;
     record.listener = downstream.listener;
     this.#accessLog.write(record);
   }

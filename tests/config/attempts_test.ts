@@ -24,7 +24,15 @@ Deno.test("a route that says nothing is tried once more when it could not connec
     upstream: "app",
     split: null,
     mirrors: [],
-    timeouts: { connect: null, responseHeader: null, read: null, write: null, request: null },
+    timeouts: {
+      connect: null,
+      responseHeader: null,
+      read: null,
+      write: null,
+      tunnelIdle: null,
+      tunnel: null,
+      request: null,
+    },
     retry: {
       attempts: 1,
       on: ["connect_failure"],
@@ -41,7 +49,8 @@ Deno.test("a route that says nothing is tried once more when it could not connec
 
 Deno.test("every setting of the attempts is read, and the parts take them", async () => {
   const { timeouts, retry, hedge, mirrors } = await read(`upstream: app,
-    timeouts: { connect: 1s, response_header: 2s, read: 3s, write: 4s, request: 9s },
+    timeouts: { connect: 1s, response_header: 2s, read: 3s, write: 4s, tunnel_idle: 0,
+      tunnel: 1h, request: 9s },
     retry: { attempts: 3, on: [timeout, reset, 502, "5xx", 428-431, reset], per_try_timeout: 5s,
       backoff: { base: 10ms, max: 1s }, budget: { percent: 5%, min_per_second: 0 },
       non_idempotent: true, buffer_bytes: 1KiB },
@@ -52,6 +61,8 @@ Deno.test("every setting of the attempts is read, and the parts take them", asyn
     responseHeader: 2000,
     read: 3000,
     write: 4000,
+    tunnelIdle: 0,
+    tunnel: 3_600_000,
     request: 9000,
   });
   assert.deepEqual(retry, {

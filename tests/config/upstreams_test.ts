@@ -92,7 +92,8 @@ Deno.test("endpoints and transport must agree on TLS", async () => {
 Deno.test("every peer option can be set", async () => {
   const config = await configOf(upstream(
     `endpoints: [unix:./app.sock], load_balancing: { policy: random }, transport: {
-      timeouts: { connect: 1s, tls: 2s, total_connect: 3s, first_byte: 4s, read: 5s, write: 6s },
+      timeouts: { connect: 1s, tls: 2s, total_connect: 3s, first_byte: 4s, read: 5s, write: 6s,
+        tunnel_idle: 14s, tunnel: 15s },
       keepalive: { max_idle: 7, idle_timeout: 0 }, max_connections: 8, max_pending: 9,
       pending_timeout: 10s, local_address: 10.0.0.9, tcp_keep_alive: 11s,
       local_address_fallback: true, max_age: 12s, max_requests: 13, prewarm: 0, group_key: g,
@@ -105,6 +106,8 @@ Deno.test("every peer option can be set", async () => {
     firstByteTimeout: 4000,
     readTimeout: 5000,
     writeTimeout: 6000,
+    tunnelIdleTimeout: 14_000,
+    tunnelTimeout: 15_000,
     idleTimeout: 0,
     maxIdle: 7,
     maxConnections: 8,

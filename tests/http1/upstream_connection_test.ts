@@ -458,6 +458,22 @@ Deno.test("a connection that breaks before the response may be tried again if it
   await assert.rejects(reading, { type: "read_error", source: "upstream", retry: "reused-only" });
 });
 
+Deno.test("content that only the end of the connection delimits is whole after a FIN, and never after a reset", async () => {
+  for (const how of ["fin", "reset"]) {
+    const test = connectUpstream();
+    const session = send(test);
+    test.socket.feed("HTTP/1.1 200 OK\r\n\r\npart");
+    await session.readHead();
+    const reading = Promise.resolve(readAll(session));
+    await settled();
+    if (how === "fin") test.socket.feedEnd();
+    // A reset is known by the same type of error as an end that comes too early.
+    else test.socket.break(new ProxyError("connection_closed", "reset"));
+    if (how === "fin") await reading;
+    else await assert.rejects(reading, { type: "incomplete_response", source: "upstream" });
+  }
+});
+
 Deno.test("onFailure tells of an end that nobody is reading for", async () => {
   for (const how of ["end", "break"]) {
     const test = connectUpstream();

@@ -62,7 +62,8 @@ export async function readResponse(
   if (line === null) throw new Error(`Not a status line: ${JSON.stringify(start)}`);
   const head = { raw, fields, version: line[1]!, status: Number(line[2]), reason: line[3]! };
   const { status } = head;
-  if (method === "HEAD" || status < 200 || status === 204 || status === 304) {
+  const opens = method === "CONNECT" && status < 300;
+  if (opens || method === "HEAD" || status < 200 || status === 204 || status === 304) {
     return { ...head, body: new Uint8Array(), trailers: [], framing: "none" };
   }
   return { ...head, ...await readBody(wire, fields, "close", ms) };

@@ -1,0 +1,211 @@
+/** Tunnels: how long they may be silent and last, what is written down of them, and CONNECT. */
+import assert from "node:assert/strict";
+import { configFile } from "../support/config.ts";
+import { eventually } from "../support/deadline.ts";
+import { field } from "../support/http_text.ts";
+import { get, RawClient } from "../support/raw_client.ts";
+import { type RawOrigin, response, startRawOrigin } from "../support/raw_origin.ts";
+import { type AccessLine, type Sluice, startSluice } from "../support/sluice.ts";
+import { latin1 } from "../support/wire.ts";
+
+const SWITCHED =
+  "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: words\r\n\r\n";
+const CONNECT = "CONNECT db.example:5432 HTTP/1.1\r\nHost: db.example:5432\r\n\r\n";
+
+function ask(path: string): string {
+  return get(path, { Connection: "Upgrade", Upgrade: "words" });
+}
+
+/** An origin that agrees to every upgrade and CONNECT, and then does what the path says. */
+function startOrigin(): Promise<RawOrigin> {
+  return startRawOrigin(async (connection) => {
+    const head = await connection.head();
+    const connects = head.method === "CONNECT";
+    if (head.target.includes("/refuse") || head.target.includes("refuse.example")) {
+      return await connection.send(response("no", {}, "403 Forbidden"));
+    }
+    await connection.send(connects ? "HTTP/1.1 200 Established\r\n\r\n" : SWITCHED);
+    if (head.target.includes("/fin")) connection.end();
+    if (head.target.includes("/chatter")) {
+      // Says something again and again, and never waits for an answer.
+      while (connection.ended === null) {
+        await connection.send("tick");
+        await connection.fill(100).catch(() => false);
+      }
+      return;
+    }
+    if (head.target.includes("/reset")) {
+      await connection.take(1);
+      return connection.reset();
+    }
+    for (;;) {
+      const piece = await connection.takeSome(60_000);
+      if (piece.length === 0) return connection.end();
+      await connection.send(piece);
+    }
+  });
+}
+
+async function open(sluice: Sluice, request: string): Promise<RawClient> {
+  const client = await RawClient.connect(sluice.port());
+  const answer = await client.request(request);
+  assert.ok(answer.status === 101 || answer.status === 200, String(answer.status));
+  return client;
+}
+
+async function lineOf(sluice: Sluice, count: number): Promise<AccessLine> {
+  const lines = await sluice.waitForAccessLog(count);
+  return lines[count - 1]!;
+}
+
+Deno.test("tunnels", async (t) => {
+  await using origin = await startOrigin();
+  await using sluice = await startSluice({
+    config: configFile({
+      origin: origin.url,
+      listener: { allow_connect: true, limits: { body_timeout: "300ms" } },
+      timeouts: { read: "300ms", tunnel_idle: "1s", tunnel: 0 },
+      top: {
+        services: [{
+          name: "main",
+          routes: [
+            {
+              id: "short",
+              match: { path: "/short/*" },
+              upstream: "origin",
+              timeouts: { tunnel: "1s" },
+            },
+            {
+              id: "long",
+              match: { path: "/long/*" },
+              upstream: "origin",
+              timeouts: { tunnel_idle: "1m" },
+            },
+            { id: "all", upstream: "origin" },
+          ],
+        }],
+        telemetry: { access_log: { output: "access.jsonl" } },
+      },
+    }),
+  });
+  let lines = 0;
+
+  await t.step(
+    "one that is silent both ways is ended on both sides, which is no error",
+    async () => {
+      await using client = await open(sluice, ask("/echo"));
+      const connection = origin.connections.at(-1)!;
+      await client.send("hello");
+      assert.equal(latin1(await client.take(5)), "hello");
+      await client.whenEnded();
+      await eventually(() => connection.ended !== null, "the origin to see the end");
+      const line = await lineOf(sluice, ++lines);
+      assert.equal(line["tunnel.protocol"], "words");
+      assert.equal(line["tunnel.end"], "idle_timeout");
+      assert.equal(line["tunnel.received"], 5);
+      assert.equal(line["tunnel.sent"], 5);
+      assert.equal(line["proxy.error"], undefined);
+      assert.equal(line["severity"], "INFO");
+      assert.ok(Number(line["duration_ms"]) >= 900, String(line["duration_ms"]));
+    },
+  );
+
+  await t.step("one that speaks in one direction alone is not silent", async () => {
+    await using client = await open(sluice, ask("/chatter"));
+    // Three times as long as it may be silent.
+    const until = performance.now() + 3_000;
+    while (performance.now() < until) assert.equal(latin1(await client.take(4)), "tick");
+    client.reset();
+    const line = await lineOf(sluice, ++lines);
+    assert.equal(line["tunnel.end"], "client_broke");
+  });
+
+  await t.step(
+    "the route's own time lets it be silent for longer, and for longer than read",
+    async () => {
+      await using client = await open(sluice, ask("/long/echo"));
+      await client.fill(2_000).catch(() => false);
+      assert.equal(client.ended, null);
+      await client.send("still here");
+      assert.equal(latin1(await client.take(10)), "still here");
+      client.end();
+      assert.equal(await client.whenEnded(), "fin");
+      const line = await lineOf(sluice, ++lines);
+      assert.equal(line["tunnel.end"], "client_closed");
+      assert.ok(Number(line["duration_ms"]) >= 1_900, String(line["duration_ms"]));
+    },
+  );
+
+  await t.step("one that never is silent ends when its time is over", async () => {
+    await using client = await open(sluice, ask("/short/chatter"));
+    await client.whenEnded();
+    const line = await lineOf(sluice, ++lines);
+    assert.equal(line["tunnel.end"], "timeout");
+    assert.ok(Number(line["duration_ms"]) >= 900, String(line["duration_ms"]));
+  });
+
+  await t.step("one whose origin has finished is ended when the client says nothing", async () => {
+    await using client = await open(sluice, ask("/fin"));
+    await client.whenEnded();
+    const line = await lineOf(sluice, ++lines);
+    assert.equal(line["tunnel.end"], "upstream_closed");
+    assert.ok(Number(line["duration_ms"]) >= 900, String(line["duration_ms"]));
+  });
+
+  await t.step("one that the origin breaks says so", async () => {
+    await using client = await open(sluice, ask("/reset"));
+    await client.send("x");
+    await client.whenEnded();
+    const line = await lineOf(sluice, ++lines);
+    assert.equal(line["tunnel.end"], "upstream_broke");
+    assert.equal(line["proxy.error_source"], "upstream");
+  });
+
+  await t.step("CONNECT that the origin grants is a tunnel, with the same times", async () => {
+    await using client = await open(sluice, CONNECT);
+    const connection = origin.connections.at(-1)!;
+    assert.match(connection.received, /^CONNECT db\.example:5432 HTTP\/1\.1\r\n/);
+    await client.send("SELECT 1");
+    assert.equal(latin1(await client.take(8)), "SELECT 1");
+    await client.whenEnded();
+    await eventually(() => connection.ended !== null, "the origin to see the end");
+    const line = await lineOf(sluice, ++lines);
+    assert.equal(line["tunnel.protocol"], "connect");
+    assert.equal(line["tunnel.end"], "idle_timeout");
+    assert.equal(line["tunnel.received"], 8);
+  });
+
+  await t.step(
+    "bytes behind a CONNECT wait until it is granted, and are nothing if it is not",
+    async () => {
+      await using client = await RawClient.connect(sluice.port());
+      await client.send(CONNECT + "early");
+      assert.equal((await client.response("CONNECT")).status, 200);
+      assert.equal(latin1(await client.take(5)), "early");
+      client.end();
+      await client.whenEnded();
+      lines++;
+      await using other = await RawClient.connect(sluice.port());
+      const refused = "CONNECT refuse.example:1 HTTP/1.1\r\nHost: refuse.example:1\r\n\r\n";
+      const answer = await other.request(refused);
+      assert.equal(answer.status, 403);
+      assert.equal(field(answer, "content-length"), "2");
+      const line = await lineOf(sluice, ++lines);
+      assert.equal(line["tunnel.protocol"], undefined);
+      assert.ok(!origin.connections.at(-1)!.received.includes("early"));
+    },
+  );
+});
+
+Deno.test("an upgrade to another protocol than was asked for is refused", async () => {
+  await using origin = await startRawOrigin(async (connection) => {
+    await connection.head();
+    await connection.send(SWITCHED.replace("words", "sentences"));
+    await connection.whenEnded();
+  });
+  await using sluice = await startSluice({ upstream: origin.url });
+  await using client = await RawClient.connect(sluice.port());
+  const answer = await client.request(ask("/"));
+  assert.equal(answer.status, 502);
+  assert.match(field(answer, "proxy-status")!, /http_upgrade_failed/);
+});
