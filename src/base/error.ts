@@ -74,6 +74,7 @@ export const ERROR_TYPES = {
   not_implemented: { status: 501, token: "http_request_error" },
   method_not_allowed: { status: 405, token: "http_request_denied" },
   client_closed: { status: 0, token: "" },
+  peer_flood: { status: 0, token: "http_request_denied" },
   // What we decided, or did wrong
   no_route: { status: 404, token: "" },
   denied: { status: 403, token: "http_request_denied" },

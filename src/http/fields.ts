@@ -80,6 +80,11 @@ export class Fields {
   #replaced: Map<number, string> | null = null;
   /** Appended fields: name, value, name, value… */
   #added: string[] | null = null;
+  /**
+   * Raw entries, in order, that their sender wants to have in no compression table on the whole way
+   * (RFC 7541 §6.2.3); `null` if there are none.
+   */
+  neverIndexed: readonly number[] | null = null;
 
   /**
    * @param bytes What the index points into; must stay as it is for as long as these fields are used.
@@ -156,6 +161,7 @@ export class Fields {
       copy.#replaced = new Map(this.#replaced);
     }
     if (this.#added !== null && this.#added.length > 0) copy.#added = this.#added.slice();
+    copy.neverIndexed = this.neverIndexed;
     return copy;
   }
 
@@ -174,6 +180,7 @@ export class Fields {
     this.#bytes = NO_BYTES;
     this.#replaced = null;
     this.#added = null;
+    this.neverIndexed = null;
     if (
       index !== null && index.length === INDEX_ENTRIES * ENTRY && freeIndexes.length < MAX_FREE
     ) freeIndexes.push(index);

@@ -6,10 +6,10 @@
  * @module
  */
 import { ProxyError } from "../base/error.ts";
-import { latin1 } from "../http/fields.ts";
-import type { Version } from "../http/message.ts";
-import { INCOMPLETE, parseFieldSection, type SectionRules } from "./field_section_parser.ts";
 import { CLASS, CR, LF, PATH, QUERY, QUESTION, SPACE, TOKEN } from "../http/grammar.ts";
+import type { Version } from "../http/message.ts";
+import { methodOf } from "../http/method.ts";
+import { INCOMPLETE, parseFieldSection, type SectionRules } from "./field_section_parser.ts";
 
 /** What {@linkcode parseRequestHead} found besides the fields. Overwritten by the next call. */
 export const line: {
@@ -78,7 +78,7 @@ export function parseRequestHead(
   }
   const headEnd = parseFieldSection(bytes, position + 10, end, rules);
   if (headEnd === INCOMPLETE) return INCOMPLETE;
-  line.method = readMethod(bytes, start, methodEnd);
+  line.method = methodOf(bytes, start, methodEnd);
   line.targetStart = targetStart;
   line.targetEnd = targetEnd;
   return headEnd;
@@ -99,21 +99,6 @@ function readVersion(bytes: Uint8Array, at: number): Version {
     );
   }
   return minor === 0 ? 10 : 11;
-}
-
-const METHODS = ["GET", "PUT", "HEAD", "POST", "PATCH", "TRACE", "DELETE", "OPTIONS", "CONNECT"];
-
-/** The method as a string; the usual ones without making one. Methods are case-sensitive. */
-function readMethod(bytes: Uint8Array, start: number, end: number): string {
-  candidates: for (let m = 0; m < METHODS.length; m++) {
-    const method = METHODS[m]!;
-    if (method.length !== end - start) continue;
-    for (let i = 0; i < method.length; i++) {
-      if (method.charCodeAt(i) !== bytes[start + i]) continue candidates;
-    }
-    return method;
-  }
-  return latin1(bytes, start, end);
 }
 
 function malformed(problem: string): ProxyError {

@@ -4,7 +4,7 @@
  * @module
  */
 import { ProxyError } from "../base/error.ts";
-import { isSameAuthority } from "../http/authority.ts";
+import { isAuthorityAt, isSameAuthority } from "../http/authority.ts";
 import {
   CONTENT_LENGTH,
   EXPECT,
@@ -23,18 +23,9 @@ import {
   TO_STRIP,
 } from "../http/hop_by_hop.ts";
 import { RequestHead } from "../http/message.ts";
+import { upgradeProtocol } from "../http/upgrade.ts";
 import { section, takeFields, valueEndOf, valueStartOf } from "./field_section_parser.ts";
-import {
-  ASTERISK,
-  BRACKET_CLOSE,
-  BRACKET_OPEN,
-  CLASS,
-  COLON,
-  LITERAL,
-  NAME,
-  QUESTION,
-  SLASH,
-} from "../http/grammar.ts";
+import { ASTERISK, QUESTION, SLASH } from "../http/grammar.ts";
 import { line } from "./request_head_parser.ts";
 
 /** A request head with what it says of its content and its connection. */
@@ -68,7 +59,7 @@ export function readRequest(bytes: Uint8Array): Request {
   const length = line.targetEnd - line.targetStart;
   let absolute: AbsoluteTarget | null = null;
   if (isConnect) {
-    if (!isAuthority(bytes, line.targetStart, line.targetEnd, true)) {
+    if (!isAuthorityAt(bytes, line.targetStart, line.targetEnd, true)) {
       throw invalid("the target of CONNECT is not host:port");
     }
     const target = latin1(bytes, line.targetStart, line.targetEnd);
@@ -102,7 +93,7 @@ export function readRequest(bytes: Uint8Array): Request {
     }
     if ((seen & 1 << TE) !== 0) acceptsTrailers = listHas(valueOf(bytes, TE), "trailers");
     if ((seen & 1 << UPGRADE) !== 0 && (repeated & 1 << UPGRADE) === 0 && version === 11) {
-      upgrade = isConnect ? "" : readUpgrade(valueOf(bytes, UPGRADE));
+      upgrade = isConnect ? "" : upgradeProtocol(valueOf(bytes, UPGRADE));
     }
   }
 
@@ -170,42 +161,11 @@ function readHost(
   const start = valueStartOf(section.first[HOST]!);
   const end = valueEndOf(section.first[HOST]!);
   if (start === end && !isRequired) return null;
-  if (!isAuthority(bytes, start, end, false)) throw invalid("Host is not host or host:port");
+  if (!isAuthorityAt(bytes, start, end, false)) throw invalid("Host is not host or host:port");
   hostField.bytes = bytes;
   hostField.start = start;
   hostField.end = end;
   return hostField;
-}
-
-/** Whether `bytes[start, end)` is a host with or without port (RFC 3986 §3.2), without user information. */
-export function isAuthority(
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-  needsPort: boolean,
-): boolean {
-  let position = start;
-  if (bytes[position] === BRACKET_OPEN) {
-    position++;
-    while (position < end && (CLASS[bytes[position]!]! & LITERAL) !== 0) position++;
-    if (position - start < 3 || position >= end || bytes[position] !== BRACKET_CLOSE) return false;
-    position++;
-  } else {
-    while (position < end && (CLASS[bytes[position]!]! & NAME) !== 0) position++;
-    if (position === start) return false;
-  }
-  if (position === end) return !needsPort;
-  if (bytes[position] !== COLON) return false;
-  const digits = end - ++position;
-  if (digits === 0) return !needsPort;
-  if (digits > 5) return false;
-  let port = 0;
-  for (; position < end; position++) {
-    const digit = bytes[position]! - 48;
-    if (digit < 0 || digit > 9) return false;
-    port = port * 10 + digit;
-  }
-  return port <= 65535;
 }
 
 interface AbsoluteTarget {
@@ -223,7 +183,7 @@ function readAbsolute(bytes: Uint8Array, method: string): AbsoluteTarget {
   const start = line.targetStart + match[0].length;
   let position = start;
   while (position < end && bytes[position] !== SLASH && bytes[position] !== QUESTION) position++;
-  if (!isAuthority(bytes, start, position, false)) {
+  if (!isAuthorityAt(bytes, start, position, false)) {
     throw invalid("the authority of the target is not host or host:port");
   }
   const rest = latin1(bytes, position, end);
@@ -261,16 +221,6 @@ function readFraming(
   const length = parseContentLength(valueOf(bytes, CONTENT_LENGTH));
   if (length < 0) throw invalid("Content-Length is not a number of bytes");
   return length;
-}
-
-/**
- * The protocol to offer for an upgrade. HTTP over HTTP is left out: through a tunnel of it requests would
- * pass that no rule has seen.
- */
-function readUpgrade(value: string): string {
-  const protocol = value.split(",", 1)[0]!.trim().toLowerCase();
-  if (!/^[!#$%&'*+\-.^_`|~0-9a-z]+(\/[!#$%&'*+\-.^_`|~0-9a-z]+)?$/.test(protocol)) return "";
-  return /^(?:h2c?|http|tls)(?:\/|$)/.test(protocol) ? "" : protocol;
 }
 
 function listHas(list: string, token: string): boolean {

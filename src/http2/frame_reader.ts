@@ -120,6 +120,11 @@ export class FrameReader {
     return this.#heldLength === 0 && this.#open === 0 && this.#prefaceLeft === 0;
   }
 
+  /** Whether a field block has begun and not ended. */
+  get inFieldBlock(): boolean {
+    return this.#open !== 0 || (this.#heldLength > 3 && this.#held[3] === HEADERS);
+  }
+
   /**
    * Takes what was received and calls the handler for every frame that is whole.
    *

@@ -3,11 +3,13 @@
  *
  * @module
  */
+import { HOST } from "../../http/field_names.ts";
 import { ENTRY, Fields, latin1 } from "../../http/fields.ts";
-import { NOT_PSEUDO, PSEUDO_NAMES } from "./static_table.ts";
+import { AUTHORITY, NOT_PSEUDO, PSEUDO_NAMES } from "./static_table.ts";
 
 const FIRST_BYTES = 1024;
 const PSEUDO_END = PSEUDO_NAMES.length;
+const HOST_LINE = new TextEncoder().encode("host: ");
 
 /** What the decoder fills. Reused for one section after the other, unless its bytes were handed on. */
 export class FieldBlock {
@@ -67,12 +69,41 @@ export class FieldBlock {
     return latin1(this.bytes, this.#pseudo[number * 2]!, this.#pseudo[number * 2 + 1]!);
   }
 
+  /** The value of the first field of an id that is in `seen`. */
+  first(id: number): string {
+    const index = this.#index;
+    for (let at = 0; at < this.count * ENTRY; at += ENTRY) {
+      if (index[at + 4] === id) return latin1(this.bytes, index[at + 2]!, index[at + 3]!);
+    }
+    return "";
+  }
+
+  /** Makes `:authority` the first field, by the name of Host: its value stays where it lies. */
+  authorityToHost(): void {
+    const valueStart = this.#pseudo[AUTHORITY * 2]!;
+    const start = valueStart - HOST_LINE.length;
+    this.bytes.set(HOST_LINE, start);
+    if ((this.count + 1) * ENTRY > this.#index.length) this.#growIndex();
+    const index = this.#index;
+    index.copyWithin(ENTRY, 0, this.count * ENTRY);
+    index[0] = start;
+    index[1] = start + HOST_LINE.length - 2;
+    index[2] = valueStart;
+    index[3] = this.#pseudo[AUTHORITY * 2 + 1]!;
+    index[4] = HOST;
+    this.count++;
+    this.seen |= 1 << HOST;
+    if (this.neverIndexed === null) return;
+    for (let i = 0; i < this.neverIndexed.length; i++) this.neverIndexed[i]!++;
+  }
+
   /**
    * Hands the fields over with the bytes they lie in. The block takes new ones and is empty afterwards;
    * read pseudo-fields before, or from the bytes with the positions that were taken before.
    */
   takeFields(): Fields {
     const fields = new Fields(this.bytes, this.count, this.#index);
+    fields.neverIndexed = this.neverIndexed;
     this.bytes = new Uint8Array(FIRST_BYTES);
     this.#index = Fields.newIndex(0);
     this.reset();
