@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { formattedPage } from "./format_page.ts";
 import { type CombineKind, PHASE_NAMES, type PhaseName, phaseRow } from "../src/plugin/phases.ts";
 
 /** What each way of acting together means. */
@@ -151,22 +152,9 @@ function cell(text: string): string {
   return text.replaceAll("|", "\\\\|");
 }
 
-/** The page as it stands in `phases.md`: what `deno fmt` makes of it. */
-export async function formattedPhasesPage(): Promise<string> {
-  const child = new Deno.Command(Deno.execPath(), {
-    args: ["fmt", "--quiet", "--ext", "md", "-"],
-    cwd: new URL("..", import.meta.url),
-    stdin: "piped",
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-  const writer = child.stdin.getWriter();
-  await writer.write(new TextEncoder().encode(phasesPage()));
-  await writer.close();
-  const { code, stdout, stderr } = await child.output();
-  const decoder = new TextDecoder();
-  if (code !== 0) throw new Error(`Cannot format the page: ${decoder.decode(stderr)}`);
-  return decoder.decode(stdout);
+/** The page as it stands in `phases.md`. */
+export function formattedPhasesPage(): Promise<string> {
+  return formattedPage(phasesPage());
 }
 
 if (import.meta.main) {

@@ -6,6 +6,7 @@
 import { resolve } from "node:path";
 import { configFromFlags } from "../config/flags.ts";
 import { configSchema } from "../config/json_schema.ts";
+import { shownConfig } from "../config/shown.ts";
 import type { Config } from "../config/types.ts";
 import { reportText } from "./describe.ts";
 import { errorText, pluginErrors } from "./load.ts";
@@ -28,30 +29,9 @@ export async function printSchema(
   output.out(`${JSON.stringify(configSchema(schemas), null, 2)}\n`);
 }
 
-/**
- * Prints the config with every default filled in. Keys, plugin configs, and fields and queries that Sluice
- * sends on its own behalf are left out: they may be secret.
- */
+/** Prints the config with every default filled in, and without what may be secret. */
 export function dump(config: Config, output: Output): void {
-  const text = JSON.stringify(config, function (this: object, key, value: unknown) {
-    if (key === "secret" && value !== null) return "(secret)";
-    if (key === "url" && typeof value === "string") return value.replace(/\?.*$/s, "?(left out)");
-    // Those of answers that rules give are for everybody to see.
-    if (key === "headers" && !("body" in this && "status" in this && !("type" in this))) {
-      return Object.fromEntries(fieldNames(value).map((name) => [name, "(left out)"]));
-    }
-    if (key === "clientCertificate" && value !== null) return { cert: "(PEM)", key: "(secret)" };
-    if (key === "ca" && value !== null) return "(PEM)";
-    if (key === "config" && value !== undefined) return "(left out)";
-    return value;
-  }, 2);
-  output.out(`${text}\n`);
-}
-
-/** Names of fields, of a mapping or of a list of pairs. */
-function fieldNames(fields: unknown): string[] {
-  if (Array.isArray(fields)) return fields.map((pair) => String(pair[0]));
-  return typeof fields === "object" && fields !== null ? Object.keys(fields) : [];
+  output.out(`${JSON.stringify(shownConfig(config), null, 2)}\n`);
 }
 
 /** Prints the plugins of a folder. */

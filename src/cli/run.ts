@@ -90,10 +90,15 @@ function readyText(config: Config, info: ReadyInfo): string {
   const head = `sluice is ready on ${where} (${count(routes, "route")}, ${
     count(info.plugins.length, "plugin")
   })\n`;
-  const rows = info.plugins.map((plugin) => [
-    `plugin ${plugin.name}`,
-    plugin.isolation,
-    `may: ${rightsText(plugin.granted)}`,
-  ]);
+  const { metrics, admin } = info.operations;
+  const rows = [
+    ...(metrics === null ? [] : [["metrics", metrics]]),
+    ...(admin === null ? [] : [["admin", admin]]),
+    ...info.plugins.map((plugin) => [
+      `plugin ${plugin.name}`,
+      plugin.isolation,
+      `may: ${rightsText(plugin.granted)}`,
+    ]),
+  ];
   return rows.length === 0 ? head : head + table(rows, "  ");
 }

@@ -24,6 +24,8 @@ export interface Flags {
   readonly threads?: number | undefined;
   /** `off`, `stdout` or a file. Default `off`. */
   readonly accessLog?: string | undefined;
+  /** Where the admin interface listens. Default: there is none. */
+  readonly admin?: string | undefined;
   /** What the plugins of the folder may do. Default: nothing. */
   readonly grant?: "as-requested" | undefined;
 }
@@ -33,6 +35,7 @@ const NAMES: Readonly<Record<string, string>> = {
   upstreams: "--upstream",
   server: "--threads",
   telemetry: "--access-log",
+  admin: "--admin",
 };
 
 /**
@@ -79,6 +82,7 @@ export async function configFromFlags(
           : Object.fromEntries(names.map((name) => [name, flags.grant])),
       },
     }),
+    ...(flags.admin === undefined ? {} : { admin: { listen: flags.admin } }),
     telemetry: { access_log: flags.accessLog === undefined ? {} : { output: flags.accessLog } },
   });
   if (!result.success) {
@@ -86,6 +90,12 @@ export async function configFromFlags(
       const flag = NAMES[String(issue.path[0])] ?? "flags";
       errors.push(flagError(flag, describe(issue), ""));
     }
+  } else if (result.data.admin !== "off" && result.data.admin.listen?.kind === "tcp") {
+    errors.push(flagError(
+      "--admin",
+      "over TCP it needs a token, which flags would show to everybody",
+      "give unix:/path, or a config file",
+    ));
   } else if (flags.upstream === undefined && plugins.length === 0 && errors.length === 0) {
     errors.push(flagError(
       "flags",
@@ -100,6 +110,7 @@ export async function configFromFlags(
       plugins,
       cores: availableParallelism(),
       resolve: toAbsolute,
+      adminSocket: null,
       file: () => "",
     })),
   };

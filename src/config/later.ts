@@ -13,12 +13,10 @@ const SUPERVISE = "let the service manager (systemd, a container runtime) do it"
 
 /** Keys by place; `[]` is any entry of a list. */
 export const LATER_KEYS: Readonly<Record<string, Remedy>> = {
-  "admin": "remove it; there is no admin interface yet",
-  "metrics": "remove it; the access log has a line for each request",
+  "metrics": "use telemetry.metrics",
   "tracing": "remove it; the access log has a line for each request",
   "cache": "remove it; nothing is cached",
   "rate_limit": "use a plugin",
-  "telemetry.metrics": "remove it; the access log has a line for each request",
   "telemetry.tracing": "remove it; the access log has a line for each request",
   "telemetry.access_log.fields": "remove it; every field is written",
   "telemetry.access_log.conditions": "remove it; every request is written",

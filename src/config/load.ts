@@ -5,6 +5,7 @@
  */
 import { dirname, resolve } from "node:path";
 import { availableParallelism } from "node:os";
+import { adminSocket } from "./admin_socket.ts";
 import { ConfigDocument, type Path } from "./document.ts";
 import { type ConfigError, sortErrors } from "./errors.ts";
 import type { FindPlugins, FoundPlugin } from "./found_plugins.ts";
@@ -83,6 +84,7 @@ export async function loadConfig(
       plugins: found.plugins,
       cores: options.cores ?? availableParallelism(),
       resolve: toAbsolute,
+      adminSocket: adminSocket(resolve(path), env),
       file: (file) => files.texts.get(file)!,
     })),
   };

@@ -12,9 +12,11 @@ import { normalizeUpstream } from "./normalize_upstreams.ts";
 import type { FileData } from "./schema.ts";
 import type {
   AccessLogConfig,
+  AdminConfig,
   Config,
   Isolation,
   ListenerConfig,
+  MetricsConfig,
   PluginConfig,
   ServerConfig,
 } from "./types.ts";
@@ -29,6 +31,8 @@ export interface NormalizeContext {
   readonly cores: number;
   /** Makes a path absolute. */
   readonly resolve: (path: string) => string;
+  /** Path of the admin socket when the config names none; `null`: there is then no admin interface. */
+  readonly adminSocket: string | null;
   /** The text of a file that was read before. */
   readonly file: (path: string) => string;
 }
@@ -64,6 +68,8 @@ export function normalize(data: FileData, context: NormalizeContext): Config {
     plugins: plugins.map((plugin, i) => normalizePlugin(plugin, data.plugins, uses.of(i))),
     accessLog: normalizeAccessLog(data.telemetry.access_log, context),
     log: data.telemetry.log,
+    metrics: normalizeMetrics(data.telemetry.metrics, context),
+    admin: normalizeAdmin(data.admin, context),
   };
 }
 
@@ -115,6 +121,25 @@ function normalizeAccessLog(
     output: output === "off" || output === "stdout" ? output : { file: context.resolve(output) },
     query,
   };
+}
+
+function normalizeMetrics(
+  data: FileData["telemetry"]["metrics"],
+  context: NormalizeContext,
+): MetricsConfig | null {
+  if (data === undefined) return null;
+  const { listen, path } = data;
+  return { listen: listen === undefined ? null : absolute(listen, context.resolve), path };
+}
+
+function normalizeAdmin(data: FileData["admin"], context: NormalizeContext): AdminConfig | null {
+  if (data === "off") return null;
+  const token = data.token ?? null;
+  if (data.listen !== undefined) {
+    return { address: absolute(data.listen, context.resolve), named: true, token };
+  }
+  if (context.adminSocket === null) return null;
+  return { address: { kind: "unix", path: context.adminSocket }, named: false, token };
 }
 
 /** What holds for one plugin of a setting that is one value for all, or values by name. */

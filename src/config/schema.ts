@@ -278,7 +278,36 @@ const telemetry = () =>
       {},
       "The operational log, on stderr.",
     ),
+    metrics: optional(
+      mapping({
+        listen: optional(
+          address(),
+          "Where metrics can be asked for besides the admin interface, such as `127.0.0.1:6192`; by anybody who can connect.",
+        ),
+        path: withDefault(
+          text("a path such as /metrics"),
+          "/metrics",
+          "Under which path; `/livez` and `/readyz` are answered there, too.",
+        ),
+      }),
+      "Counts requests, connections, upstreams and plugins, for Prometheus. Default: nothing is counted.",
+    ),
   });
+
+const admin = () =>
+  z.union([
+    z.literal("off"),
+    mapping({
+      listen: optional(
+        address(),
+        "`unix:/path`, or an address of this host such as `127.0.0.1:6190`, which needs a `token`. Default: a unix socket in the runtime directory, named after the config file.",
+      ),
+      token: optional(
+        text("a token, as ${file:path} or ${NAME}"),
+        "What clients must show as `Authorization: Bearer …`; from a file or the environment.",
+      ),
+    }),
+  ]);
 
 /** The schema of the whole file. */
 export const FILE_SCHEMA = mapping({
@@ -297,7 +326,12 @@ export const FILE_SCHEMA = mapping({
   services: required(z.array(serviceSchema()).min(1), "What becomes of requests."),
   upstreams: withDefault(z.array(upstreamSchema()), [], "Who is asked."),
   plugins: withDefault(plugins(), {}, "Where plugins are, and what they may do."),
-  telemetry: withDefault(telemetry(), {}, "Logs."),
+  telemetry: withDefault(telemetry(), {}, "Logs and metrics."),
+  admin: withDefault(
+    admin(),
+    {},
+    "The interface for operators, which `sluice status` and other verbs use; `off`: there is none.",
+  ),
 });
 
 /** The file after the schema: keys as written, values read, defaults filled in. */

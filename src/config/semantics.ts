@@ -10,6 +10,8 @@ import { Findings } from "./findings.ts";
 import type { FoundPlugin } from "./found_plugins.ts";
 import { pathText } from "./later.ts";
 import { rawList, rawMap, rawText } from "./raw.ts";
+import { sameSocket } from "./same_socket.ts";
+import { checkOperations } from "./semantics_operations.ts";
 import { checkRoutes } from "./semantics_routes.ts";
 import { checkUpstream } from "./semantics_upstreams.ts";
 import { didYouMean } from "./suggest.ts";
@@ -42,6 +44,8 @@ export function checkSemantics(
     rawMap(root["plugins"]),
     names,
   );
+  checkDisabled(findings, root);
+  checkOperations(findings, root);
   const seconds = rawMap(root["server"])["grace_period_seconds"];
   if (seconds !== undefined && rawMap(root["server"])["grace_period"] !== undefined) {
     findings.atKey(
@@ -106,20 +110,6 @@ function checkListeners(findings: Findings, listeners: readonly unknown[]): Map<
   return names;
 }
 
-/** Whether binding both would fail: the same, or the same port with one on all interfaces of the family. */
-function sameSocket(written: string, b: ReturnType<typeof parseAddress>): boolean {
-  const a = parseAddress(written);
-  if (typeof a === "string" || typeof b === "string") return false;
-  if (a.kind === "unix" || b.kind === "unix") {
-    return a.kind === "unix" && b.kind === "unix" && a.path === b.path;
-  }
-  if (a.port !== b.port) return false;
-  if (a.host === b.host) return true;
-  const v6 = a.host.includes(":");
-  if (v6 !== b.host.includes(":")) return false;
-  return v6 ? a.host === "::" || b.host === "::" : a.host === "0.0.0.0" || b.host === "0.0.0.0";
-}
-
 function checkServiceListeners(
   findings: Findings,
   services: readonly unknown[],
@@ -167,6 +157,27 @@ function checkServiceListeners(
       "name it in the listeners of a service, or remove it",
     );
   }
+}
+
+/** A plugin that does not run cannot name the endpoints of an upstream. */
+function checkDisabled(findings: Findings, root: Readonly<Record<string, unknown>>): void {
+  const finders = new Map<string, number>();
+  rawList(root["upstreams"]).forEach((upstream, i) => {
+    const discovery = rawMap(rawMap(upstream)["discovery"]);
+    const plugin = rawText(discovery["plugin"]);
+    if (discovery["type"] === "plugin" && plugin !== null) finders.set(plugin, i);
+  });
+  rawList(rawMap(root["plugins"])["disabled"]).forEach((value, i) => {
+    const upstream = finders.get(rawText(value) ?? "");
+    if (upstream === undefined) return;
+    findings.at(
+      ["plugins", "disabled", i],
+      `plugin ${
+        JSON.stringify(value)
+      } is the discovery of upstreams[${upstream}], which then has no endpoints`,
+      "remove it from this list, or give the upstream another discovery",
+    );
+  });
 }
 
 function checkPluginSettings(

@@ -34,6 +34,27 @@ export interface Config {
   readonly plugins: readonly PluginConfig[];
   readonly accessLog: AccessLogConfig;
   readonly log: LogConfig;
+  /** `null`: nothing is counted. */
+  readonly metrics: MetricsConfig | null;
+  /** `null`: there is no admin interface. */
+  readonly admin: AdminConfig | null;
+}
+
+/** What is counted, and where it can be asked for. */
+export interface MetricsConfig {
+  /** Besides the admin interface; `null`: nowhere else. */
+  readonly listen: Address | null;
+  readonly path: string;
+}
+
+/** The interface for operators. */
+export interface AdminConfig {
+  /** Where it listens: a unix socket, or an address of this host. */
+  readonly address: Address;
+  /** Whether the config names it; else it is the usual place, and not having it is no reason not to start. */
+  readonly named: boolean;
+  /** What clients must show; `null` only on a unix socket: nothing. */
+  readonly token: string | null;
 }
 
 export type LogLevel = "debug" | "info" | "warning" | "error";

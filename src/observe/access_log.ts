@@ -48,6 +48,8 @@ export interface AccessRecord {
   /** Status of the last peer; `0` if it sent none. */
   upstreamStatus: number;
   upstreamAttempts: number;
+  /** Others that were asked because an answer was late. */
+  upstreamHedges: number;
   /** Milliseconds to connect; `-1` when the connection was there already or never came about. */
   upstreamConnect: number;
   /** Milliseconds to the first byte of the response; `-1` if there was none. */
@@ -94,6 +96,7 @@ export function emptyAccessRecord(): AccessRecord {
     upstreamAddress: null,
     upstreamStatus: 0,
     upstreamAttempts: 0,
+    upstreamHedges: 0,
     upstreamConnect: -1,
     upstreamFirstByte: -1,
     upstreamReused: false,
@@ -163,6 +166,9 @@ function upstream(record: AccessRecord): string {
   }
   if (record.upstreamStatus > 0) text += `,"upstream.status":${jsonNumber(record.upstreamStatus)}`;
   text += `,"upstream.attempts":${jsonNumber(record.upstreamAttempts)}`;
+  if (record.upstreamHedges > 0) {
+    text += `,"upstream.hedges":${jsonNumber(record.upstreamHedges)}`;
+  }
   if (record.upstreamConnect >= 0) {
     text += `,"upstream.connect_ms":${jsonNumber(record.upstreamConnect)}`;
   }

@@ -27,6 +27,10 @@ export interface LogOptions {
 export interface RunningLog {
   /** Lines dropped because nobody read them. */
   readonly dropped: number;
+  /** The least severe lines that are written. */
+  readonly level: Level;
+  /** Changes that; who has a logger need not ask for it again. */
+  setLevel(level: Level): void;
   /** Writes what has gathered. */
   flush(): Promise<void>;
   /** Writes what has gathered, and ends the log. */
@@ -65,17 +69,27 @@ export function startLog(options: LogOptions = {}): RunningLog {
         properties: {},
       }),
   });
-  configureSync({
-    reset: true,
-    sinks: { lines: (record: LogRecord) => writer.write(format(record)) },
-    loggers: [
-      { category: [ROOT], lowestLevel: options.level ?? "info", sinks: ["lines"] },
-      { category: ["logtape", "meta"], lowestLevel: "error", sinks: ["lines"] },
-    ],
-  });
+  let level = options.level ?? "info";
+  const configure = () =>
+    configureSync({
+      reset: true,
+      sinks: { lines: (record: LogRecord) => writer.write(format(record)) },
+      loggers: [
+        { category: [ROOT], lowestLevel: level, sinks: ["lines"] },
+        { category: ["logtape", "meta"], lowestLevel: "error", sinks: ["lines"] },
+      ],
+    });
+  configure();
   return {
     get dropped() {
       return writer.dropped;
+    },
+    get level() {
+      return level;
+    },
+    setLevel(wanted) {
+      level = wanted;
+      configure();
     },
     flush: () => writer.flush(),
     async close() {

@@ -65,6 +65,11 @@ export class Mirror {
     this.#tools = tools;
   }
 
+  /** Name of the group that gets the copies. */
+  get upstream(): string {
+    return this.#settings.upstream;
+  }
+
   /** Copies this request, or not; returns at once. To be called before its content is sent. */
   copy(exchange: MirrorSubject): void {
     const { share, maxBody, maxConcurrent } = this.#settings;

@@ -53,6 +53,11 @@ export class RetryPolicy {
     return this.#budget.refused;
   }
 
+  /** Retries that the budget would allow now. */
+  get left(): number {
+    return this.#budget.left;
+  }
+
   /** Counts a request; once for each. */
   request(): void {
     if (this.settings.attempts > 0) this.#budget.request();

@@ -17,6 +17,13 @@ export interface Upstream {
   readonly breaker: Breaker | null;
 }
 
+/**
+ * Takes note of how an attempt ended.
+ *
+ * @param group Name of the group; empty for a peer that a plugin named.
+ */
+export type AttemptListener = (group: string, outcome: Outcome) => void;
+
 /** A peer that was chosen for an attempt. `settle` must follow exactly once. */
 export class Choice {
   readonly peer: Peer;
@@ -24,13 +31,21 @@ export class Choice {
   readonly backend: Backend | null;
   readonly #upstream: Upstream | null;
   readonly #ticket: number;
+  readonly #onSettled: AttemptListener | null;
   #settled = false;
 
-  constructor(peer: Peer, upstream: Upstream | null, backend: Backend | null, ticket: number) {
+  constructor(
+    peer: Peer,
+    upstream: Upstream | null,
+    backend: Backend | null,
+    ticket: number,
+    onSettled: AttemptListener | null,
+  ) {
     this.peer = peer;
     this.backend = backend;
     this.#upstream = upstream;
     this.#ticket = ticket;
+    this.#onSettled = onSettled;
   }
 
   /** The group it was chosen from. */
@@ -61,6 +76,7 @@ export class Choice {
   settle(outcome: Outcome): void {
     if (this.#settled) return;
     this.#settled = true;
+    this.#onSettled?.(this.#upstream?.group.name ?? "", outcome);
     if (this.#upstream === null || this.backend === null) return;
     this.#upstream.group.end(this.backend, outcome);
     this.#upstream.breaker?.exit(this.#ticket, verdict(outcome));
@@ -80,14 +96,21 @@ export class Upstreams {
   readonly #upstreams: ReadonlyMap<string, Upstream>;
   readonly #named = new Map<string, Peer>();
   readonly #options: PeerOptions;
+  readonly #onSettled: AttemptListener | null;
 
   /**
    * @param upstreams By the name of the group.
    * @param options For peers that plugins name.
+   * @param onSettled Told once for each attempt, when it ends or has come as far as its response head.
    */
-  constructor(upstreams: ReadonlyMap<string, Upstream>, options: PeerOptions) {
+  constructor(
+    upstreams: ReadonlyMap<string, Upstream>,
+    options: PeerOptions,
+    onSettled: AttemptListener | null = null,
+  ) {
     this.#upstreams = upstreams;
     this.#options = options;
+    this.#onSettled = onSettled;
   }
 
   get(name: string): Upstream | undefined {
@@ -118,7 +141,7 @@ export class Upstreams {
         { source: "upstream" },
       );
     }
-    return begin(upstream, backend, ticket);
+    return this.#begin(upstream, backend, ticket);
   }
 
   /**
@@ -157,11 +180,16 @@ export class Upstreams {
         { source: "internal", status: 500 },
       );
     }
-    return begin(upstream, backend, enter(upstream));
+    return this.#begin(upstream, backend, enter(upstream));
+  }
+
+  #begin(upstream: Upstream, backend: Backend, ticket: number): Choice {
+    upstream.group.begin(backend);
+    return new Choice(backend.peer, upstream, backend, ticket, this.#onSettled);
   }
 
   #namedChoice(spec: PeerSpec): Choice {
-    return new Choice(this.#namedPeer(spec), null, null, 0);
+    return new Choice(this.#namedPeer(spec), null, null, 0, this.#onSettled);
   }
 
   #namedPeer(spec: PeerSpec): Peer {
@@ -208,11 +236,6 @@ function unknown(name: string): ProxyError {
     source: "internal",
     status: 500,
   });
-}
-
-function begin(upstream: Upstream, backend: Backend, ticket: number): Choice {
-  upstream.group.begin(backend);
-  return new Choice(backend.peer, upstream, backend, ticket);
 }
 
 /** A ticket of the breaker, `0` if there is none. */

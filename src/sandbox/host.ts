@@ -34,6 +34,14 @@ export interface PluginHostOptions {
   readonly drainTimeout?: number;
 }
 
+/** How a plugin is. */
+export interface PluginState {
+  readonly loaded: LoadedPlugin;
+  readonly running: boolean;
+  /** How many sandboxes it has had. */
+  readonly generation: number;
+}
+
 /** One service worker, as the host sees it. */
 interface Wire {
   readonly port: MessagePort;
@@ -110,6 +118,17 @@ export class PluginHost {
   /** The plugins as they were loaded, in order. */
   get loaded(): LoadedPlugin[] {
     return this.#runners.flatMap(({ loaded }) => loaded ?? []);
+  }
+
+  /** The plugins as they were loaded, in order, and whether they can be called now. */
+  get states(): PluginState[] {
+    return this.#runners.flatMap(({ loaded, current, number }) =>
+      loaded === null ? [] : [{
+        loaded,
+        running: current !== null || loaded.spec.isolation === "inline",
+        generation: number,
+      }]
+    );
   }
 
   /** What to post to a new service worker, with `wire` in the transfer list; it calls `connectPlugins`. */

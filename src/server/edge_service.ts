@@ -3,14 +3,17 @@
  *
  * @module
  */
-import type { Config, ServiceConfig } from "../config/types.ts";
+import type { Config, LogLevel, ServiceConfig } from "../config/types.ts";
 import { literal, type Logger } from "../observe/log.ts";
 import type { PluginHost } from "../sandbox/host.ts";
+import type { MetricSource } from "../observe/metrics/totals.ts";
 import type { PluginsInit } from "../sandbox/wire.ts";
-import type { ServerMessage } from "../service/control.ts";
+import type { ServerMessage, WorkerMessage } from "../service/control.ts";
+import type { UpstreamReport } from "../service/upstream_report.ts";
 import type { UpstreamState } from "../service/upstream_runtime.ts";
+import type { ProgramMetrics } from "./operations/program_metrics.ts";
 import type { Service } from "./service_graph.ts";
-import { Supervisor, type SupervisorEvent } from "./supervisor.ts";
+import { Supervisor, type SupervisorEvent, type WorkerStatus } from "./supervisor.ts";
 import { upstreamReach } from "./upstream_reach.ts";
 import { workerPermissions } from "./worker_permissions.ts";
 
@@ -22,8 +25,14 @@ export interface EdgeServiceOptions {
   readonly plugins: () => PluginHost;
   /** What is known of the upstreams. */
   readonly upstreams: () => UpstreamState;
+  readonly metrics: ProgramMetrics;
+  /** What is logged now, which an operator may have changed. */
+  readonly logLevel: () => LogLevel;
   readonly log: Logger;
 }
+
+/** How long workers may take to say what they see; one that is busy or hangs is left out. */
+const INSPECT_TIMEOUT = 1_000;
 
 /** Workers that serve one service. */
 export class EdgeService implements Service {
@@ -33,10 +42,43 @@ export class EdgeService implements Service {
   #supervisor: Supervisor | null = null;
   /** How each worker reaches the plugins. */
   readonly #connected = new Map<number, PluginsInit>();
+  /** Where each worker's metrics go. */
+  readonly #sources = new Map<number, MetricSource>();
+  /** Those who wait for an answer of each worker, by the number of their question. */
+  readonly #asking = new Map<number, (upstreams: readonly UpstreamReport[]) => void>();
+  #questions = 0;
 
   constructor(options: EdgeServiceOptions) {
     this.#options = options;
     this.name = `edge:${options.service.name}`;
+    options.metrics.book.collect((sink) => {
+      sink.add("sluice_workers", [options.service.name], this.#supervisor?.ready ?? 0);
+    });
+  }
+
+  /** How its workers are. */
+  get workers(): WorkerStatus[] {
+    return this.#supervisor?.status ?? [];
+  }
+
+  /** What each worker sees of the upstreams; those that do not answer in time are left out. */
+  async inspectUpstreams(): Promise<(readonly UpstreamReport[])[]> {
+    const found: (readonly UpstreamReport[])[] = [];
+    const asked = this.#supervisor?.ready ?? 0;
+    if (asked === 0) return found;
+    const id = ++this.#questions;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    await new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, INSPECT_TIMEOUT);
+      this.#asking.set(id, (upstreams) => {
+        found.push(upstreams);
+        if (found.length === asked) resolve();
+      });
+      this.tell({ kind: "inspect", id });
+    });
+    clearTimeout(timer);
+    this.#asking.delete(id);
+    return found;
   }
 
   async start(): Promise<void> {
@@ -54,6 +96,7 @@ export class EdgeService implements Service {
       }),
       setup: (index) => {
         this.#disconnect(index);
+        this.#sources.set(index, this.#options.metrics.worker());
         const connected = host.connect();
         this.#connected.set(index, connected);
         return {
@@ -62,7 +105,7 @@ export class EdgeService implements Service {
             setup: {
               service: service.name,
               index,
-              config,
+              config: { ...config, log: { ...config.log, level: this.#options.logLevel() } },
               upstreams: this.#options.upstreams(),
               plugins: connected,
             },
@@ -71,6 +114,7 @@ export class EdgeService implements Service {
         };
       },
       onEvent: (event) => this.#tell(event),
+      onMessage: (index, message) => this.#heard(index, message),
     });
     await this.#supervisor.start();
   }
@@ -93,16 +137,29 @@ export class EdgeService implements Service {
     }
   }
 
+  #heard(index: number, message: WorkerMessage): void {
+    if (message.kind === "metrics") this.#sources.get(index)?.take(message.report);
+    else if (message.kind === "inspected") this.#asking.get(message.id)?.(message.upstreams);
+  }
+
   /** A worker that died cannot say itself that it calls no plugin any more. */
   #disconnect(index: number): void {
+    this.#sources.get(index)?.end();
+    this.#sources.delete(index);
     const connected = this.#connected.get(index);
     if (connected !== undefined) this.#options.plugins().disconnect(connected);
     this.#connected.delete(index);
   }
 
   #tell(event: SupervisorEvent): void {
-    if (event.kind === "died") this.#disconnect(event.index);
-    const { log, service } = this.#options;
+    const { log, service, metrics } = this.#options;
+    if (event.kind === "died") {
+      this.#disconnect(event.index);
+      metrics.book.add(
+        metrics.book.place("sluice_worker_restarts_total", [service.name]),
+        1,
+      );
+    }
     const worker = `Worker ${event.index} of service ${service.name}`;
     if (event.kind === "died") {
       log.error(`${worker} died: ${literal(event.reason)}; another starts in ${event.delay} ms`);

@@ -6,28 +6,16 @@
 import { TimerWheel } from "../base/timer_wheel.ts";
 import type { Config } from "../config/types.ts";
 import { literal, logger } from "../observe/log.ts";
-import type { Permissions } from "../plugin/plugin.ts";
 import { connectPlugins } from "../sandbox/connect.ts";
 import { PluginHost } from "../sandbox/host.ts";
 import { PluginLoadError } from "../sandbox/load_error.ts";
 import { inspectPlugins as inspectSpecs } from "../sandbox/loader.ts";
 import { settleRights } from "../sandbox/permissions.ts";
-import type { LoadedPlugin, PluginEvent } from "../sandbox/runner.ts";
+import type { PluginEvent } from "../sandbox/runner.ts";
 import type { PluginEndpoints } from "./plugin_endpoints.ts";
+import { type PluginReport, reportOf } from "./plugin_report.ts";
 
-/** What a plugin is, asks for and gets. */
-export interface PluginReport {
-  readonly name: string;
-  /** Empty if it says none. */
-  readonly version: string;
-  readonly file: string;
-  readonly isolation: string;
-  readonly phases: readonly string[];
-  readonly asked: Permissions;
-  readonly granted: Permissions;
-  /** JSON Schema of its config, or `null` if its schema cannot tell or it has none. */
-  readonly configSchema: unknown;
-}
+export { type PluginReport, reportOf };
 
 /** Something wrong with a plugin. */
 export interface PluginProblem {
@@ -82,20 +70,6 @@ async function tryOut(plugin: Config["plugins"][number]): Promise<void> {
   }
 }
 
-/** What a loaded plugin is, asks for and gets. */
-export function reportOf({ spec, manifest, rights }: LoadedPlugin): PluginReport {
-  return {
-    name: spec.name,
-    version: manifest.version,
-    file: spec.file,
-    isolation: spec.isolation,
-    phases: manifest.phases,
-    asked: manifest.permissions,
-    granted: rights,
-    configSchema: manifest.configSchema,
-  };
-}
-
 /** The plugins of a config cannot all be loaded. */
 export class PluginStartError extends Error {
   override readonly name: string = "PluginStartError";
@@ -111,16 +85,19 @@ export class PluginStartError extends Error {
  * Starts the plugins of a config.
  *
  * @param endpoints Takes the endpoints that they name.
+ * @param onEvent Told of what happens to them.
  * @throws {PluginStartError} If one cannot be loaded: tells of all that cannot.
  */
 export async function startPlugins(
   config: Config,
   endpoints: PluginEndpoints,
+  onEvent: (event: PluginEvent) => void,
 ): Promise<PluginHost> {
   try {
     return await PluginHost.start({
       plugins: config.plugins,
       onEvent: (event) => {
+        onEvent(event);
         if (event.kind === "endpoints") endpoints.found(event.plugin, event.list);
         else logPluginEvent(event);
       },

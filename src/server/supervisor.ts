@@ -15,6 +15,21 @@ export interface SupervisorOptions {
   /** Makes the start message of a worker, and what is transferred with it. */
   readonly setup: (index: number) => { message: ServerMessage; transfer: Transferable[] };
   readonly onEvent: (event: SupervisorEvent) => void;
+  /** Takes what workers say beside how they are. */
+  readonly onMessage: (index: number, message: WorkerMessage) => void;
+}
+
+/** A worker as operators see it. */
+export interface WorkerStatus {
+  /** Name of the service and position in it. */
+  readonly id: string;
+  readonly state: "starting" | "ready" | "waiting";
+  /** How often another one has taken its place. */
+  readonly restarts: number;
+  /** Milliseconds since it began to serve; `null` if it does not. */
+  readonly uptime: number | null;
+  /** Milliseconds since it was last heard of; `null` if there is none now. */
+  readonly silence: number | null;
 }
 
 /** Something that happened to a worker. */
@@ -73,6 +88,18 @@ export class Supervisor {
   /** How many workers serve. */
   get ready(): number {
     return this.#slots.filter((slot) => slot.ready).length;
+  }
+
+  /** How each worker is. */
+  get status(): WorkerStatus[] {
+    const now = performance.now();
+    return this.#slots.map((slot) => ({
+      id: `${this.#options.service}-${slot.index}`,
+      state: slot.ready ? "ready" : slot.worker === null ? "waiting" : "starting",
+      restarts: slot.restarts,
+      uptime: slot.ready ? now - slot.readyAt : null,
+      silence: slot.worker === null ? null : now - slot.heardAt,
+    }));
   }
 
   /**
@@ -188,6 +215,8 @@ export class Supervisor {
           break;
         case "alive":
           break;
+        default:
+          this.#options.onMessage(slot.index, event.data);
       }
     };
   }

@@ -20,10 +20,13 @@ import { endpointPeer } from "../config/endpoint_peer.ts";
 import type { Config } from "../config/types.ts";
 import type { UpstreamConfig } from "../config/types_upstreams.ts";
 import { literal, type Logger } from "../observe/log.ts";
+import type { LabelValues } from "../observe/metrics/families.ts";
 import type { HealthChange } from "../plugin/upstream.ts";
 import type { ServerMessage } from "../service/control.ts";
-import type { UpstreamState } from "../service/upstream_runtime.ts";
+import type { MemberSetting, UpstreamState } from "../service/upstream_runtime.ts";
 import { formatAddress } from "../transport/address.ts";
+import { MemberSettings } from "./operations/member_settings.ts";
+import type { ProgramMetrics } from "./operations/program_metrics.ts";
 import type { PluginEndpoints } from "./plugin_endpoints.ts";
 import type { Service } from "./service_graph.ts";
 
@@ -33,6 +36,7 @@ export interface UpstreamWatchOptions {
   readonly log: Logger;
   /** Endpoints that plugins name. */
   readonly plugins: PluginEndpoints;
+  readonly metrics: ProgramMetrics;
   /** Tells all service workers. */
   readonly broadcast: (message: ServerMessage) => void;
   /** Called when active checks have found a member to work, or not to. */
@@ -42,10 +46,20 @@ export interface UpstreamWatchOptions {
 /** How long the first answer of a discovery is waited for before the workers start without it. */
 const FIRST_ANSWER = 5_000;
 
-interface Watched {
+/** An upstream as the main thread knows it. */
+export interface WatchedUpstream {
+  readonly upstream: UpstreamConfig;
+  /** Whether the last answer of the discovery was good; `true` without one. */
+  readonly works: boolean;
+  readonly endpoints: readonly Endpoint[];
+}
+
+interface Watched extends WatchedUpstream {
   readonly upstream: UpstreamConfig;
   readonly active: ActiveHealth | null;
   readonly discovery: Discovery | null;
+  /** Whether the last answer of the discovery was good. */
+  works: boolean;
   endpoints: readonly Endpoint[];
   /** Resolves when the discovery has told something, good or bad. */
   readonly heard: Promise<void>;
@@ -60,9 +74,34 @@ export class UpstreamWatch implements Service {
   readonly #watched: Watched[] = [];
   /** Drawn once, so that all workers understand each other's cookies. */
   readonly #stickySecret = crypto.randomUUID() + crypto.randomUUID();
+  readonly #settings = new MemberSettings();
 
   constructor(options: UpstreamWatchOptions) {
     this.#options = options;
+    options.metrics.book.collect((sink) => {
+      for (const { upstream, endpoints, discovery, works } of this.#watched) {
+        sink.add("sluice_upstream_endpoints", [upstream.name], endpoints.length);
+        if (discovery !== null) {
+          sink.add("sluice_discovery_working", [upstream.name], works ? 1 : 0);
+        }
+      }
+    });
+  }
+
+  /** What is known of each upstream here. */
+  get upstreams(): readonly WatchedUpstream[] {
+    return this.#watched;
+  }
+
+  /** What operators have set. */
+  get settings(): MemberSettings {
+    return this.#settings;
+  }
+
+  /** An operator sets something for a member: all workers are told, those that begin later, too. */
+  set(setting: MemberSetting): void {
+    this.#settings.set(setting);
+    this.#options.broadcast(setting);
   }
 
   async start(): Promise<void> {
@@ -97,6 +136,7 @@ export class UpstreamWatch implements Service {
         discovered.map(({ upstream, endpoints }) => [upstream.name, endpoints]),
       ),
       flips: this.#watched.flatMap(({ active }) => active?.flips() ?? []),
+      settings: this.#settings.all,
       stickySecret: this.#stickySecret,
     };
   }
@@ -117,6 +157,7 @@ export class UpstreamWatch implements Service {
         upstream,
         active,
         discovery: null,
+        works: true,
         endpoints: upstream.endpoints,
         heard: Promise.resolve(),
       };
@@ -128,13 +169,22 @@ export class UpstreamWatch implements Service {
     const heard = Promise.withResolvers<void>();
     // Inline plugins are set up in the service workers, which begin after this.
     if (this.#foundInline(upstream)) heard.resolve();
-    const watched: Watched = { upstream, active, discovery, endpoints: [], heard: heard.promise };
+    const watched: Watched = {
+      upstream,
+      active,
+      discovery,
+      works: false,
+      endpoints: [],
+      heard: heard.promise,
+    };
     discovery.start({
       onUpdate: (endpoints) => {
         this.#found(watched, endpoints);
         heard.resolve();
       },
       onError: (error) => {
+        watched.works = false;
+        this.#count("sluice_discovery_failures_total", [upstream.name]);
         this.#options.log.warn(
           `Discovery of upstream ${upstream.name} fails: ${
             literal(error.explain())
@@ -144,6 +194,7 @@ export class UpstreamWatch implements Service {
         heard.resolve();
       },
       onRecovered: () => {
+        watched.works = true;
         this.#options.log.info(`Discovery of upstream ${upstream.name} works again`, {
           upstream: upstream.name,
         });
@@ -159,12 +210,27 @@ export class UpstreamWatch implements Service {
     return plugins.some(({ name, isolation }) => name === plugin && isolation === "inline");
   }
 
+  #count<
+    Name extends
+      | "sluice_discovery_failures_total"
+      | "sluice_discovery_updates_total"
+      | "sluice_upstream_health_flips_total",
+  >(
+    name: Name,
+    labels: LabelValues<Name>,
+  ): void {
+    const { book } = this.#options.metrics;
+    book.add(book.place(name, labels), 1);
+  }
+
   #flipped(flip: HealthFlip): void {
+    const kind = flip.healthy ? "healthy" : "unhealthy";
+    this.#count("sluice_upstream_health_flips_total", [flip.group, kind]);
     this.#options.broadcast(flip);
     this.#options.onHealth({
       upstream: flip.group,
       endpoint: flip.id,
-      kind: flip.healthy ? "healthy" : "unhealthy",
+      kind,
       reason: flip.reason,
       at: flip.at,
       worker: null,
@@ -183,6 +249,8 @@ export class UpstreamWatch implements Service {
   #found(watched: Watched, endpoints: readonly Endpoint[]): void {
     const { upstream, active } = watched;
     watched.endpoints = endpoints;
+    watched.works = true;
+    this.#count("sluice_discovery_updates_total", [upstream.name]);
     this.#options.log.info(
       `Discovery of upstream ${upstream.name} found ${endpoints.length} endpoints`,
       { upstream: upstream.name },

@@ -6,8 +6,11 @@
 import type { Config } from "../config/types.ts";
 import type { EndpointSet } from "../balancer/discovery/discovery.ts";
 import type { HealthFlip } from "../balancer/health/messages.ts";
+import type { MetricReport } from "../observe/metrics/book.ts";
 import type { PluginsInit } from "../sandbox/wire.ts";
-import type { UpstreamState } from "./upstream_runtime.ts";
+import type { LogLevel } from "../config/types.ts";
+import type { UpstreamReport } from "./upstream_report.ts";
+import type { MemberSetting, UpstreamState } from "./upstream_runtime.ts";
 
 /** What a service worker is started with. */
 export interface WorkerSetup {
@@ -29,6 +32,12 @@ export type ServerMessage =
   | EndpointSet
   /** A member of a group has begun or ceased to work. */
   | HealthFlip
+  /** An operator has taken a member of a group out, put it back, or given it another weight. */
+  | MemberSetting
+  /** An operator wants more to be logged, or less. */
+  | { readonly kind: "log_level"; readonly level: LogLevel }
+  /** Say `inspected`, with the same number. */
+  | { readonly kind: "inspect"; readonly id: number }
   /** Stop accepting, finish what runs, say `drained`; what is left after `grace` milliseconds is cut. */
   | { readonly kind: "drain"; readonly grace: number }
   /** The log files were moved away: open new ones. */
@@ -42,6 +51,14 @@ export type WorkerMessage =
   | { readonly kind: "ready" }
   /** Sent each second. */
   | { readonly kind: "alive" }
+  /** Sent each second if there are metrics, and once more at the end. */
+  | { readonly kind: "metrics"; readonly report: MetricReport }
+  /** The answer to `inspect`. */
+  | {
+    readonly kind: "inspected";
+    readonly id: number;
+    readonly upstreams: readonly UpstreamReport[];
+  }
   /** Cannot start; restarting would not help. */
   | { readonly kind: "failed"; readonly message: string }
   | { readonly kind: "drained"; readonly cut: number };

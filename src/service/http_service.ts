@@ -15,6 +15,7 @@ import {
 } from "../http1/downstream_connection.ts";
 import { UPSTREAM_LIMITS } from "../http/limits.ts";
 import { CHUNK_LIMITS } from "../http1/limits.ts";
+import type { SampleSink } from "../observe/metrics/book.ts";
 import type { PhaseHandler } from "../plugin/handler.ts";
 import type { HealthChange } from "../plugin/upstream.ts";
 import { PhaseEngine } from "../proxy/engine.ts";
@@ -29,8 +30,10 @@ import { listen } from "../transport/listen.ts";
 import type { Listener } from "../transport/listener.ts";
 import { unmapIpv4 } from "../transport/address.ts";
 import type { Socket } from "../transport/socket.ts";
+import { ConnectionCounts } from "./connection_counts.ts";
 import { makeRoute } from "./make_route.ts";
 import type { ServiceObserver } from "./service_observer.ts";
+import { tellConnections, tellRoutes, tellUpstreams } from "./upstream_metrics.ts";
 
 /** What is left of the drain for requests that were cut, in milliseconds. */
 const CUT_TIME = 500;
@@ -65,6 +68,7 @@ export class HttpService {
   /** Who wants to know of members that become usable or unusable: each use of each plugin, on a route or not. */
   #healthHooks: readonly PhaseHandler[] = [];
   readonly #connections = new Set<Http1DownstreamConnection>();
+  readonly #counts = new ConnectionCounts();
   readonly #listeners: Listener[] = [];
   #draining = false;
   #whenOver: (() => void) | null = null;
@@ -113,6 +117,20 @@ export class HttpService {
   /** What makes connections to upstreams. */
   get connector(): Connector {
     return this.#connector;
+  }
+
+  /** Tells what is there now, and what is counted anyway. */
+  collect(sink: SampleSink): void {
+    const { service, upstreams } = this.#options;
+    sink.add("http_server_active_requests", [service.name], this.#serving);
+    for (const { name, accepted, rejected } of this.#listeners) {
+      sink.add("sluice_connections_accepted_total", [name], accepted);
+      sink.add("sluice_connections_rejected_total", [name, "max_connections"], rejected);
+    }
+    this.#counts.collect(sink);
+    tellRoutes(sink, this.#bases);
+    tellUpstreams(sink, upstreams.all);
+    tellConnections(sink, this.#connector, upstreams.all);
   }
 
   /** Makes the chains of all routes anew: a plugin was replaced by one with other hooks. */
@@ -247,8 +265,9 @@ export class HttpService {
       port: remote.kind === "tcp" ? remote.port : 0,
       listener: options.listener,
     });
-    if (admitted) this.#open(socket, options);
-    else socket.destroy();
+    if (admitted) return this.#open(socket, options);
+    this.#counts.of(options.listener).denied++;
+    socket.destroy();
   }
 
   #open(socket: Socket, options: Http1ServerOptions): void {
@@ -264,7 +283,11 @@ export class HttpService {
       tls: socket.tls,
       since: performance.now(),
     };
+    const counts = this.#counts.of(options.listener).protocol("h1");
+    counts.opened++;
+    counts.open++;
     const connection = new Http1DownstreamConnection(socket, facts, options, () => {
+      counts.open--;
       this.#connections.delete(connection);
       this.#checkOver();
     });

@@ -14,27 +14,36 @@ import type { GroupEvent } from "../balancer/group.ts";
 import type { HealthEvent } from "../balancer/health/messages.ts";
 import type { BreakerState } from "../connector/breaker.ts";
 import type { Exchange } from "../proxy/exchange.ts";
+import type { RequestMetrics } from "./request_metrics.ts";
 import type { UpstreamListener } from "./upstream_runtime.ts";
 
 /** How often one kind of line may be written; the rest is counted and told with the next. */
 const LINES_PER_SECOND = 20;
 
-/** Access log and operational log of one service worker. */
+/** Access log, operational log and metrics of one service worker. */
 export class ServiceObserver implements UpstreamListener {
   readonly #log: Logger;
   readonly #accessLog: AccessLog | null;
   /** One for all requests: it is written out before the next one is filled in. */
   readonly #record: AccessRecord = emptyAccessRecord();
   readonly #limit = new LineLimit(LINES_PER_SECOND);
+  readonly #metrics: RequestMetrics | null;
 
-  constructor(service: string, log: Logger, accessLog: AccessLog | null) {
+  constructor(
+    service: string,
+    log: Logger,
+    accessLog: AccessLog | null,
+    metrics: RequestMetrics | null,
+  ) {
     this.#log = log;
     this.#accessLog = accessLog;
+    this.#metrics = metrics;
     this.#record.service = service;
   }
 
   /** A request is over. */
   finished(exchange: Exchange): void {
+    this.#metrics?.finished(exchange);
     if (this.#accessLog === null) return;
     const { downstream, peer, upstream, error, tunnel } = exchange;
     const { head, connection } = downstream;
@@ -59,6 +68,7 @@ export class ServiceObserver implements UpstreamListener {
     record.upstreamAddress = peer?.label ?? null;
     record.upstreamStatus = exchange.upstreamStatus;
     record.upstreamAttempts = exchange.attempt;
+    record.upstreamHedges = exchange.hedges;
     record.upstreamReused = upstream?.reused ?? false;
     record.upstreamConnect = upstream === null || upstream.reused ? -1 : exchange.connectTime;
     record.upstreamFirstByte = exchange.firstByteAt === 0
@@ -83,6 +93,7 @@ export class ServiceObserver implements UpstreamListener {
     status: number,
     requestId: string,
   ): void {
+    this.#metrics?.refused(listener, error);
     if (this.#accessLog !== null) {
       const record = Object.assign(this.#record, emptyAccessRecord(), {
         service: this.#record.service,
@@ -102,6 +113,7 @@ export class ServiceObserver implements UpstreamListener {
 
   /** An attempt or a whole request has failed. */
   failed(exchange: Exchange, error: ProxyError, summary: string, final: boolean): void {
+    if (!final) this.#metrics?.retried(exchange, error);
     const { source } = error;
     // What clients do wrong is theirs to notice; the access log has it.
     if (source === "downstream") {

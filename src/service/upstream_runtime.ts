@@ -16,7 +16,20 @@ import type { StickyConfig, UpstreamConfig } from "../config/types_upstreams.ts"
 import { Breaker, type BreakerState } from "../connector/breaker.ts";
 import type { Connector } from "../connector/connector.ts";
 import { type Peer, PEER_OPTIONS } from "../connector/peer.ts";
-import { type Upstream, Upstreams } from "../proxy/upstreams.ts";
+import { type AttemptListener, type Upstream, Upstreams } from "../proxy/upstreams.ts";
+
+/** What an operator has set for a member of a group, whether or not it is one now. Plain data. */
+export interface MemberSetting {
+  readonly kind: "member_setting";
+  /** Name of the upstream group. */
+  readonly group: string;
+  /** Id of the member. */
+  readonly id: string;
+  /** `false`: it finishes what it has and gets nothing new. */
+  readonly enabled: boolean;
+  /** `null`: the weight that config or discovery say. */
+  readonly weight: number | null;
+}
 
 /** What is known of the groups when a worker begins. Plain data. */
 export interface UpstreamState {
@@ -24,6 +37,8 @@ export interface UpstreamState {
   readonly endpoints: Readonly<Record<string, readonly Endpoint[]>>;
   /** Members that are not as they begin. */
   readonly flips: readonly HealthFlip[];
+  /** What operators have set. */
+  readonly settings: readonly MemberSetting[];
   /** Key of the sticky cookies that have none of their own. */
   readonly stickySecret: string;
 }
@@ -37,6 +52,8 @@ export interface UpstreamListener {
 
 interface Entry extends Upstream {
   readonly health: GroupHealth;
+  /** What operators have set, by id; for members that come back, too. */
+  readonly settings: Map<string, MemberSetting>;
 }
 
 /** All groups of a service worker. */
@@ -47,12 +64,20 @@ export class UpstreamRuntime {
   readonly #warmed = new Map<string, Map<Peer, () => void>>();
   #connector: Pick<Connector, "keepWarm"> | null = null;
 
-  constructor(config: Config, state: UpstreamState, wheel: TimerWheel, listener: UpstreamListener) {
+  /** @param onAttempt Told once for each attempt; `null`: nobody is. */
+  constructor(
+    config: Config,
+    state: UpstreamState,
+    wheel: TimerWheel,
+    listener: UpstreamListener,
+    onAttempt: AttemptListener | null,
+  ) {
     for (const upstream of config.upstreams) {
       this.#entries.set(upstream.name, makeEntry(upstream, state, wheel, listener));
     }
-    this.upstreams = new Upstreams(this.#entries, PEER_OPTIONS);
+    this.upstreams = new Upstreams(this.#entries, PEER_OPTIONS, onAttempt);
     for (const flip of state.flips) this.applyFlip(flip);
+    for (const setting of state.settings) this.applySetting(setting);
   }
 
   /** The members of a group are others now. */
@@ -61,7 +86,18 @@ export class UpstreamRuntime {
     if (entry === undefined) return;
     entry.group.update(endpoints);
     entry.health.update(entry.group.backends);
+    for (const setting of entry.settings.values()) apply(entry, setting);
     this.#warm(entry);
+  }
+
+  /** An operator has set something for a member; it holds until it is set anew. */
+  applySetting(setting: MemberSetting): void {
+    const entry = this.#entries.get(setting.group);
+    if (entry === undefined) return;
+    const { enabled, weight, id } = setting;
+    if (enabled && weight === null) entry.settings.delete(id);
+    else entry.settings.set(id, setting);
+    apply(entry, setting);
   }
 
   /** Keeps connections ready for the members of all groups that ask for it, now and when the members change. */
@@ -133,7 +169,13 @@ function makeEntry(
   if (breaker !== null) {
     breaker.onChange = (to) => listener.breakerChanged(name, to);
   }
-  return { group, breaker, health };
+  return { group, breaker, health, settings: new Map() };
+}
+
+function apply({ group, health }: Entry, { id, enabled, weight }: MemberSetting): void {
+  group.setWeight(id, weight);
+  group.setEnabled(id, enabled);
+  health.setAdmin(id, enabled ? "enabled" : "drained");
 }
 
 function stickyOptions({ secret, ...rest }: StickyConfig, drawn: string): StickyOptions {

@@ -9,13 +9,17 @@ import "zod";
 import { logger, type RunningLog, startLog } from "../observe/log.ts";
 import type { ServerMessage, WorkerMessage } from "./control.ts";
 import { type RunningService, startService } from "./start.ts";
+import { guardWorker } from "./stray_errors.ts";
 
 // The types of a page do not know that a worker's `self` can post.
 const server = self as unknown as {
-  postMessage(message: WorkerMessage): void;
+  postMessage(message: WorkerMessage, transfer?: Transferable[]): void;
   onmessage: ((event: MessageEvent<ServerMessage>) => void) | null;
 };
 const say = (message: WorkerMessage) => server.postMessage(message);
+
+/** Milliseconds between two reports of metrics. */
+const METRICS_INTERVAL = 1_000;
 
 let log: RunningLog | null = null;
 let service: RunningService | null = null;
@@ -40,6 +44,21 @@ function hear(message: ServerMessage): void {
       if (service === null) early.push(message);
       else service.applyFlip(message);
       break;
+    case "member_setting":
+      if (service === null) early.push(message);
+      else service.applySetting(message);
+      break;
+    case "log_level":
+      if (log === null) early.push(message);
+      else log.setLevel(message.level);
+      break;
+    case "inspect":
+      say({
+        kind: "inspected",
+        id: message.id,
+        upstreams: service?.reportUpstreams() ?? [],
+      });
+      break;
     case "reopen_logs":
       void service?.reopenLogs();
       break;
@@ -50,9 +69,10 @@ async function start(message: ServerMessage & { kind: "start" }): Promise<void> 
   const { config, service: name, index } = message.setup;
   log = startLog(config.log);
   try {
-    service = await startService(message.setup);
+    service = await startService(message.setup, log);
     for (const one of early.splice(0)) hear(one);
     setInterval(() => say({ kind: "alive" }), 1_000);
+    if (config.metrics !== null) setInterval(tellMetrics, METRICS_INTERVAL);
     say({ kind: "ready" });
   } catch (error) {
     logger("service", name).debug(`Worker ${index} cannot start`, { error });
@@ -61,20 +81,19 @@ async function start(message: ServerMessage & { kind: "start" }): Promise<void> 
   }
 }
 
+function tellMetrics(): void {
+  const report = service?.metrics() ?? null;
+  if (report === null) return;
+  server.postMessage({ kind: "metrics", report }, [report.values.buffer]);
+}
+
 async function drain(grace: number): Promise<void> {
   const cut = await service?.drain(grace) ?? 0;
+  tellMetrics();
   await log?.close();
   say({ kind: "drained", cut });
 }
 
-// One bad promise of one plugin or one request is no reason to drop all connections.
-self.addEventListener("unhandledrejection", (event) => {
-  event.preventDefault();
-  logger("service").error("A promise was rejected and nobody listened", { error: event.reason });
-});
-self.addEventListener("error", (event) => {
-  event.preventDefault();
-  logger("service").error("An error was thrown outside of any request", { error: event.error });
-});
+guardWorker();
 
 say({ kind: "loaded" });

@@ -12,6 +12,7 @@ export function pretendProgram(changes: Partial<Program> = {}): Program & { ran:
       options.onReady({
         listeners: [{ name: "web", address: "127.0.0.1:4711" }],
         plugins: reportsOf(config),
+        operations: { admin: null, metrics: null },
       });
       return Promise.resolve();
     },

@@ -211,7 +211,6 @@ Deno.test("a reference that stands for nothing is an error at its place", async 
 
 Deno.test("keys of later versions are refused by name", async () => {
   const cases: [string, RegExp][] = [
-    ["admin: { listen: x }", /admin is not part of this version/],
     ["telemetry: { metrics: {} }", /telemetry\.metrics is not part/],
     ["telemetry: { access_log: { format: clf } }", /"clf" is not part of this version/],
     ["server: { daemon: true }", /server\.daemon is not part/],

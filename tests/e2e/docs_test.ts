@@ -11,6 +11,8 @@ const PAGES = [
   "CHANGELOG.md",
   "docs/README.md",
   "docs/config.md",
+  "docs/metrics.md",
+  "docs/operations.md",
   "docs/phases.md",
   "docs/plugins.md",
   "docs/security.md",

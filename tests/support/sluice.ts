@@ -222,7 +222,7 @@ export async function startSluice(options: SluiceOptions = {}): Promise<Sluice> 
   const child = new Deno.Command(Deno.execPath(), {
     args: [...programArgs(), "run", ...args, ...(options.args ?? [])],
     cwd: ROOT,
-    env: { NO_COLOR: "1", ...options.env },
+    env: { NO_COLOR: "1", XDG_RUNTIME_DIR: directory, ...options.env },
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
@@ -267,7 +267,7 @@ export async function runSluice(
   const child = new Deno.Command(Deno.execPath(), {
     args: [...programArgs(), ...(typeof args === "function" ? args(directory) : args)],
     cwd: directory,
-    env: { NO_COLOR: "1", ...options.env },
+    env: { NO_COLOR: "1", XDG_RUNTIME_DIR: directory, ...options.env },
     stdin: "null",
     stdout: "piped",
     stderr: "piped",

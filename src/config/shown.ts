@@ -1,0 +1,34 @@
+/**
+ * A config that may be shown to people.
+ *
+ * @module
+ */
+import type { Config } from "./types.ts";
+
+/**
+ * The config as plain data, without what may be secret: keys, tokens, plugin configs, and fields and queries that
+ * Sluice sends on its own behalf.
+ */
+export function shownConfig(config: Config): unknown {
+  return JSON.parse(JSON.stringify(config, shown));
+}
+
+function shown(this: unknown, key: string, value: unknown): unknown {
+  const holder = this as object;
+  if ((key === "secret" || key === "token") && value !== null) return "(secret)";
+  if (key === "url" && typeof value === "string") return value.replace(/\?.*$/s, "?(left out)");
+  // Those of answers that rules give are for everybody to see.
+  if (key === "headers" && !("body" in holder && "status" in holder && !("type" in holder))) {
+    return Object.fromEntries(fieldNames(value).map((name) => [name, "(left out)"]));
+  }
+  if (key === "clientCertificate" && value !== null) return { cert: "(PEM)", key: "(secret)" };
+  if (key === "ca" && value !== null) return "(PEM)";
+  if (key === "config" && value !== undefined) return "(left out)";
+  return value;
+}
+
+/** Names of fields, of a mapping or of a list of pairs. */
+function fieldNames(fields: unknown): string[] {
+  if (Array.isArray(fields)) return fields.map((pair) => String(pair[0]));
+  return typeof fields === "object" && fields !== null ? Object.keys(fields) : [];
+}
