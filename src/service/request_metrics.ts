@@ -5,7 +5,7 @@
  * @module
  */
 import { STATUS_CODES } from "node:http";
-import { ERROR_TYPES, type ErrorType, type ProxyError } from "../base/error.ts";
+import type { ErrorType, ProxyError } from "../base/error.ts";
 import type { Outcome } from "../balancer/backend.ts";
 import { type Version, versionText } from "../http/message.ts";
 import type { Histogram, MetricBook } from "../observe/metrics/book.ts";

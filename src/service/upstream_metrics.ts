@@ -4,7 +4,8 @@
  * @module
  */
 import { EVICTIONS } from "../connector/history.ts";
-import type { Connector, ConnectorStats } from "../connector/connector.ts";
+import type { Connector } from "../connector/connector.ts";
+import type { ConnectorStats } from "../connector/stats.ts";
 import type { SampleSink } from "../observe/metrics/book.ts";
 import type { Route } from "../proxy/route.ts";
 import type { Upstream } from "../proxy/upstreams.ts";
@@ -61,12 +62,14 @@ export function tellConnections(
   };
   for (const [peer, group] of groups) {
     const now = stats.perPeer.get(peer);
+    sink.add("sluice_upstream_streams", [group, peer], now?.streams ?? 0);
     for (const state of STATES) {
       sink.add("sluice_upstream_connections", [group, peer, state], now?.[state] ?? 0);
     }
   }
   for (const [peer, now] of stats.perPeer) {
     if (groups.has(peer)) continue;
+    sink.add("sluice_upstream_streams", OTHER, now.streams);
     for (const state of STATES) {
       sink.add("sluice_upstream_connections", [...OTHER, state], now[state]);
     }

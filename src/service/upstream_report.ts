@@ -5,7 +5,8 @@
  */
 import type { MemberState } from "../balancer/member_state.ts";
 import type { BreakerState } from "../connector/breaker.ts";
-import type { Connector, PeerStats } from "../connector/connector.ts";
+import type { Connector } from "../connector/connector.ts";
+import type { PeerStats } from "../connector/stats.ts";
 import type { Upstream } from "../proxy/upstreams.ts";
 
 /** A group in one service worker. Plain data. */
@@ -21,7 +22,7 @@ export interface UpstreamReport {
   readonly members: readonly (MemberState & { readonly connections: PeerStats })[];
 }
 
-const NO_CONNECTIONS: PeerStats = { idle: 0, active: 0, connecting: 0, pending: 0 };
+const NO_CONNECTIONS: PeerStats = { idle: 0, active: 0, connecting: 0, pending: 0, streams: 0 };
 
 /** Reports on all groups. */
 export function reportUpstreams(

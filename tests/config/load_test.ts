@@ -211,7 +211,7 @@ Deno.test("a reference that stands for nothing is an error at its place", async 
 
 Deno.test("keys of later versions are refused by name", async () => {
   const cases: [string, RegExp][] = [
-    ["telemetry: { metrics: {} }", /telemetry\.metrics is not part/],
+    ["telemetry: { tracing: {} }", /telemetry\.tracing is not part/],
     ["telemetry: { access_log: { format: clf } }", /"clf" is not part of this version/],
     ["server: { daemon: true }", /server\.daemon is not part/],
   ];

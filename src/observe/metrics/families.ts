@@ -198,6 +198,11 @@ export const FAMILIES = {
       "Connections to an endpoint by state, and requests that wait for one. What plugins have named is `other`.",
     labels: ["upstream", "endpoint", "state"],
   },
+  sluice_upstream_streams: {
+    type: "gauge",
+    help: "Requests on the connections to an endpoint; with HTTP/2 one connection carries many.",
+    labels: ["upstream", "endpoint"],
+  },
   sluice_upstream_connections_opened_total: {
     type: "counter",
     help: "Connections made to an endpoint.",

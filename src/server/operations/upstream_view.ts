@@ -30,6 +30,8 @@ export interface MemberView {
     readonly active: number;
     readonly connecting: number;
     readonly pending: number;
+    /** Requests on them. */
+    readonly streams: number;
   };
 }
 
@@ -100,6 +102,7 @@ function viewMember(
       active: sum(({ connections }) => connections.active),
       connecting: sum(({ connections }) => connections.connecting),
       pending: sum(({ connections }) => connections.pending),
+      streams: sum(({ connections }) => connections.streams),
     },
   };
 }
