@@ -69,6 +69,7 @@ export const ERROR_TYPES = {
   body_too_large: { status: 413, token: "http_request_error" },
   header_timeout: { status: 408, token: "http_request_error" },
   body_timeout: { status: 408, token: "http_request_error" },
+  deadline_exceeded: { status: 504, token: "http_response_timeout" },
   expectation_failed: { status: 417, token: "http_request_error" },
   version_not_supported: { status: 505, token: "http_request_error" },
   not_implemented: { status: 501, token: "http_request_error" },

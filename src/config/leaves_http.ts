@@ -5,6 +5,7 @@
  */
 import type { StatusRange } from "../balancer/health/status_ranges.ts";
 import { checkFieldName, FieldError } from "../http/fields.ts";
+import { GRPC_STATUS, type GrpcStatusName } from "../http/grpc.ts";
 import { checkTarget } from "../http/message.ts";
 import { leaf, Refusal } from "./leaves.ts";
 
@@ -44,6 +45,30 @@ export function parseStatuses(text: string): StatusRange | null {
   }
   const from = Number(match[2]);
   return { from, to: match[3] === undefined ? from : Number(match[3]) };
+}
+
+/** A status of gRPC that is tried again. */
+export interface GrpcCause {
+  /** Its code. */
+  readonly grpc: number;
+}
+
+/** A status of gRPC by its name: `grpc:unavailable`. */
+export function grpcStatus() {
+  const names = Object.keys(GRPC_STATUS).filter((name) => name !== "ok");
+  return leaf<GrpcCause>(
+    "a gRPC status such as grpc:unavailable",
+    { type: "string", pattern: `^grpc:(${names.join("|")})$|\\$\\{` },
+    (value) => {
+      if (typeof value !== "string" || !value.startsWith("grpc:")) return OTHER_KIND;
+      const name = value.slice(5);
+      if (names.includes(name)) return { grpc: GRPC_STATUS[name as GrpcStatusName] };
+      return new Refusal(
+        `there is no status "${name}" that is a failure`,
+        `one of ${names.join(", ")}`,
+      );
+    },
+  );
 }
 
 /** The method of a request. */

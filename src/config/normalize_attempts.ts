@@ -39,6 +39,7 @@ export function normalizeAttempts(data: RouteData): Attempts {
       write: timeouts.write ?? null,
       tunnelIdle: timeouts.tunnel_idle ?? null,
       tunnel: timeouts.tunnel ?? null,
+      grpc: timeouts.grpc ?? null,
       request: timeouts.request ?? null,
     },
     retry: normalizeRetry(data.retry),
@@ -49,8 +50,10 @@ export function normalizeAttempts(data: RouteData): Attempts {
 function normalizeRetry(data: RouteData["retry"]): RetryConfig {
   const causes = new Set<RetryCause>();
   const statuses: StatusRange[] = [];
+  const grpcStatuses = new Set<number>();
   for (const one of data.on) {
     if (typeof one === "string") causes.add(one);
+    else if ("grpc" in one) grpcStatuses.add(one.grpc);
     else statuses.push(one);
   }
   const { budget } = data;
@@ -58,6 +61,7 @@ function normalizeRetry(data: RouteData["retry"]): RetryConfig {
     attempts: data.attempts,
     on: [...causes],
     statuses,
+    grpcStatuses: [...grpcStatuses],
     perTryTimeout: data.per_try_timeout ?? null,
     backoff: { base: data.backoff.base, cap: data.backoff.max },
     budget: typeof budget === "number"

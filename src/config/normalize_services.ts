@@ -116,6 +116,7 @@ export function normalizeServices(
       match: toMatch(route.match),
       plugins: [...everywhere, ...named[s]!.service, ...named[s]!.routes[r]!],
       rules: route.rules.map(toRule),
+      modules: route.grpc_web ? ["grpc_web"] : [],
       bodyBytes: route.limits.body_bytes ?? null,
       ...normalizeAttempts(route),
     })),

@@ -5,7 +5,7 @@
  */
 import { z } from "zod";
 import { duration, integer, name, percent, size, yesNo } from "./leaves.ts";
-import { statuses } from "./leaves_http.ts";
+import { grpcStatus, statuses } from "./leaves_http.ts";
 import { hashKeySchema } from "./schema_balancing.ts";
 import { mapping, optional, required, withDefault } from "./schema_base.ts";
 
@@ -30,6 +30,10 @@ export const timeoutsSchema = () =>
       "How long a tunnel (WebSocket, CONNECT) may be silent in both directions; `0`: no limit.",
     ),
     tunnel: optional(duration(), "How long a tunnel may last; `0`: no limit."),
+    grpc: optional(
+      duration(1),
+      "For a whole gRPC call, if its client does not want it sooner by `grpc-timeout`; over it: `DEADLINE_EXCEEDED`. Default: what the client says.",
+    ),
     request: optional(
       duration(1),
       "From the request head to the response head, all attempts together; over it: 504. Default: no limit beyond those of the attempts.",
@@ -65,9 +69,9 @@ export const retrySchema = () =>
   mapping({
     attempts: withDefault(integer(0, 16), 1, "Attempts beyond the first."),
     on: withDefault(
-      z.array(z.union([z.enum(RETRY_CAUSES), statuses(400)])),
+      z.array(z.union([z.enum(RETRY_CAUSES), statuses(400), grpcStatus()])),
       ["connect_failure"],
-      'What is tried again. `connect_failure`: the connection could not be made. `reset`: it broke before the response. `timeout`: there was no response in time. `"502"`, `"5xx"`: the status of the response.',
+      'What is tried again. `connect_failure`: the connection could not be made. `reset`: it broke before the response. `timeout`: there was no response in time. `"502"`, `"5xx"`: the status of the response. `grpc:unavailable`: that of a gRPC call, if nothing else has come; calls are all POST, so naming it is the permission to make them again.',
     ),
     per_try_timeout: optional(
       duration(1),

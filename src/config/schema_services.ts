@@ -4,7 +4,7 @@
  * @module
  */
 import { z } from "zod";
-import { anyText, integer, name, size, text } from "./leaves.ts";
+import { anyText, integer, name, size, text, yesNo } from "./leaves.ts";
 import {
   hedgeSchema,
   mirrorSchema,
@@ -89,6 +89,11 @@ const route = () =>
       z.array(mirrorSchema()),
       [],
       "Upstreams that get copies of the requests. They never delay the client.",
+    ),
+    grpc_web: withDefault(
+      yesNo(),
+      false,
+      "Let clients that speak gRPC-web, such as browsers, call the gRPC upstream of the route.",
     ),
     timeouts: withDefault(timeoutsSchema(), {}, "Times over those of the upstream."),
     limits: withDefault(

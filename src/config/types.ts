@@ -6,6 +6,7 @@
  */
 import type { Address } from "../transport/address.ts";
 import type { DownstreamLimits } from "../http/limits.ts";
+import type { ModuleName } from "../modules/table.ts";
 import type { Match, Permissions } from "../plugin/plugin.ts";
 import type {
   HedgeConfig,
@@ -117,6 +118,8 @@ export interface RouteConfig {
   readonly plugins: readonly PluginUse[];
   /** Rules that the core follows without asking a plugin. */
   readonly rules: readonly RuleConfig[];
+  /** Modules that act on it. */
+  readonly modules: readonly ModuleName[];
   /** Name of the upstream group, or `null` when `split` names several, or a plugin or rule answers. */
   readonly upstream: string | null;
   /** Upstream groups that share the requests, or `null`. */

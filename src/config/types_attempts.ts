@@ -24,6 +24,8 @@ export interface RouteTimeouts {
   readonly tunnelIdle: number | null;
   /** How long a tunnel may last; `0`: no limit. */
   readonly tunnel: number | null;
+  /** For a whole gRPC call, if its client does not want it sooner; `null`: what the client says. */
+  readonly grpc: number | null;
   /** From the request head to the response head, all attempts together; `null`: no limit of its own. */
   readonly request: number | null;
 }
@@ -40,6 +42,8 @@ export interface RetryConfig {
   readonly on: readonly RetryCause[];
   /** Statuses after which another attempt is made. */
   readonly statuses: readonly StatusRange[];
+  /** Codes of gRPC after which another attempt is made. */
+  readonly grpcStatuses: readonly number[];
   /** From the beginning of an attempt to its response head; `null`: what the timeouts say. */
   readonly perTryTimeout: number | null;
   /** Waits between attempts. */

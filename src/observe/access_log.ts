@@ -61,6 +61,8 @@ export interface AccessRecord {
   errorSource: string | null;
   /** The plugin that answered. */
   shortCircuit: string | null;
+  /** Status code of a gRPC call; `-1` for what is none, or ended without one. */
+  grpcStatus: number;
   /** What was spoken in the tunnel: `websocket`, `connect`; `null` if none was opened. */
   tunnelProtocol: string | null;
   /** Bytes in the tunnel from the client, and to it. */
@@ -103,6 +105,7 @@ export function emptyAccessRecord(): AccessRecord {
     error: null,
     errorSource: null,
     shortCircuit: null,
+    grpcStatus: -1,
     tunnelProtocol: null,
     tunnelReceived: 0,
     tunnelSent: 0,
@@ -141,6 +144,7 @@ export function formatAccessRecord(record: AccessRecord, query: QueryMode): stri
     `,"http.response.body.size":${jsonNumber(record.bytesOut)}` +
     `,"duration_ms":${jsonNumber(record.duration)}`;
   if (record.upstreamAttempts > 0 || record.upstreamAddress !== null) line += upstream(record);
+  if (record.grpcStatus >= 0) line += `,"rpc.grpc.status_code":${jsonNumber(record.grpcStatus)}`;
   if (record.tunnelProtocol !== null) {
     line += `,"tunnel.protocol":${jsonText(record.tunnelProtocol)}` +
       `,"tunnel.received":${jsonNumber(record.tunnelReceived)}` +

@@ -42,6 +42,7 @@ export async function makeAttempt(exchange: Exchange, tools: AttemptTools): Prom
   const { plan, downstream } = exchange;
   const { engine, connector } = tools;
   const route = exchange.route!;
+  if (exchange.expired !== null) throw exchange.expired;
   exchange.beginAttempt(plan.upstreamRequestFilter !== null);
   const choice = plan.upstreamPeer === null
     ? routeChoice(exchange, tools.upstreams)
@@ -57,6 +58,7 @@ export async function makeAttempt(exchange: Exchange, tools: AttemptTools): Prom
     exchange.upstream = upstream;
     clock?.watch(upstream);
     if (downstream.failure !== null) throw downstream.failure;
+    if (exchange.expired !== null) throw exchange.expired;
     if (plan.connectedToUpstream !== null) {
       await engine.chain(plan.connectedToUpstream, "connectedToUpstream", exchange.hooks);
     }
@@ -117,7 +119,11 @@ function startRequest(
   if (request.version === 10 && !request.fields.has("host")) {
     request.fields.appendTrusted("Host", exchange.peer!.label);
   }
-  if (exchange.attempt === 1) { for (const mirror of mirrors) mirror.copy(exchange); }
+  // A mirror would get content that its head no longer fits.
+  if (exchange.attempt === 1 && exchange.modules === null) {
+    for (const mirror of mirrors) mirror.copy(exchange);
+  }
+  exchange.grpc?.passDeadline(request.fields, exchange.attempt, exchange.elapsed);
   if (exchange.downstream.upgrade !== "") prepareUpgrade(exchange, upstream);
   exchange.content.rewind(retry.settings.bufferBytes);
   return startUpload(exchange, upstream, engine);
@@ -176,7 +182,9 @@ function statusCallsForRetry(exchange: Exchange, maxRetries: number): boolean {
   // Without another attempt, the answer that is there is worth more than an error.
   if (exchange.attempt > maxRetries) return false;
   if (requestTimeout !== null && exchange.elapsed >= requestTimeout) return false;
-  return retry.allowsStatus(exchange, exchange.response!.status);
+  const { grpc, response } = exchange;
+  return retry.allowsStatus(exchange, response!.status) ||
+    (grpc !== null && retry.allowsGrpc(exchange, grpc.codeOf(response!)));
 }
 
 /**
@@ -185,10 +193,13 @@ function statusCallsForRetry(exchange: Exchange, maxRetries: number): boolean {
  * @throws {ProxyError} `upstream_status`, to be tried again.
  */
 async function giveUpStatus(exchange: Exchange, engine: PhaseEngine): Promise<void> {
-  const { status } = exchange.response!;
+  const { response, grpc } = exchange;
+  const code = grpc === null ? -1 : grpc.codeOf(response!);
   const error = new ProxyError(
     "upstream_status",
-    `Response: status ${status}, which is tried again`,
+    `Response: status ${response!.status}${
+      code < 0 ? "" : `, of gRPC ${code}`
+    }, which is tried again`,
     { source: "upstream", retry: true },
   );
   await judge(exchange, engine, "errorWhileProxy", error);

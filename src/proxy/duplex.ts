@@ -10,6 +10,7 @@ import { hasNoContent } from "../http/message.ts";
 import { ProxyError } from "../base/error.ts";
 import type { PhaseEngine } from "./engine.ts";
 import type { Exchange } from "./exchange.ts";
+import type { BodyFilter, ResponseFilter } from "../modules/module.ts";
 import { concerned, type Link } from "./plan.ts";
 
 const NOTHING = new Uint8Array(0);
@@ -49,13 +50,15 @@ export function startUpload(
   const filters = concerned(plan.requestBodyFilter, downstream.head);
   if (content.length !== 0) {
     const upload = new Upload();
+    const module = exchange.modules === null ? null : exchange.modules.requestBody();
     upstream.writeHead(
       exchange.upstreamRequest(),
-      filters === null && content.length > 0
+      filters === null && module === null && content.length > 0
         ? { kind: "length", length: content.length }
         : { kind: "stream" },
     );
-    return watch(exchange, upstream, upload, sendContent(exchange, upstream, engine, upload));
+    const sending = sendContent(exchange, upstream, engine, upload, module);
+    return watch(exchange, upstream, upload, sending);
   }
   if (filters !== null) return sendMadeContent(exchange, upstream, engine, filters);
   upstream.writeHead(exchange.upstreamRequest(), NO_CONTENT);
@@ -114,6 +117,7 @@ async function sendContent(
   upstream: UpstreamSession,
   engine: PhaseEngine,
   upload: Upload,
+  module: BodyFilter | null,
 ): Promise<void> {
   const { content, downstream } = exchange;
   const filters = concerned(exchange.plan.requestBodyFilter, downstream.head);
@@ -122,6 +126,7 @@ async function sendContent(
     let piece = next instanceof Promise ? await flushed(next, upstream.flush()) : next;
     if (upload.stopped) return;
     const end = content.done;
+    if (module !== null) piece = module(piece, end);
     if (filters !== null) {
       piece = await engine.content(filters, "requestBodyFilter", exchange.uploadHooks, piece, end);
       if (upload.stopped) return;
@@ -166,7 +171,10 @@ export function sendResponse(
   const response = exchange.response!;
   const upstreamFilters = concerned(plan.upstreamResponseBodyFilter, downstream.head, skippers);
   const filters = concerned(plan.responseBodyFilter, downstream.head, skippers);
-  const filtered = upstreamFilters !== null || filters !== null;
+  const { modules, grpc } = exchange;
+  if (grpc !== null) grpc.note(response.fields);
+  const module = modules === null ? null : modules.responseHead(response);
+  const filtered = upstreamFilters !== null || filters !== null || module !== null;
   const isEmpty = hasNoContent(downstream.head.method, response.status);
   const next = isEmpty ? NOTHING : upstream.readBody();
   // Nobody reads the rest of a request that is answered already.
@@ -184,10 +192,10 @@ export function sendResponse(
   if (!filtered && !(next instanceof Promise) && upstream.bodyDone && upstream.trailers === null) {
     return downstream.writeBody(next, true);
   }
-  return relay(exchange, upstream, engine, next, upstreamFilters, filters);
+  return relay(exchange, upstream, engine, next, upstreamFilters, filters, module);
 }
 
-/** Sends the content piece by piece, with hooks in between where they want it, and the trailers. */
+/** Sends the content piece by piece, with hooks and modules in between where they want it, and the trailers. */
 async function relay(
   exchange: Exchange,
   upstream: UpstreamSession,
@@ -195,6 +203,7 @@ async function relay(
   next: Uint8Array | Promise<Uint8Array>,
   upstreamFilters: readonly Link[] | null,
   filters: readonly Link[] | null,
+  module: ResponseFilter | null,
 ): Promise<void> {
   const { downstream } = exchange;
   for (;;) {
@@ -212,13 +221,14 @@ async function relay(
     if (filters !== null) {
       piece = await engine.content(filters, "responseBodyFilter", exchange.hooks, piece, end);
     }
+    if (module !== null) piece = module.body(piece, end && upstream.trailers === null);
     if (end) {
       if (upstream.trailers === null) {
         const written = downstream.writeBody(piece, true);
         if (written !== undefined) await written;
       } else {
         if (piece.length > 0) await downstream.writeBody(piece, false);
-        await sendTrailers(exchange, upstream, engine);
+        await sendTrailers(exchange, upstream, engine, module);
       }
       return;
     }
@@ -234,9 +244,10 @@ async function sendTrailers(
   exchange: Exchange,
   upstream: UpstreamSession,
   engine: PhaseEngine,
+  module: ResponseFilter | null,
 ): Promise<void> {
-  const { plan } = exchange;
-  exchange.trailers = upstream.trailers;
+  const { plan, downstream } = exchange;
+  const trailers = exchange.trailers = upstream.trailers!;
   if (plan.upstreamResponseTrailerFilter !== null) {
     await engine.chain(
       plan.upstreamResponseTrailerFilter,
@@ -247,5 +258,7 @@ async function sendTrailers(
   if (plan.responseTrailerFilter !== null) {
     await engine.chain(plan.responseTrailerFilter, "responseTrailerFilter", exchange.hooks);
   }
-  await exchange.downstream.endBody(exchange.trailers);
+  exchange.grpc?.note(trailers);
+  const made = module?.trailers?.(trailers) ?? null;
+  await (made === null ? downstream.endBody(trailers) : downstream.writeBody(made, true));
 }

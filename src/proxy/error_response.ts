@@ -38,10 +38,9 @@ export interface ErrorContext {
 
 /** Makes the answer to a failed request. */
 export function errorResponse(error: ProxyError, context: ErrorContext): ErrorResponse {
-  const status = error.status >= 400 ? error.status : 500;
+  const status = shownStatus(error);
   const title = STATUS_CODES[status] ?? "Error";
-  // What a client did wrong is told as it was found; what went wrong behind us is not its business.
-  const detail = error.source === "downstream" ? `${error.message}.` : DETAILS[status] ?? title;
+  const detail = errorDetail(error);
   const wantsHtml = prefersHtml(context.request);
   const text = wantsHtml
     ? page(status, title, detail, context.requestId)
@@ -53,9 +52,8 @@ export function errorResponse(error: ProxyError, context: ErrorContext): ErrorRe
     wantsHtml ? "text/html; charset=utf-8" : "application/problem+json",
   );
   fields.appendTrusted("Cache-Control", "no-store");
-  if (error.token !== "") {
-    fields.appendTrusted("Proxy-Status", `${PSEUDONYM}; error=${error.token}`);
-  }
+  const told = proxyStatus(error);
+  if (told !== "") fields.appendTrusted("Proxy-Status", told);
   if (status === 405) fields.appendTrusted("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
   if (status === 426) {
     // RFC 9110 §15.5.22 and RFC 6455 §4.4: what would do.
@@ -67,6 +65,23 @@ export function errorResponse(error: ProxyError, context: ErrorContext): ErrorRe
     fields.appendTrusted("Retry-After", String(seconds));
   }
   return { head: new ResponseHead(status, fields), body };
+}
+
+function shownStatus(error: ProxyError): number {
+  return error.status >= 400 ? error.status : 500;
+}
+
+/** What a client is told of an error, in one sentence. */
+export function errorDetail(error: ProxyError): string {
+  // What a client did wrong is told as it was found; what went wrong behind us is not its business.
+  if (error.source === "downstream") return `${error.message}.`;
+  const status = shownStatus(error);
+  return DETAILS[status] ?? STATUS_CODES[status] ?? "Error";
+}
+
+/** The value of `Proxy-Status` (RFC 9209) for an error, or an empty string. */
+export function proxyStatus({ token }: ProxyError): string {
+  return token === "" ? "" : `${PSEUDONYM}; error=${token}`;
 }
 
 function prefersHtml(request: RequestHead | null): boolean {

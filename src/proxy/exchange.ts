@@ -4,7 +4,9 @@
  * @module
  */
 import type { ProxyError } from "../base/error.ts";
+import { Deadline, type TimerWheel } from "../base/timer_wheel.ts";
 import type { Peer } from "../connector/peer.ts";
+import type { ModuleRuns } from "../modules/module.ts";
 import type { Fields } from "../http/fields.ts";
 import type { RequestHead, ResponseHead } from "../http/message.ts";
 import type { DownstreamSession, UpstreamSession } from "../http/session.ts";
@@ -12,6 +14,7 @@ import type { PhaseHandler } from "../plugin/handler.ts";
 import type { Cloneable, Outcome } from "../plugin/session.ts";
 import type { Backend } from "../balancer/backend.ts";
 import type { SelectionInput } from "../balancer/group.ts";
+import type { GrpcCall } from "./grpc_call.ts";
 import { HookSession, type HookSource } from "./hook_session.ts";
 import { EMPTY_PLAN, type Plan } from "./plan.ts";
 import { clientAddress, type ForwardPolicy, makeUpstreamRequest } from "./request_path.ts";
@@ -60,6 +63,12 @@ export class Exchange implements HookSource, SelectionInput {
   maySpawnSubrequests = false;
   /** The group that a split has drawn for this request. */
   splitGroup: string | null = null;
+  /** The modules that are concerned with it. */
+  modules: ModuleRuns | null = null;
+  /** The gRPC call that it is, if it is one. */
+  grpc: GrpcCall | null = null;
+  /** Why it must be over, though its client is still there. */
+  expired: ProxyError | null = null;
   /** What goes through the tunnel that the response has opened, if it has. */
   tunnel: TunnelRecord | null = null;
   /** The key that the upstream has to prove it has read, when the client has none; else empty. */
@@ -84,6 +93,7 @@ export class Exchange implements HookSource, SelectionInput {
   #clientAddress: string | null = null;
   #abort: AbortController | null = null;
   #finished = 0;
+  #time: { readonly wheel: TimerWheel; readonly deadline: Deadline } | null = null;
 
   constructor(downstream: DownstreamSession, options: ExchangeOptions) {
     this.downstream = downstream;
@@ -138,9 +148,8 @@ export class Exchange implements HookSource, SelectionInput {
   get signal(): AbortSignal {
     if (this.#abort === null) {
       this.#abort = new AbortController();
-      if (this.#finished > 0 || this.downstream.failure !== null) {
-        this.#abort.abort(this.downstream.failure ?? undefined);
-      }
+      const why = this.downstream.failure ?? this.expired;
+      if (this.#finished > 0 || why !== null) this.#abort.abort(why ?? undefined);
     }
     return this.#abort.signal;
   }
@@ -171,6 +180,17 @@ export class Exchange implements HookSource, SelectionInput {
     this.upstream?.abort(error);
   }
 
+  /** Ends the request with an error if it is not over in `ms` milliseconds. */
+  limitTime(wheel: TimerWheel, ms: number, error: () => ProxyError): void {
+    const deadline = new Deadline(() => {
+      const why = this.expired = error();
+      this.#abort?.abort(why);
+      this.upstream?.abort(why);
+    });
+    this.#time = { wheel, deadline };
+    wheel.arm(deadline, ms);
+  }
+
   /** Reads all content, and keeps it for the upstream. */
   async readWholeBody(limit: number = this.#options.bodyBuffer): Promise<Uint8Array> {
     return await this.content.readAll(Math.min(limit, this.#options.bodyBuffer));
@@ -192,6 +212,7 @@ export class Exchange implements HookSource, SelectionInput {
   /** Stops the clock: all that is left is to log. */
   finish(): void {
     this.#finished = performance.now();
+    if (this.#time !== null) this.#time.wheel.cancel(this.#time.deadline);
     this.#abort?.abort();
   }
 

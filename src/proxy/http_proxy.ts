@@ -14,6 +14,7 @@ import { type AttemptTools, makeAttempt } from "./attempt.ts";
 import { errorResponse } from "./error_response.ts";
 import { Exchange, type ExchangeOptions } from "./exchange.ts";
 import { judge } from "./failure.ts";
+import { type GrpcCall, grpcErrorResponse, readCall } from "./grpc_call.ts";
 import { notReplayable } from "./request_content.ts";
 import { checkLoop } from "./request_path.ts";
 import type { Route } from "./route.ts";
@@ -104,9 +105,11 @@ export class HttpProxy {
         source: "internal",
       });
     }
-    const { plan } = route;
+    const { plan, modules } = route;
     exchange.route = route;
     exchange.plan = plan;
+    if (modules !== null) exchange.modules = modules.begin(head);
+    if (head.method === "POST") this.#readCall(exchange, route.grpcTimeout);
     if (route.bodyBytes !== null) downstream.limitBody(route.bodyBytes);
     return plan.onConnectionReuse === null && plan.earlyRequestFilter === null &&
         plan.allowSpawningSubrequest === null && plan.requestFilter === null &&
@@ -163,9 +166,19 @@ export class HttpProxy {
     return null;
   }
 
-  /** Lets the rules of the route answer or change the request. */
+  /** If it is a gRPC call, it has a time in which it must be over. */
+  #readCall(exchange: Exchange, most: number | null): void {
+    const { head } = exchange.downstream;
+    const call = exchange.grpc = readCall(head, exchange.modules !== null, most);
+    if (call === null || call.timeout === Infinity) return;
+    const left = Math.max(0, call.timeout - exchange.elapsed);
+    exchange.limitTime(this.#options.wheel, left, () => call.expired());
+  }
+
+  /** Lets modules change the request, and the rules of the route answer or change it. */
   #followRules(exchange: Exchange): Reply | null {
     const { rules } = exchange.route!;
+    exchange.modules?.requestHead(exchange.upstreamRequest());
     if (rules.length === 0) return null;
     const { head } = exchange.downstream;
     const reply = replyOfRules(rules, head);
@@ -265,9 +278,24 @@ export class HttpProxy {
   }
 
   async #sendError(exchange: Exchange, error: ProxyError): Promise<void> {
+    if (exchange.grpc !== null) return await this.#sendStatus(exchange, exchange.grpc, error);
     const request = exchange.downstream.head;
     const { head, body } = errorResponse(error, { request, requestId: exchange.id });
     await this.#send(exchange, head, body);
+  }
+
+  /** Answers a gRPC call that has failed: by its status, where modules let trailers be trailers, else as they want it. */
+  async #sendStatus(exchange: Exchange, call: GrpcCall, error: ProxyError): Promise<void> {
+    const { downstream, modules } = exchange;
+    const { head, status, code } = grpcErrorResponse(error);
+    call.status = code;
+    exchange.response = head;
+    const frame = modules?.responseHead(head)?.trailers?.(status) ?? null;
+    if (frame !== null) return await this.#send(exchange, head, frame);
+    // Trailers-only: one head that is the end, too.
+    for (const [name, value] of status) head.fields.appendTrusted(name, value);
+    downstream.writeHead(head, { kind: "none" });
+    await downstream.endBody(null);
   }
 
   #reply(exchange: Exchange, reply: Reply): void | Promise<void> {

@@ -18,6 +18,8 @@ export interface RetrySettings {
   readonly on: readonly ("connect_failure" | "reset" | "timeout")[];
   /** Statuses after which another attempt is made. */
   readonly statuses: readonly { readonly from: number; readonly to: number }[];
+  /** Codes of gRPC after which another attempt is made. */
+  readonly grpcStatuses: readonly number[];
   /** From the beginning of an attempt to its response head; `null`: what the timeouts say. */
   readonly perTryTimeout: number | null;
   readonly backoff: { readonly base: number; readonly cap: number };
@@ -69,8 +71,15 @@ export class RetryPolicy {
     if (statuses.length === 0 || !statuses.some(({ from, to }) => status >= from && status <= to)) {
       return false;
     }
-    return this.#hasAttempt(exchange) && this.#isSafe(exchange) && exchange.content.replayable &&
-      !exchange.downstream.responded && this.#budget.retry();
+    return this.#isSafe(exchange) && this.#allowsAnswer(exchange);
+  }
+
+  /**
+   * The same for the code of a gRPC call that nothing else has come of. Calls are all POST: whoever lists a code wants
+   * them made again.
+   */
+  allowsGrpc(exchange: RetrySubject, code: number): boolean {
+    return this.settings.grpcStatuses.includes(code) && this.#allowsAnswer(exchange);
   }
 
   /**
@@ -89,6 +98,11 @@ export class RetryPolicy {
   delay(exchange: RetrySubject): number {
     const { base, cap } = this.settings.backoff;
     return base === 0 ? 0 : backoffDelay(tries(exchange) - 1, { base, cap });
+  }
+
+  #allowsAnswer(exchange: RetrySubject): boolean {
+    return this.#hasAttempt(exchange) && exchange.content.replayable &&
+      !exchange.downstream.responded && this.#budget.retry();
   }
 
   #hasAttempt(exchange: RetrySubject): boolean {

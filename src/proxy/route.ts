@@ -4,6 +4,7 @@
  * @module
  */
 import type { WeightedSplit } from "../balancer/weighted_split.ts";
+import type { ModuleChain } from "../modules/module.ts";
 import type { Peer } from "../connector/peer.ts";
 import type { Mirror } from "./mirror.ts";
 import type { Plan } from "./plan.ts";
@@ -23,6 +24,8 @@ export interface Route {
   readonly id: string;
   readonly plan: Plan;
   readonly rules: readonly Rule[];
+  /** What acts between client and plugins, or `null`. */
+  readonly modules: ModuleChain | null;
   /** Name of the upstream group, or `null` when `split`, hooks or rules must answer. */
   readonly upstream: string | null;
   /** Several groups that share the requests, or `null`. */
@@ -34,6 +37,8 @@ export interface Route {
   readonly hedge: HedgeSettings | null;
   /** Milliseconds from the request head to the response head, all attempts together; `null`: no limit of its own. */
   readonly requestTimeout: number | null;
+  /** Milliseconds that a whole gRPC call may take, if its client does not want it sooner; `null`: what the client says. */
+  readonly grpcTimeout: number | null;
   /** A peer with the timeouts that the route has over those of the upstream. */
   readonly peerFor: (peer: Peer) => Peer;
 }

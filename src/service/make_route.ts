@@ -7,6 +7,7 @@ import { WeightedSplit } from "../balancer/weighted_split.ts";
 import type { RouteConfig } from "../config/types.ts";
 import type { RouteTimeouts } from "../config/types_attempts.ts";
 import { createPeer, type Peer, type PeerOptions } from "../connector/peer.ts";
+import { makeModules } from "../modules/table.ts";
 import { Mirror, type MirrorTools } from "../proxy/mirror.ts";
 import { RetryPolicy } from "../proxy/retry_policy.ts";
 import type { Route } from "../proxy/route.ts";
@@ -17,6 +18,7 @@ export function makeRoute(route: RouteConfig, tools: MirrorTools): Omit<Route, "
   return {
     id: route.id,
     rules: route.rules.map(compileRule),
+    modules: makeModules(route.modules),
     upstream: route.upstream,
     split: route.split && new WeightedSplit(route.split),
     mirrors: route.mirrors.map((settings) => new Mirror(settings, tools)),
@@ -24,6 +26,7 @@ export function makeRoute(route: RouteConfig, tools: MirrorTools): Omit<Route, "
     retry: new RetryPolicy(route.retry),
     hedge: route.hedge,
     requestTimeout: route.timeouts.request,
+    grpcTimeout: route.timeouts.grpc,
     peerFor: peerWithTimeouts(route.timeouts),
   };
 }

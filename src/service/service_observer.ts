@@ -77,6 +77,7 @@ export class ServiceObserver implements UpstreamListener {
     record.error = error === null ? null : error.token || error.type;
     record.errorSource = error?.source ?? null;
     record.shortCircuit = exchange.answeredBy || null;
+    record.grpcStatus = exchange.grpc?.status ?? -1;
     record.tunnelProtocol = tunnel?.protocol ?? null;
     record.tunnelReceived = tunnel?.received ?? 0;
     record.tunnelSent = tunnel?.sent ?? 0;

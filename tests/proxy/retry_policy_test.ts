@@ -9,6 +9,7 @@ import {
 const SETTINGS: RetrySettings = {
   attempts: 2,
   on: ["connect_failure", "reset", "timeout"],
+  grpcStatuses: [14],
   statuses: [{ from: 502, to: 503 }],
   perTryTimeout: null,
   backoff: { base: 0, cap: 0 },
@@ -98,6 +99,17 @@ Deno.test("a status is tried again if it is listed, and the request can still be
   assert.equal(policy().allowsStatus(subject({ replayable: false }), 503), false);
   assert.equal(policy().allowsStatus(subject({ responded: true }), 503), false);
   assert.equal(policy({ statuses: [] }).allowsStatus(subject(), 503), false);
+});
+
+Deno.test("a gRPC status is tried again if it is listed, though every call is a POST", () => {
+  const wants = policy({ grpcStatuses: [14, 8] });
+  assert.equal(wants.allowsGrpc(subject({ method: "POST" }), 14), true);
+  assert.equal(wants.allowsGrpc(subject({ method: "POST" }), 13), false);
+  assert.equal(wants.allowsGrpc(subject({ method: "POST" }), -1), false);
+  assert.equal(wants.allowsGrpc(subject({ method: "POST", replayable: false }), 14), false);
+  assert.equal(wants.allowsGrpc(subject({ method: "POST", responded: true }), 14), false);
+  assert.equal(wants.allowsGrpc(subject({ method: "POST", attempt: 3 }), 14), false);
+  assert.equal(policy({ grpcStatuses: [] }).allowsGrpc(subject(), 14), false);
 });
 
 Deno.test("attempts are counted, but not those that made good for a dead pooled connection", () => {

@@ -1,0 +1,126 @@
+/**
+ * What the proxy knows of a gRPC call besides its being a request: until when it may take, and how it ended.
+ *
+ * @module
+ */
+import { ProxyError } from "../base/error.ts";
+import { CONTENT_TYPE } from "../http/field_names.ts";
+import { Fields } from "../http/fields.ts";
+import {
+  encodeMessage,
+  GRPC_STATUS,
+  type GrpcKind,
+  grpcKind,
+  readStatus,
+  readTimeout,
+  statusOfHttp,
+  writeTimeout,
+} from "../http/grpc.ts";
+import { type RequestHead, ResponseHead } from "../http/message.ts";
+import { errorDetail, proxyStatus } from "./error_response.ts";
+
+/** One gRPC call. */
+export class GrpcCall {
+  readonly kind: GrpcKind;
+  /** Milliseconds from the request head that it may take, all of it; `Infinity`: no limit. */
+  readonly timeout: number;
+  /** Code of `grpc-status`, wherever it came from; `-1` while there is none. */
+  status = -1;
+  /** Whether the route lets it take less time than its client would. */
+  readonly #isShortened: boolean;
+
+  constructor(kind: GrpcKind, asked: number, most: number) {
+    this.kind = kind;
+    this.timeout = Math.min(asked, most);
+    this.#isShortened = most < asked;
+  }
+
+  /** The error of a call whose time is over. */
+  expired(): ProxyError {
+    return new ProxyError(
+      "deadline_exceeded",
+      `Call: not over within ${
+        this.#isShortened ? "timeouts.grpc" : "grpc-timeout"
+      } (${this.timeout} ms)`,
+      // Nobody but the client has said how long it may take, and nobody has to try again.
+      { source: "downstream" },
+    );
+  }
+
+  /**
+   * Tells the upstream how much time is left, where that is not what the client has said.
+   *
+   * @param elapsed Milliseconds since the request head.
+   */
+  passDeadline(request: Fields, attempt: number, elapsed: number): void {
+    if (this.timeout === Infinity || (attempt === 1 && !this.#isShortened)) return;
+    request.set("grpc-timeout", writeTimeout(Math.max(0, this.timeout - elapsed)));
+  }
+
+  /** The code that a response head tells: its own if it is all there is, else that of its HTTP status; `-1`: none yet. */
+  codeOf(response: ResponseHead): number {
+    const own = readStatus(response.fields);
+    return own >= 0 || response.status === 200 ? own : statusOfHttp(response.status);
+  }
+
+  /** Takes note of a status in trailers, or in the head of a response that has nothing else. */
+  note(fields: Fields): void {
+    const status = readStatus(fields);
+    if (status >= 0) this.status = status;
+  }
+}
+
+/**
+ * Reads a request as a gRPC call; `null` if it is none.
+ *
+ * @param hasBridge Whether gRPC-web is carried on as gRPC here. Without, it is content like any other.
+ * @param most Milliseconds that the route lets a call take, or `null`.
+ */
+export function readCall(
+  head: RequestHead,
+  hasBridge: boolean,
+  most: number | null,
+): GrpcCall | null {
+  if (head.method !== "POST" || (head.version < 20 && !hasBridge)) return null;
+  const kind = grpcKind(head.fields.first(CONTENT_TYPE));
+  if (kind === null || (kind === "grpc" ? head.version < 20 : !hasBridge)) return null;
+  const value = head.fields.get("grpc-timeout");
+  // One that is not well-formed is for the upstream to refuse.
+  const asked = value === null ? null : readTimeout(value);
+  return new GrpcCall(kind, asked ?? Infinity, most ?? Infinity);
+}
+
+/** The answer to a call that failed here. */
+export interface GrpcErrorResponse {
+  readonly head: ResponseHead;
+  /** `grpc-status` and `grpc-message`. */
+  readonly status: Fields;
+  readonly code: number;
+}
+
+/** Makes the answer to a call that failed: a status in place of one of HTTP. */
+export function grpcErrorResponse(error: ProxyError): GrpcErrorResponse {
+  const code = codeOf(error);
+  const fields = new Fields();
+  const status = new Fields();
+  fields.appendTrusted("Content-Type", "application/grpc");
+  const told = proxyStatus(error);
+  if (told !== "") fields.appendTrusted("Proxy-Status", told);
+  status.appendTrusted("grpc-status", String(code));
+  status.appendTrusted("grpc-message", encodeMessage(errorDetail(error)));
+  return { head: new ResponseHead(200, fields), status, code };
+}
+
+/** The code for an error: its own where gRPC has a word for it, else that of its HTTP status. */
+function codeOf(error: ProxyError): number {
+  switch (error.type) {
+    case "deadline_exceeded":
+      return GRPC_STATUS.deadline_exceeded;
+    case "body_too_large":
+    case "head_too_large":
+    case "too_many_fields":
+      return GRPC_STATUS.resource_exhausted;
+    default:
+      return statusOfHttp(error.status);
+  }
+}
