@@ -87,6 +87,7 @@ export function summarizeUpstream(upstream: UpstreamConfig): unknown {
       passive: health.passive,
     },
     breaker,
+    protocol: upstream.options.protocol,
     tls: tls !== null,
   };
 }
@@ -170,7 +171,10 @@ function sourceText(source: Source): string {
 }
 
 function checkText({ check }: Active): string {
-  const at = check.type !== "grpc" && check.port !== 0 ? ` on port ${check.port}` : "";
+  const at = check.port !== 0 ? ` on port ${check.port}` : "";
+  if (check.type === "grpc") {
+    return `grpc health of ${check.service === "" ? "the server" : check.service}${at}`;
+  }
   return check.type === "http"
     ? `http ${check.method} ${check.path}${at}, expects ${statusTexts(check.status).join(", ")}${
       check.body === null ? "" : " and a text"
@@ -239,6 +243,7 @@ function transportRows({ tls, options }: UpstreamConfig): string[][] {
       ].join(", "),
     ]);
   }
+  if (options.protocol !== "h1") rows.push(["protocol", protocolText(options, tls !== null)]);
   const parts: string[] = [];
   if (options.proxy !== null) parts.push(`through proxy ${formatAddress(options.proxy.address)}`);
   if (options.proxyProtocol !== null) parts.push(`PROXY protocol ${options.proxyProtocol}`);
@@ -250,6 +255,20 @@ function transportRows({ tls, options }: UpstreamConfig): string[][] {
   if (options.maxRequests > 0) parts.push(`${count(options.maxRequests, "request")} each`);
   if (parts.length > 0) rows.push(["connections", parts.join(", ")]);
   return rows;
+}
+
+function protocolText({ protocol, http2 }: UpstreamConfig["options"], encrypted: boolean): string {
+  if (protocol === "auto" && !encrypted) return "HTTP/1.1, because there is no TLS";
+  const parts = [
+    protocol === "auto"
+      ? "HTTP/2 or HTTP/1.1, as the endpoint prefers"
+      : protocol === "h2"
+      ? "HTTP/2"
+      : "HTTP/2 in clear text",
+    `${count(http2.maxStreams, "request")} at a time on a connection`,
+  ];
+  if (http2.pingInterval > 0) parts.push(`PING after ${ms(http2.pingInterval)} of silence`);
+  return parts.join(", ");
 }
 
 function statusTexts(statuses: Statuses): string[] {

@@ -58,8 +58,7 @@ export const LATER_KEYS: Readonly<Record<string, Remedy>> = {
   "upstreams[].outlier_detection": "use health_check.passive",
   "upstreams[].sticky": "use load_balancing.sticky",
   "upstreams[].discovery.max_endpoints": "remove it; a list of more than 10000 is refused",
-  "upstreams[].transport.http2": "remove it; upstreams are asked with HTTP/1.1",
-  "upstreams[].transport.tls.alpn": "remove it; upstreams are asked with HTTP/1.1",
+  "upstreams[].transport.tls.alpn": "use transport.protocol: auto offers h2 and http/1.1",
   "upstreams[].endpoints[].zone": "write it under labels",
   "services[].routes[].canary": "use split",
 };
@@ -98,12 +97,9 @@ export const LATER_VALUES: Readonly<Record<string, Readonly<Record<string, Remed
     h3: "listeners speak HTTP/1.1: write [h1]",
   },
   "upstreams[].transport.protocol": {
-    h2: "upstreams are asked with HTTP/1.1: write h1",
-    h2c: "upstreams are asked with HTTP/1.1: write h1",
-    auto: "upstreams are asked with HTTP/1.1: write h1",
+    h3: "write h2, h2c or auto",
   },
   "upstreams[].health_check.active.type": {
-    grpc: "a gRPC check needs HTTP/2: write http or tcp",
     https: "write http; it is checked over TLS when the transport has it",
   },
   "upstreams[].discovery.type": Object.fromEntries(

@@ -37,17 +37,16 @@ function toActive(data: ActiveData): ActiveHealthConfig {
 function toCheck(data: ActiveData): CheckConfig {
   const peer = { port: data.port ?? 0, tls: data.tls };
   if (data.type === "tcp") return { type: "tcp", ...peer };
+  const own = { ...peer, host: data.host ?? null, headers: data.headers, reuse: data.reuse };
+  if (data.type === "grpc") return { type: "grpc", ...own, service: data.service };
   return {
     type: "http",
-    ...peer,
+    ...own,
     method: data.method,
     path: data.path,
-    host: data.host ?? null,
-    headers: data.headers,
     status: data.expect.status,
     body: data.expect.body ?? null,
     bodyBytes: data.expect.body_bytes,
-    reuse: data.reuse,
   };
 }
 

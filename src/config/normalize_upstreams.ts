@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { HTTP2_PEER_OPTIONS } from "../connector/http2_options.ts";
 import type { FullPeerOptions, PeerTls } from "../connector/peer.ts";
 import { absolute } from "./absolute.ts";
 import type { EndpointAddress } from "./leaves.ts";
@@ -96,7 +95,7 @@ function normalizeOptions(
   maxConnections: number | undefined,
   resolve: (path: string) => string,
 ): FullPeerOptions {
-  const { proxy } = data;
+  const { proxy, http2 } = data;
   return {
     connectTimeout: data.timeouts.connect,
     tlsTimeout: data.timeouts.tls,
@@ -121,7 +120,17 @@ function normalizeOptions(
     },
     proxyProtocol: data.proxy_protocol ?? null,
     protocol: data.protocol,
-    http2: HTTP2_PEER_OPTIONS,
+    http2: {
+      maxStreams: http2.max_streams,
+      settingsTimeout: http2.settings_timeout,
+      pingInterval: http2.ping_interval,
+      pingTimeout: http2.ping_timeout,
+      streamWindow: http2.stream_window,
+      connectionWindow: http2.connection_window,
+      headerListBytes: http2.header_list,
+      frameBytes: http2.frame_size,
+      http1For: http2.http1_for,
+    },
     localAddress: data.local_address ?? null,
     localAddressFallback: data.local_address_fallback,
     tcpKeepAlive: Math.ceil(data.tcp_keep_alive / 1000),

@@ -4,11 +4,17 @@
  * @module
  */
 import { z } from "zod";
+import { MAX_SERVICE_BYTES } from "../balancer/health/grpc_health.ts";
 import { BREAKER_LIMITS } from "../connector/breaker.ts";
-import { decimal, duration, integer, percent, size, text, yesNo } from "./leaves.ts";
+import { decimal, duration, integer, leaf, percent, Refusal, size, text, yesNo } from "./leaves.ts";
 import { host, method, statuses, target } from "./leaves_http.ts";
 import { fieldValues, mapping, optional, withDefault } from "./schema_base.ts";
 import { formatDuration, formatPercent } from "./units.ts";
+
+function serviceName(value: unknown): string | Refusal {
+  if (typeof value !== "string") return new Refusal("", "", true);
+  return new TextEncoder().encode(value).length > MAX_SERVICE_BYTES ? new Refusal("") : value;
+}
 
 const expectation = () =>
   mapping({
@@ -28,9 +34,9 @@ const expectation = () =>
 const active = () =>
   mapping({
     type: withDefault(
-      z.enum(["http", "tcp"]),
+      z.enum(["http", "tcp", "grpc"]),
       "http",
-      "`http`: a request must be answered as expected. `tcp`: connecting, TLS included, suffices.",
+      "`http`: a request must be answered as expected. `tcp`: connecting, TLS included, suffices. `grpc`: `grpc.health.v1.Health` must say SERVING.",
     ),
     interval: withDefault(duration(100), "10s", "From one check of an endpoint to the next."),
     jitter: withDefault(
@@ -64,13 +70,18 @@ const active = () =>
       "as_traffic",
       "`off`: check in clear text although the traffic is encrypted.",
     ),
+    service: withDefault(
+      leaf("a name of at most 1024 bytes", { type: "string" }, serviceName),
+      "",
+      "With `grpc`: the service to ask about; empty: the server as a whole.",
+    ),
     method: withDefault(method(), "GET", "Method of the request."),
     path: withDefault(target(), "/", "Path of the request, and query if there is one."),
     host: optional(
       host(),
       "Host to ask for. Default: the name and port that the check connects to.",
     ),
-    headers: withDefault(fieldValues(), {}, "Further fields of the request."),
+    headers: withDefault(fieldValues(), {}, "Further fields of the request, or metadata."),
     expect: withDefault(expectation(), {}, "What a healthy endpoint answers."),
     reuse: withDefault(
       yesNo(),

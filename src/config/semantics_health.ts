@@ -11,26 +11,40 @@ import { formatDuration, parseSize } from "./units.ts";
 
 type Raw = Readonly<Record<string, unknown>>;
 
-/** Keys of an active check that only a request has. */
-const HTTP_ONLY = ["method", "path", "host", "headers", "expect", "reuse"];
+/** Keys that mean nothing for an active check of some type. */
+const MEANINGLESS: Readonly<Record<string, readonly string[]>> = {
+  tcp: ["service", "method", "path", "host", "headers", "expect", "reuse"],
+  grpc: ["method", "path", "expect"],
+  http: ["service"],
+};
 const FIELDS: FieldNames = { own: new Set(["host"]) };
+const METADATA: FieldNames = { own: new Set(["host", "content-type", "te", "grpc-timeout"]) };
 
-/** Checks `health_check` of an upstream. */
-export function checkHealth(findings: Findings, path: Path, value: unknown): void {
+/**
+ * Checks `health_check` of an upstream.
+ *
+ * @param protocol What the traffic speaks.
+ */
+export function checkHealth(
+  findings: Findings,
+  path: Path,
+  value: unknown,
+  protocol: string,
+): void {
   if (value === undefined) return;
   const health = rawMap(value);
   if (typeof value === "object" && value !== null && rawKeys(health).length === 0) {
     findings.atKey(path, "health_check checks nothing", "add active or passive");
   }
   if (health["active"] !== undefined) {
-    checkActive(findings, [...path, "active"], rawMap(health["active"]));
+    checkActive(findings, [...path, "active"], rawMap(health["active"]), protocol);
   }
   if (health["passive"] !== undefined) {
     checkPassive(findings, [...path, "passive"], rawMap(health["passive"]));
   }
 }
 
-function checkActive(findings: Findings, path: Path, active: Raw): void {
+function checkActive(findings: Findings, path: Path, active: Raw, protocol: string): void {
   const interval = rawDuration(active["interval"]) ?? 10_000;
   const timeout = rawDuration(active["timeout"]) ?? 2_000;
   if (timeout > interval) {
@@ -42,18 +56,26 @@ function checkActive(findings: Findings, path: Path, active: Raw): void {
       "make timeout the shorter of the two",
     );
   }
-  if (active["type"] === "tcp") {
-    for (const key of HTTP_ONLY) {
-      if (active[key] === undefined) continue;
-      findings.atKey(
-        [...path, key],
-        `${key} means nothing for a tcp check`,
-        "remove it, or write type: http",
-      );
-    }
-    return;
+  const type = rawText(active["type"]) ?? "http";
+  for (const key of MEANINGLESS[type] ?? []) {
+    if (active[key] === undefined) continue;
+    findings.atKey(
+      [...path, key],
+      `${key} means nothing for a check of type ${type}`,
+      `remove it, or write type: ${key === "service" ? "grpc" : "http"}`,
+    );
   }
-  checkFields(findings, [...path, "headers"], rawMap(active["headers"]), FIELDS);
+  if (type === "grpc" && protocol === "h1" && active["port"] === undefined) {
+    findings.at(
+      [...path, "type"],
+      "a gRPC check speaks HTTP/2, and the traffic of this upstream does not",
+      "set transport.protocol to h2, h2c or auto, or give the check a port of its own",
+    );
+  }
+  if (type === "tcp") return;
+  const names = type === "grpc" ? METADATA : FIELDS;
+  checkFields(findings, [...path, "headers"], rawMap(active["headers"]), names);
+  if (type === "grpc") return;
   const expect = rawMap(active["expect"]);
   const body = rawText(expect["body"]);
   if (body === null) return;

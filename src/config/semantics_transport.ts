@@ -3,11 +3,13 @@
  *
  * @module
  */
+import { HTTP2_PEER_OPTIONS } from "../connector/http2_options.ts";
 import type { Path } from "./document.ts";
 import type { Findings } from "./findings.ts";
 import { type EndpointAddress, parseEndpoint, Refusal } from "./leaves.ts";
 import { rawDuration, rawInteger, rawMap, rawText } from "./raw.ts";
 import { checkFields, type FieldNames } from "./semantics_fields.ts";
+import { parseSize } from "./units.ts";
 
 type Raw = Readonly<Record<string, unknown>>;
 
@@ -25,6 +27,10 @@ export function checkTransport(
 ): void {
   checkVersions(findings, [...path, "tls"], rawMap(transport["tls"]));
   checkPrewarm(findings, path, transport);
+  const tls = transport["tls"];
+  const isEncrypted = tls === true || (typeof tls === "object" && tls !== null) ||
+    endpoints.some(({ endpoint }) => endpoint.tls === true);
+  checkProtocol(findings, path, transport, isEncrypted);
   if (transport["proxy"] !== undefined) {
     checkProxy(findings, [...path, "proxy"], rawMap(transport["proxy"]), endpoints);
   }
@@ -46,6 +52,59 @@ function checkVersions(findings: Findings, path: Path, tls: Raw): void {
     "min_version is newer than max_version, so no version is left",
     "remove max_version",
   );
+}
+
+/** What is spoken must fit what it is spoken over. */
+function checkProtocol(findings: Findings, path: Path, transport: Raw, isEncrypted: boolean): void {
+  const protocol = rawText(transport["protocol"]) ?? "h1";
+  const at = [...path, "protocol"];
+  if (protocol === "h2" && !isEncrypted) {
+    findings.at(
+      at,
+      "h2 is HTTP/2 over TLS, and there is no TLS",
+      "write h2c, or https:// before the endpoints",
+    );
+  } else if (protocol === "h2c" && isEncrypted) {
+    findings.at(at, "h2c is HTTP/2 in clear text, and there is TLS", "write h2 or auto");
+  }
+  if (transport["http2"] === undefined) return;
+  const speaksHttp2 = protocol === "h2" || protocol === "h2c" ||
+    (protocol === "auto" && isEncrypted);
+  if (!speaksHttp2) {
+    findings.atKey(
+      [...path, "http2"],
+      protocol === "auto"
+        ? "http2 means nothing: without TLS, auto is HTTP/1.1"
+        : "http2 means nothing when protocol is h1",
+      protocol === "auto" ? "write protocol: h2c, or remove it" : "set protocol, or remove it",
+    );
+    return;
+  }
+  checkHttp2(findings, [...path, "http2"], rawMap(transport["http2"]), protocol);
+}
+
+function checkHttp2(findings: Findings, path: Path, http2: Raw, protocol: string): void {
+  if (http2["http1_for"] !== undefined && protocol !== "auto") {
+    findings.atKey(
+      [...path, "http1_for"],
+      `http1_for means nothing when protocol is ${protocol}: there is no HTTP/1.1 to go back to`,
+      "write protocol: auto, or remove it",
+    );
+  }
+  const windows = ["stream_window", "connection_window"].map((key) => {
+    const written = http2[key];
+    const bytes = written === undefined ? null : parseSize(String(written));
+    return typeof bytes === "number" ? bytes : null;
+  });
+  const stream = windows[0] ?? HTTP2_PEER_OPTIONS.streamWindow;
+  const connection = windows[1] ?? 0;
+  if (connection > 0 && connection < Math.max(stream, 65_535)) {
+    findings.at(
+      [...path, "connection_window"],
+      "the window of a connection is smaller than that of one of its streams",
+      "raise it, or write 0 for as much as all streams may have",
+    );
+  }
 }
 
 function checkPrewarm(findings: Findings, path: Path, transport: Raw): void {

@@ -25,7 +25,8 @@ export function checkUpstream(
 ): void {
   checkSource(findings, path, upstream, plugins);
   checkBalancing(findings, path, upstream);
-  checkHealth(findings, [...path, "health_check"], upstream["health_check"]);
+  const protocol = rawText(rawMap(upstream["transport"])["protocol"]) ?? "h1";
+  checkHealth(findings, [...path, "health_check"], upstream["health_check"], protocol);
   checkBreaker(findings, path, upstream);
   const entries = rawList(upstream["endpoints"]);
   checkWeights(findings, [...path, "endpoints"], entries);

@@ -30,6 +30,7 @@ export type {
   MutableHeaders,
   Outcome,
   PeerChoice,
+  PeerHttp2,
   PeerSpec,
   ProblemBody,
   ReadonlyHeaders,

@@ -275,6 +275,25 @@ export interface PeerSpec {
     /** Name to ask for and to check. Default: the host of the address. */
     readonly serverName?: string;
   };
+  /**
+   * What is spoken: `h1`; `h2` over TLS; `h2c`, HTTP/2 in clear text; `auto`, over TLS what the upstream prefers, else
+   * `h1`. Default: `h1`.
+   */
+  readonly protocol?: "h1" | "h2" | "h2c" | "auto";
+  /** How HTTP/2 is spoken. Default: as for upstreams of the config. */
+  readonly http2?: PeerHttp2;
+}
+
+/** How HTTP/2 is spoken with a {@linkcode PeerSpec}. */
+export interface PeerHttp2 {
+  /** Requests at a time on one connection, 1 or more. */
+  readonly maxStreams?: number;
+  /** Milliseconds of silence after which the upstream is asked by PING; `0`: only when a request has timed out. */
+  readonly pingInterval?: number;
+  /** Milliseconds that its answer may take, 1 or more. */
+  readonly pingTimeout?: number;
+  /** Bytes of response content of one request that may be on their way, 65,535 to 2,147,483,647. */
+  readonly streamWindow?: number;
 }
 
 /** A choice within an upstream group of the config. */

@@ -8,7 +8,7 @@ import type { Backend, Outcome } from "../balancer/backend.ts";
 import type { SelectionInput, UpstreamGroup } from "../balancer/group.ts";
 import type { Breaker, BreakerOutcome } from "../connector/breaker.ts";
 import { createPeer, type Peer, type PeerOptions } from "../connector/peer.ts";
-import type { PeerChoice, PeerSpec } from "../plugin/session.ts";
+import type { PeerChoice, PeerHttp2, PeerSpec } from "../plugin/session.ts";
 import { formatAddress, parseAddress } from "../transport/address.ts";
 
 /** A group and what guards it. */
@@ -193,33 +193,52 @@ export class Upstreams {
   }
 
   #namedPeer(spec: PeerSpec): Peer {
-    const { address, tls } = spec;
+    const { address, tls, protocol = "h1", http2 = {} } = spec;
     const serverName = typeof tls === "object" ? tls.serverName ?? "" : "";
-    const key = JSON.stringify([address, tls !== undefined && tls !== false, serverName]);
+    const encrypted = tls !== undefined && tls !== false;
+    const key = JSON.stringify([address, encrypted, serverName, protocol, http2]);
     const known = this.#named.get(key);
     if (known !== undefined) return known;
     const parsed = parseAddress(String(address));
     if (typeof parsed === "string") {
-      throw new ProxyError(
-        "no_upstream",
-        `Cannot use the peer of upstreamPeer: ${
-          JSON.stringify(address)
-        } is neither an upstream group nor an address (${parsed})`,
-        { source: "internal", status: 500 },
+      throw unusable(
+        `${JSON.stringify(address)} is neither an upstream group nor an address (${parsed})`,
       );
     }
+    const wrong = wrongProtocol(protocol, encrypted, http2);
+    if (wrong !== null) throw unusable(wrong);
     const peer = createPeer({
       address: parsed,
-      tls: tls === undefined || tls === false ? null : {
+      tls: !encrypted ? null : {
         ...NAMED_TLS,
         serverName: serverName || (parsed.kind === "tcp" ? parsed.host : formatAddress(parsed)),
       },
-      options: this.#options,
+      options: { ...this.#options, protocol, http2 },
     });
     if (this.#named.size >= MOST_NAMED) this.#named.delete(this.#named.keys().next().value!);
     this.#named.set(key, peer);
     return peer;
   }
+}
+
+/** Why a peer cannot be spoken to as a plugin wants it, or `null`. */
+function wrongProtocol(protocol: string, encrypted: boolean, http2: PeerHttp2): string | null {
+  if (protocol === "h2" && !encrypted) return "protocol h2 needs tls; without it, write h2c";
+  if (protocol === "h2c" && encrypted) return "protocol h2c is clear text; with tls, write h2";
+  const { maxStreams = 1, pingTimeout = 1, streamWindow = 65_535 } = http2;
+  if (maxStreams < 1) return "http2.maxStreams must be 1 or more";
+  if (pingTimeout < 1) return "http2.pingTimeout must be 1 or more";
+  if (streamWindow < 65_535 || streamWindow > 0x7fff_ffff) {
+    return "http2.streamWindow must be 65535 to 2147483647";
+  }
+  return null;
+}
+
+function unusable(why: string): ProxyError {
+  return new ProxyError("no_upstream", `Cannot use the peer of upstreamPeer: ${why}`, {
+    source: "internal",
+    status: 500,
+  });
 }
 
 /** What holds for TLS to a peer that a plugin named: everything is checked. */

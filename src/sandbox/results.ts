@@ -8,7 +8,7 @@
 import { Buffer } from "node:buffer";
 import { checkFieldName, checkFieldValue } from "../http/fields.ts";
 import { makeReply } from "../plugin/reply.ts";
-import type { PeerChoice, PeerSpec, Reply } from "../plugin/session.ts";
+import type { PeerChoice, PeerHttp2, PeerSpec, Reply } from "../plugin/session.ts";
 import {
   MAX_CHUNK_BYTES,
   MAX_REPLY_BYTES,
@@ -103,10 +103,13 @@ function tooLarge(bytes: number): RangeError {
 function peerForm(value: unknown): unknown {
   const plain = copyValue(value, MAX_TEXT, "the peer") as unknown as PeerSpec;
   if (plain !== null && typeof plain === "object" && "upstream" in plain) return plain;
-  const tls = plain?.tls;
-  return typeof tls === "object" && tls !== null
-    ? { address: plain.address, tls: { serverName: tls.serverName } }
-    : { address: plain?.address, tls };
+  const { address, tls, protocol, http2 } = plain ?? {};
+  return {
+    address,
+    tls: typeof tls === "object" && tls !== null ? { serverName: tls.serverName } : tls,
+    protocol,
+    http2,
+  };
 }
 
 /** Names a value in a message. */
@@ -212,18 +215,51 @@ function checkPeer(value: unknown): string | PeerSpec | PeerChoice {
   if (typeof address !== "string" || address.length > MAX_TEXT) {
     throw new ProtocolError("the peer has no address");
   }
-  const tls = own(value, "tls");
-  if (tls === undefined) return { address };
-  if (typeof tls === "boolean") return { address, tls };
-  const serverName = own(tls, "serverName");
+  const [tls, protocol, http2] = ["tls", "protocol", "http2"].map((name) => own(value, name));
+  return {
+    address,
+    ...(tls === undefined ? {} : { tls: checkPeerTls(tls) }),
+    ...(protocol === undefined ? {} : { protocol: checkProtocol(protocol) }),
+    ...(http2 === undefined ? {} : { http2: checkHttp2(http2) }),
+  };
+}
+
+function checkPeerTls(tls: unknown): NonNullable<PeerSpec["tls"]> {
+  if (typeof tls === "boolean") return tls;
   if (typeof tls !== "object" || tls === null) {
     throw new ProtocolError("the tls of the peer is malformed");
   }
-  if (serverName === undefined) return { address, tls: {} };
+  const serverName = own(tls, "serverName");
+  if (serverName === undefined) return {};
   if (typeof serverName !== "string" || serverName.length > 255) {
     throw new ProtocolError("the serverName of the peer is not a name");
   }
-  return { address, tls: { serverName } };
+  return { serverName };
+}
+
+function checkProtocol(protocol: unknown): NonNullable<PeerSpec["protocol"]> {
+  if (protocol === "h1" || protocol === "h2" || protocol === "h2c" || protocol === "auto") {
+    return protocol;
+  }
+  throw new ProtocolError("the protocol of the peer is none of h1, h2, h2c and auto");
+}
+
+const HTTP2_KEYS = ["maxStreams", "pingInterval", "pingTimeout", "streamWindow"] as const;
+
+function checkHttp2(http2: unknown): PeerHttp2 {
+  if (typeof http2 !== "object" || http2 === null) {
+    throw new ProtocolError("the http2 of the peer is malformed");
+  }
+  const checked: { -readonly [K in keyof PeerHttp2]: PeerHttp2[K] } = {};
+  for (const key of HTTP2_KEYS) {
+    const value = own(http2, key);
+    if (value === undefined) continue;
+    if (!Number.isSafeInteger(value) || value as number < 0) {
+      throw new ProtocolError(`the http2.${key} of the peer is not a whole number`);
+    }
+    checked[key] = value as number;
+  }
+  return checked;
 }
 
 function checkChoice(value: unknown): PeerChoice {

@@ -90,13 +90,32 @@ Deno.test("every setting of a check is read, and the check takes it", async () =
   }).stop();
 });
 
+Deno.test("a gRPC check is read, with the service to ask about", async () => {
+  const { health } = await upstream(
+    active("type: grpc, service: my.Service, port: 81, host: a.example, headers: { x-a: b }"),
+  );
+  assert.deepEqual(health.active!.check, {
+    type: "grpc",
+    port: 81,
+    tls: "as_traffic",
+    service: "my.Service",
+    host: "a.example",
+    headers: { "x-a": "b" },
+    reuse: false,
+  });
+});
+
 Deno.test("a check that could not run as it is written is refused", async () => {
   const cases: [string, RegExp][] = [
-    ["type: grpc", /"grpc" is not part of this version/],
+    ["type: grpc", /a gRPC check speaks HTTP\/2/],
+    ["type: grpc, port: 9, path: /x", /path means nothing for a check of type grpc/],
+    ["type: grpc, port: 9, headers: { Content-Type: x }", /"Content-Type" is written by/],
+    [`type: grpc, port: 9, service: ${"x".repeat(1025)}`, /at most 1024 bytes/],
+    ["service: x", /service means nothing for a check of type http/],
     ["interval: 1s, timeout: 2s", /a check may take 2s, longer than the 1s/],
     ["interval: 1s", /a check may take 2s, longer than the 1s/],
-    ["type: tcp, path: /x", /path means nothing for a tcp check/],
-    ["type: tcp, expect: {}", /expect means nothing for a tcp check/],
+    ["type: tcp, path: /x", /path means nothing for a check of type tcp/],
+    ["type: tcp, expect: {}", /expect means nothing for a check of type tcp/],
     ["method: HEAD, expect: { body: x }", /the answer to HEAD has no content/],
     ["expect: { body: xyz, body_bytes: 2 }", /longer than what is read/],
     ["method: get", /methods are case-sensitive/],

@@ -222,9 +222,9 @@ Deno.test("keys of later versions are refused by name", async () => {
     ["address:", "proxy_protocol: {}, address:", /proxy_protocol is not part/],
     ["upstream: app", "cache: {}, upstream: app", /routes\[0\]\.cache is not part/],
     ["endpoints:", "outlier_detection: {}, endpoints:", /outlier_detection is not part/],
-    ["endpoints:", "health_check: { active: { type: grpc } }, endpoints:", /"grpc" is not part/],
+    ["endpoints:", "health_check: { active: { type: https } }, endpoints:", /"https" is not part/],
     ["endpoints:", "discovery: { type: consul }, x-e:", /"consul" is not part/],
-    ["endpoints:", "transport: { protocol: h2 }, endpoints:", /"h2" is not part/],
+    ["endpoints:", "transport: { protocol: h3 }, endpoints:", /"h3" is not part/],
   ];
   for (const [from, to, words] of nested) {
     const errors = await errorsOf(minimal().replace(from, to));

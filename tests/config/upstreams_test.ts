@@ -146,6 +146,56 @@ Deno.test("an outer proxy is reached over TCP or a unix socket, with fields of i
   assert.equal(tls!.minVersion, "TLSv1.3");
 });
 
+Deno.test("every option of HTTP/2 can be set", async () => {
+  const config = await configOf(upstream(
+    `endpoints: [https://a.example], transport: { protocol: auto, http2: {
+      max_streams: 7, settings_timeout: 1s, ping_interval: 2s, ping_timeout: 3s,
+      stream_window: 65535, connection_window: 1MiB, header_list: 8KiB, frame_size: 16KiB,
+      http1_for: 4s } }`,
+  ));
+  const { options } = config.upstreams[0]!;
+  assert.equal(options.protocol, "auto");
+  assert.deepEqual(options.http2, {
+    maxStreams: 7,
+    settingsTimeout: 1000,
+    pingInterval: 2000,
+    pingTimeout: 3000,
+    streamWindow: 65_535,
+    connectionWindow: 1024 * 1024,
+    headerListBytes: 8192,
+    frameBytes: 16_384,
+    http1For: 4000,
+  });
+});
+
+Deno.test("the protocol fits what it is spoken over", async () => {
+  const cases: [string, RegExp][] = [
+    ["endpoints: ['a:1'], transport: { protocol: h2 }", /h2 is HTTP\/2 over TLS/],
+    ["endpoints: [https://a], transport: { protocol: h2c }", /h2c is HTTP\/2 in clear text/],
+    ["endpoints: ['a:1'], transport: { http2: {} }", /when protocol is h1/],
+    ["endpoints: ['a:1'], transport: { protocol: auto, http2: {} }", /auto is HTTP\/1\.1/],
+    [
+      "endpoints: ['a:1'], transport: { protocol: h2c, http2: { http1_for: 1s } }",
+      /http1_for means nothing when protocol is h2c/,
+    ],
+    [
+      "endpoints: ['a:1'], transport: { protocol: h2c, http2: { connection_window: 100KiB } }",
+      /smaller than that of one of its streams/,
+    ],
+    ["endpoints: ['a:1'], transport: { protocol: h2c, http2: { max_streams: 0 } }", /max_streams/],
+    [
+      "endpoints: ['a:1'], transport: { protocol: h2c, http2: { frame_size: 1KiB } }",
+      /frame_size/,
+    ],
+    ["endpoints: ['a:1'], transport: { protocol: h3 }", /"h3" is not part/],
+  ];
+  for (const [text, words] of cases) {
+    const errors = await errorsOf(upstream(text));
+    assert.equal(errors.length, 1, `${text}\n${errors.join("\n")}`);
+    assert.match(errors[0]!, words);
+  }
+});
+
 Deno.test("settings of connections that exclude each other are refused", async () => {
   const cases: [string, RegExp][] = [
     ["tls: { min_version: '1.3', max_version: '1.2', server_name: h }", /no version is left/],

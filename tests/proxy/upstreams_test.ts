@@ -110,11 +110,22 @@ Deno.test("what upstreamPeer returns is a group, a member, a subset or a peer", 
   assert.equal(secure.tls?.serverName, "name.test");
   assert.equal(secure.tls?.verify, true);
   assert.notEqual(secure.reuseKey, named.peer.reuseKey);
+  const h2c = resolve({ address: "10.9.9.9:81", protocol: "h2c", http2: { maxStreams: 7 } }).peer;
+  assert.equal(h2c.options.protocol, "h2c");
+  assert.equal(h2c.options.http2.maxStreams, 7);
+  assert.notEqual(h2c.reuseKey, named.peer.reuseKey);
 });
 
 Deno.test("a choice that names nothing is the plugin's mistake: 500, and nobody is counted", () => {
   const { upstreams, breaker } = make({ maxRequests: 1 });
-  const wrong = ["not an address", { upstream: "nobody" }, { upstream: "pool", backend: "x:1" }];
+  const wrong = ["not an address", { upstream: "nobody" }, { upstream: "pool", backend: "x:1" }]
+    .concat(
+      { address: "10.0.0.1:1", protocol: "h2" } as never,
+      { address: "10.0.0.1:1", protocol: "h2c", tls: true } as never,
+      { address: "10.0.0.1:1", protocol: "h2c", http2: { maxStreams: 0 } } as never,
+      { address: "10.0.0.1:1", protocol: "h2c", http2: { pingTimeout: 0 } } as never,
+      { address: "10.0.0.1:1", protocol: "h2c", http2: { streamWindow: 9 } } as never,
+    );
   for (const choice of wrong) {
     const error = errorOf(() => upstreams.resolve(choice, input(), null));
     assert.equal(error.status, 500, JSON.stringify(choice));

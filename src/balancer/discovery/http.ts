@@ -65,7 +65,8 @@ export function createHttp(config: HttpConfig, tools: DiscoveryTools): Discovery
     context,
     read: async (run) => {
       const condition: [string, string][] = known === null ? [] : [["If-None-Match", known]];
-      const request = { method: "GET", target, fields: [...common, ...condition] };
+      const fields = [...common, ...condition];
+      const request = { method: "GET", target, fields, keep: ["content-encoding", "etag"] };
       const answer = await exchange(connector, peer, request, MOST_BYTES, run);
       if (answer.status === 304 && known !== null) return { endpoints: null, next: null };
       const fail = (why: string, type: "http_status" | "invalid_response"): never => {
@@ -73,7 +74,7 @@ export function createHttp(config: HttpConfig, tools: DiscoveryTools): Discovery
       };
       if (answer.status !== 200) fail(`status ${answer.status}, expected 200`, "http_status");
       if (answer.truncated) fail(`more than ${MOST_BYTES} bytes`, "invalid_response");
-      const coding = answer.contentEncoding;
+      const coding = answer.fields.get("content-encoding") ?? null;
       if (coding !== null && coding.toLowerCase() !== "identity") {
         fail(
           `the content is encoded (${coding}) though that was not asked for`,
@@ -90,7 +91,7 @@ export function createHttp(config: HttpConfig, tools: DiscoveryTools): Discovery
         endpoints,
         next: null,
         onAccepted: () => {
-          known = answer.etag;
+          known = answer.fields.get("etag") ?? null;
         },
       };
     },

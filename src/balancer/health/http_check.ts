@@ -11,7 +11,7 @@ import { checkFieldName, checkFieldValue } from "../../http/fields.ts";
 import { checkTarget } from "../../http/message.ts";
 import type { Run } from "./bounded_run.ts";
 import type { CheckTarget, HealthCheck } from "./check.ts";
-import { type CheckPeerOptions, checkPeers } from "./check_peer.ts";
+import { type CheckPeerOptions, checkPeers, hostOf } from "./check_peer.ts";
 import { exchange, type ExchangeTools, ownConnector, type OwnRequest } from "./http_exchange.ts";
 import { formatRanges, inRanges, type StatusRange, SUCCESS } from "./status_ranges.ts";
 
@@ -50,10 +50,6 @@ export const HTTP_CHECK: HttpCheckConfig = {
   reuse: false,
 };
 
-/** How long a kept connection may wait for its next check, in milliseconds. */
-const REUSE_TIMEOUT = 300_000;
-/** The stages have no time of their own: that of the whole check is over first. */
-const LONG = 2 ** 31 - 1;
 const METHOD = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 
 /** Fields that a check writes itself. */
@@ -77,13 +73,7 @@ export class HttpCheck implements HealthCheck {
     refuseBad(config);
     this.#config = config;
     this.#connector = ownConnector(tools);
-    this.#peerOf = checkPeers(config, {
-      idleTimeout: config.reuse ? REUSE_TIMEOUT : 0,
-      maxIdle: config.reuse ? 1 : 0,
-      firstByteTimeout: LONG,
-      readTimeout: LONG,
-      writeTimeout: LONG,
-    });
+    this.#peerOf = checkPeers(config, config.reuse);
     this.#wanted = config.body === null ? null : Buffer.from(config.body, "utf8");
   }
 
@@ -124,15 +114,6 @@ export class HttpCheck implements HealthCheck {
     fields.push(...own);
     return { method, target: path, fields };
   }
-}
-
-/** The authority of a peer: its name for TLS if it has one, as a client would know it by that. */
-function hostOf(peer: Peer): string {
-  const { address, tls } = peer;
-  if (address.kind === "unix") return tls?.serverName || "localhost";
-  const host = tls?.serverName || address.host;
-  const text = host.includes(":") ? `[${host}]` : host;
-  return address.port === (tls === null ? 80 : 443) ? text : `${text}:${address.port}`;
 }
 
 function refuseBad(config: HttpCheckConfig): void {

@@ -18,13 +18,17 @@ export interface OwnRequest {
   readonly target: string;
   /** All fields, Host too. */
   readonly fields: readonly (readonly [string, string])[];
+  /** Content. Default: none. */
+  readonly content?: Uint8Array;
+  /** Names, in lower case, of the response fields and trailers to keep. Default: none. */
+  readonly keep?: readonly string[];
 }
 
 /** What is read of an answer. */
 export interface OwnAnswer {
   readonly status: number;
-  readonly etag: string | null;
-  readonly contentEncoding: string | null;
+  /** Those to keep, by name; a trailer over a field of the head. */
+  readonly fields: ReadonlyMap<string, string>;
   /** The content, up to the limit. */
   readonly content: Uint8Array;
   /** Whether there is more content than the limit lets through; `false` if none was read. */
@@ -84,6 +88,7 @@ async function attempt(
   fresh: boolean,
 ): Promise<OwnAnswer> {
   const { signal } = run;
+  const { content } = request;
   run.timeoutType = "connect_timeout";
   const session = await connectOnce(connector, peer, request, signal, fresh);
   run.timeoutType = "first_byte_timeout";
@@ -98,10 +103,11 @@ async function attempt(
         target: request.target,
         fields: Fields.from(request.fields),
       }),
-      NO_CONTENT,
+      content === undefined ? NO_CONTENT : { kind: "length", length: content.length },
     );
-    await session.flush();
-    const answer = await readAnswer(session, limit, run);
+    if (content === undefined) await session.flush();
+    else await session.writeBody(content, true);
+    const answer = await readAnswer(session, request.keep ?? [], limit, run);
     session.release();
     return answer;
   } catch (error) {
@@ -133,6 +139,7 @@ async function connectOnce(
 
 async function readAnswer(
   session: UpstreamSession,
+  keep: readonly string[],
   limit: number,
   run: Run,
 ): Promise<OwnAnswer> {
@@ -140,8 +147,8 @@ async function readAnswer(
   while (head.informational) head = await session.readHead();
   run.timeoutType = "read_timeout";
   const { status } = head;
-  const etag = head.fields.get("etag");
-  const contentEncoding = head.fields.get("content-encoding");
+  const fields = new Map<string, string>();
+  pick(head.fields, keep, fields);
   const pieces: Uint8Array[] = [];
   let size = 0;
   let truncated = false;
@@ -155,7 +162,15 @@ async function readAnswer(
     size += kept.length;
     if (truncated) break;
   }
-  return { status, etag, contentEncoding, content: join(pieces, size), truncated };
+  if (session.trailers !== null) pick(session.trailers, keep, fields);
+  return { status, fields, content: join(pieces, size), truncated };
+}
+
+function pick(from: Fields, names: readonly string[], to: Map<string, string>): void {
+  for (const name of names) {
+    const value = from.get(name);
+    if (value !== null) to.set(name, value);
+  }
 }
 
 function join(pieces: readonly Uint8Array[], size: number): Uint8Array {

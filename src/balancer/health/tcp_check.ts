@@ -24,7 +24,7 @@ export class TcpCheck implements HealthCheck {
 
   constructor(config: TcpCheckConfig, tools: ExchangeTools) {
     this.#tools = tools;
-    this.#peerOf = checkPeers(config, { idleTimeout: 0 });
+    this.#peerOf = checkPeers(config, false);
   }
 
   async check(target: CheckTarget, run: Run): Promise<void> {

@@ -4,6 +4,7 @@ import { ProxyError } from "../../../src/base/error.ts";
 import { TimerWheel } from "../../../src/base/timer_wheel.ts";
 import { runBounded } from "../../../src/balancer/health/bounded_run.ts";
 import type { HealthCheck } from "../../../src/balancer/health/check.ts";
+import { GRPC_CHECK } from "../../../src/balancer/health/grpc_check.ts";
 import { HTTP_CHECK, type HttpCheckConfig } from "../../../src/balancer/health/http_check.ts";
 import { parseStatusRange } from "../../../src/balancer/health/status_ranges.ts";
 import { type CheckConfig, createCheck } from "../../../src/balancer/health/table.ts";
@@ -332,7 +333,9 @@ Deno.test("settings that could not be sent are refused by name, and so is gRPC",
     [http({ body: "" }), /empty or longer/],
     [http({ body: "abc", bodyBytes: 2 }), /empty or longer/],
     [http({ body: "abc", method: "HEAD" }), /HEAD has no content/],
-    [{ type: "grpc", service: "" }, /"grpc": it needs HTTP\/2/],
+    [{ ...GRPC_CHECK, service: "x".repeat(2000) }, /longer than 1024 bytes/],
+    [{ ...GRPC_CHECK, headers: { "grpc-timeout": "1S" } }, /set by the check itself/],
+    [{ ...GRPC_CHECK, host: "a\nb" }, /no field value may hold/],
     [{ type: "constructor" } as unknown as CheckConfig, /"constructor": there is no such check/],
   ];
   for (const [config, message] of cases) {
