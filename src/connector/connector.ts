@@ -295,7 +295,9 @@ export class Connector {
     connection.onIdle = () => this.#released(pooled);
     if (shared !== null) {
       shared.onSlots = () => this.#onSlots(pooled);
-      shared.onHttp1Required = () => this.#protocols.requireHttp1(peer);
+      if (peer.http1 !== null) {
+        shared.onHttp1Required = () => this.#protocols.requireHttp1(peer);
+      }
     }
     connection.onClosed = () =>
       this.#discard(

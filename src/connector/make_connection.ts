@@ -6,12 +6,18 @@
 import { ProxyError } from "../base/error.ts";
 import type { TimerWheel } from "../base/timer_wheel.ts";
 import type { UpstreamLimits } from "../http/limits.ts";
+import type { ConnectionFacts } from "../http/session.ts";
 import type { ChunkLimits } from "../http1/limits.ts";
+import { MAX_WINDOW } from "../http2/constants.ts";
+import { UPSTREAM_GUARD_LIMITS } from "../http2/guard.ts";
+import { HTTP2_LIMITS, type Http2Limits } from "../http2/limits.ts";
+import { Http2UpstreamConnection } from "../http2/upstream_connection.ts";
 import type { ConnectTimes } from "../transport/dial.ts";
 import type { HostResolver } from "../transport/resolver.ts";
+import type { Socket } from "../transport/socket.ts";
 import { PooledHttp1Connection } from "./http1_connection.ts";
 import { openSocket } from "./open.ts";
-import type { Peer } from "./peer.ts";
+import type { FullPeerOptions, Peer } from "./peer.ts";
 import type { PoolableConnection } from "./pool.ts";
 
 /** What connections are made with. */
@@ -38,27 +44,68 @@ export function connectionMaker(options: MakerOptions): OpenConnection {
   return async (peer, signal, times) => {
     const { wheel, limits, chunkLimits, clearTextEngine, resolver } = options;
     const socket = await openSocket(peer, { wheel, clearTextEngine, signal, resolver, times });
-    const alpn = socket.tls?.alpn ?? "";
-    if (alpn !== "" && alpn !== "http/1.1") {
-      socket.destroy();
-      throw new ProxyError(
-        "tls_handshake_failure",
-        `Connecting to ${peer.label}: it wants to speak "${alpn}", which is not spoken here`,
-        { source: "upstream", retry: true },
-      );
-    }
-    const { firstByteTimeout, readTimeout, writeTimeout } = peer.options;
-    return new PooledHttp1Connection(socket, {
+    const facts: ConnectionFacts = {
       id: ++lastId,
       remote: peer.address,
       local: socket.local,
       tls: socket.tls,
       since: performance.now(),
-    }, {
-      limits,
-      chunkLimits,
+    };
+    const { firstByteTimeout, readTimeout, writeTimeout } = peer.options;
+    if (!speaksHttp2(peer, socket)) {
+      const timeouts = { firstByteTimeout, readTimeout, writeTimeout };
+      return new PooledHttp1Connection(socket, facts, { limits, chunkLimits, wheel, timeouts });
+    }
+    return await Http2UpstreamConnection.open(socket, facts, {
+      limits: http2Limits(peer.options, limits),
       wheel,
-      timeouts: { firstByteTimeout, readTimeout, writeTimeout },
-    });
+      firstByteTimeout,
+      readTimeout,
+      informational: limits.informational,
+      maxStreams: peer.options.http2.maxStreams,
+      pingInterval: peer.options.http2.pingInterval,
+      pingTimeout: peer.options.http2.pingTimeout,
+    }, signal);
+  };
+}
+
+/**
+ * Whether HTTP/2 is spoken, by what both sides have agreed on.
+ *
+ * @throws {ProxyError} `tls_handshake_failure` if they have agreed on nothing that both speak. The socket is closed.
+ */
+function speaksHttp2({ options, label }: Peer, socket: Socket): boolean {
+  const { protocol } = options;
+  if (protocol === "h2c") return true;
+  const alpn = socket.tls?.alpn ?? "";
+  if (alpn === "h2" && protocol !== "h1") return true;
+  if ((alpn === "" || alpn === "http/1.1") && protocol !== "h2") return false;
+  socket.destroy();
+  throw new ProxyError(
+    "tls_handshake_failure",
+    protocol === "h2"
+      ? `Connecting to ${label}: it does not speak h2, by what it says in the TLS handshake (ALPN)`
+      : `Connecting to ${label}: it wants to speak "${alpn}", which is not spoken here`,
+    { source: "upstream", retry: true },
+  );
+}
+
+function http2Limits(options: FullPeerOptions, { fields }: UpstreamLimits): Http2Limits {
+  const { maxStreams, settingsTimeout, headerListBytes, streamWindow, frameBytes } = options.http2;
+  const { connectionWindow } = options.http2;
+  return {
+    ...HTTP2_LIMITS,
+    // An upstream opens no streams: push is forbidden.
+    maxConcurrentStreams: 0,
+    headerListBytes,
+    fields,
+    headerBlockBytes: Math.max(headerListBytes, HTTP2_LIMITS.headerBlockBytes),
+    frameBytes,
+    streamWindow,
+    connectionWindow: connectionWindow || Math.min(MAX_WINDOW, maxStreams * streamWindow),
+    settingsTimeout,
+    headerTimeout: settingsTimeout,
+    writeTimeout: options.writeTimeout,
+    guard: UPSTREAM_GUARD_LIMITS,
   };
 }

@@ -110,6 +110,8 @@ export class Http2Connection implements SocketHandler, ReceiverHost {
   #warned = false;
   readonly #pongs: (() => void)[] = [];
   #pings = 0;
+  /** When bytes last came from the peer, by the wheel. */
+  heardAt = 0;
 
   constructor(socket: Socket, options: Http2ConnectionOptions, owner: Http2ConnectionOwner) {
     const { limits, server, wheel } = options;
@@ -265,6 +267,7 @@ export class Http2Connection implements SocketHandler, ReceiverHost {
   onRead(length: number): void {
     this.#reading = false;
     if (length === 0) return this.#onEnd();
+    this.heardAt = this.wheel.now;
     if (!this.deaf) {
       const buffer = this.#buffer;
       // Large for who fills it, small for who trickles or rests.
@@ -382,7 +385,7 @@ export class Http2Connection implements SocketHandler, ReceiverHost {
       ? ["invalid_request", "downstream"] as const
       : ["invalid_response", "upstream"] as const;
     return new ProxyError(
-      error.code === c.ENHANCE_YOUR_CALM ? "peer_flood" : type,
+      error.code === c.ENHANCE_YOUR_CALM && this.server ? "peer_flood" : type,
       `HTTP/2: ${error.message}`,
       { source, cause: error },
     );
@@ -481,9 +484,10 @@ export class Http2Connection implements SocketHandler, ReceiverHost {
 
   #lose(stream: Http2Stream, error: ProxyError): void {
     const { handler } = stream;
-    stream.lose(error);
     try {
-      handler?.onError(error);
+      const told = handler?.onLost?.(error) ?? error;
+      stream.lose(told);
+      handler?.onError(told);
     } catch (bug) {
       reportError(bug);
     }

@@ -40,6 +40,21 @@ export const GUARD_LIMITS = {
 /** A kind of abuse. */
 export type Abuse = keyof typeof GUARD_LIMITS;
 
+/**
+ * The same toward upstreams. More is let through there: what an upstream sends answers what we ask it, gRPC servers
+ * measure the bandwidth by PING, and one connection is everybody's.
+ */
+export const UPSTREAM_GUARD_LIMITS: Readonly<Record<Abuse, Allowance>> = {
+  resetByPeer: { burst: 1000, perSecond: 1000 },
+  resetByUs: { burst: 100, perSecond: 100 },
+  settings: { burst: 20, perSecond: 1 },
+  ping: { burst: 1000, perSecond: 500 },
+  emptyData: { burst: 50, perSecond: 5 },
+  tinyWindowUpdate: { burst: 1000, perSecond: 1000 },
+  priority: { burst: 200, perSecond: 20 },
+  unknown: { burst: 100, perSecond: 10 },
+};
+
 /** An update by fewer bytes than this is counted. */
 export const TINY_WINDOW_UPDATE = 1024;
 

@@ -47,6 +47,11 @@ export interface StreamHandler {
   onReset(code: number): ProxyError;
   /** The stream is over: its connection broke, the peer broke a rule, or a write took too long. */
   onError(error: ProxyError): void;
+  /**
+   * The connection is gone. Returns what that means to whoever sends or reads, which is followed by `onError` with it.
+   * Default: the same for all streams.
+   */
+  onLost?(error: ProxyError): ProxyError;
 }
 
 /** What a stream needs of its connection. */

@@ -53,7 +53,7 @@ export async function makeAttempt(exchange: Exchange, tools: AttemptTools): Prom
   let upload: Upload | null = null;
   try {
     const { method } = exchange.upstreamRequest();
-    let upstream = exchange.fresh ? null : connector.take(peer, method);
+    let upstream = exchange.fresh ? null : connector.take(peer, method, downstream.upgrade);
     upstream ??= await connect(exchange, tools, method, clock?.signal ?? exchange.signal);
     exchange.upstream = upstream;
     clock?.watch(upstream);
@@ -158,7 +158,8 @@ async function connect(
   const choice = exchange.choice!;
   choice.startWaiting();
   try {
-    return await connector.connect(exchange.peer!, method, signal, exchange.fresh);
+    const { downstream, fresh, peer } = exchange;
+    return await connector.connect(peer!, method, signal, fresh, downstream.upgrade);
   } finally {
     choice.stopWaiting();
     exchange.connectTime = performance.now() - asked;
@@ -224,6 +225,8 @@ function outcomeOf(exchange: Exchange, caught: unknown): Outcome["kind"] {
   if (error === null || error.source === "internal") return "cancelled";
   // A limit of our own, which says as little.
   if (error.type === "connection_limit") return "cancelled";
+  // An upstream that closes a connection in good order, or wants the other version, works.
+  if (error.unprocessed && error.type !== "stream_reset") return "cancelled";
   return exchange.upstream === null ? "connect_failed" : "failed";
 }
 

@@ -200,15 +200,19 @@ export class HttpProxy {
     if (downstream.failure !== null) throw downstream.failure;
     if (error.source === "downstream" || peer === null) throw error;
     const dead = error.retry === "reused-only" && upstream !== null && upstream.reused;
-    const replay = dead && !exchange.fresh && isIdempotent(exchange.upstreamRequest().method);
+    const replay = error.unprocessed
+      ? exchange.replays < FREE_REPLAYS
+      : dead && !exchange.fresh && isIdempotent(exchange.upstreamRequest().method);
     if (!await this.#mayRetry(exchange, error, replay)) throw error;
     if (replay) exchange.replays++;
     this.#options.onError(exchange, error, await this.#summary(exchange), false);
-    // A pooled connection that died says nothing about its peer; a failed peer does.
+    // A pooled connection that died, or a wish for the other version, says nothing about its peer; a failed peer does.
     if (dead) exchange.fresh = true;
-    else if (choice?.backend) (exchange.tried ??= new Set()).add(choice.backend);
+    else if (choice?.backend && error.type !== "http_1_1_required") {
+      (exchange.tried ??= new Set()).add(choice.backend);
+    }
     exchange.response = null;
-    if (dead) return;
+    if (dead || replay) return;
     const delay = retry.delay(exchange);
     if (delay > 0) await pause(this.#options.wheel, delay, exchange.signal);
     if (downstream.failure !== null) throw downstream.failure;
@@ -218,8 +222,9 @@ export class HttpProxy {
    * Whether there will be another attempt: what hooks say, else what the policy of the route wants, as far as it is
    * safe.
    *
-   * @param replay Whether a pooled connection has turned out to be dead, with a request that may be sent twice. One more
-   * attempt is then made in any case, because the peer may have closed it before it saw the request.
+   * @param replay Whether another attempt is made in any case: a pooled connection has turned out to be dead, with a
+   * request that may be sent twice, because the peer may have closed it before it saw the request; or the peer says that
+   * it has done nothing with the request.
    */
   async #mayRetry(exchange: Exchange, error: ProxyError, replay: boolean): Promise<boolean> {
     const { downstream, upstream, content } = exchange;
@@ -378,6 +383,8 @@ export class HttpProxy {
 }
 
 const NOTHING = new Uint8Array(0);
+/** So many times a request that the upstream did nothing with is sent again, whatever the policy. */
+const FREE_REPLAYS = 2;
 
 /** Waits, but not longer than somebody is there to wait for. */
 function pause(wheel: TimerWheel, ms: number, signal: AbortSignal): Promise<void> {

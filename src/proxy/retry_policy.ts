@@ -90,7 +90,8 @@ export class RetryPolicy {
   allowsError(exchange: RetrySubject, error: ProxyError, connected: boolean): boolean {
     const cause = causeOf(error, connected);
     if (cause === null || !this.settings.on.includes(cause)) return false;
-    return this.#hasAttempt(exchange) && (!connected || this.#isSafe(exchange)) &&
+    const unsent = !connected || error.unprocessed;
+    return this.#hasAttempt(exchange) && (unsent || this.#isSafe(exchange)) &&
       this.#budget.retry();
   }
 
@@ -125,6 +126,8 @@ const RESETS: ReadonlySet<ProxyError["type"]> = new Set([
   "write_error",
   "socket_error",
   "incomplete_response",
+  "stream_reset",
+  "ping_timeout",
 ]);
 const TIMEOUTS: ReadonlySet<ProxyError["type"]> = new Set([
   "first_byte_timeout",
@@ -137,6 +140,8 @@ function causeOf(
   connected: boolean,
 ): "connect_failure" | "reset" | "timeout" | null {
   if (error.source !== "upstream") return null;
+  // As if there had been no connection.
+  if (error.unprocessed) return "connect_failure";
   // A timeout of the whole attempt may come before its connection.
   if (TIMEOUTS.has(error.type)) return "timeout";
   if (!connected) return error.type === "circuit_open" ? null : "connect_failure";
