@@ -42,7 +42,6 @@ export const LATER_KEYS: Readonly<Record<string, Remedy>> = {
   "server.upstream_debug_ssl_keylog": "remove it",
   "listeners[].tls": TLS_IN_FRONT,
   "listeners[].proxy_protocol": "use trusted_proxies with X-Forwarded-For or Forwarded",
-  "listeners[].http2": "remove it; listeners speak HTTP/1.1",
   "listeners[].compression": "let the upstream compress",
   "services[].cache": "remove it; nothing is cached",
   "services[].routes[].cache": "remove it; nothing is cached",
@@ -92,9 +91,7 @@ export function impossible(place: string): string | null {
 /** Values by place. */
 export const LATER_VALUES: Readonly<Record<string, Readonly<Record<string, Remedy>>>> = {
   "listeners[].protocols[]": {
-    h2: "listeners speak HTTP/1.1: write [h1]",
-    h2c: "listeners speak HTTP/1.1: write [h1]",
-    h3: "listeners speak HTTP/1.1: write [h1]",
+    h3: "listeners speak HTTP/1.1 and HTTP/2: write [h1, h2]",
   },
   "upstreams[].transport.protocol": {
     h3: "write h2, h2c or auto",

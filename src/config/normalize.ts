@@ -3,10 +3,12 @@
  *
  * @module
  */
+import type { DownstreamLimits } from "../http/limits.ts";
 import { formatAddress } from "../transport/address.ts";
 import { absolute } from "./absolute.ts";
 import type { ConfigDocument } from "./document.ts";
 import type { FoundPlugin } from "./found_plugins.ts";
+import { normalizeHttp2 } from "./normalize_http2.ts";
 import { normalizeServices, PluginUses } from "./normalize_services.ts";
 import { normalizeUpstream } from "./normalize_upstreams.ts";
 import type { FileData } from "./schema.ts";
@@ -82,33 +84,39 @@ function normalizeListener(
   trustedProxies: readonly string[],
   context: NormalizeContext,
 ): ListenerConfig {
-  const limits = data.limits;
+  const limits = normalizeLimits(data.limits);
   return {
     name: data.name ?? formatAddress(data.address),
     address: absolute(data.address, context.resolve),
     unixMode: data.unix_mode,
     backlog: data.backlog,
     maxConnections: data.max_connections,
-    limits: {
-      headBytes: limits.head_bytes,
-      fields: limits.fields,
-      targetBytes: limits.target_bytes,
-      bodyBytes: limits.body_bytes,
-      headerTimeout: limits.header_timeout,
-      bodyTimeout: limits.body_timeout,
-      bodyMinRate: limits.body_min_rate,
-      keepAliveTimeout: limits.keep_alive_timeout,
-      requestsPerConnection: limits.requests_per_connection,
-      writeTimeout: limits.write_timeout,
-      minSendRate: limits.min_send_rate,
-      drainBytes: limits.drain_bytes,
-      drainTimeout: limits.drain_timeout,
-    },
+    protocols: data.protocols,
+    limits,
+    http2: normalizeHttp2(data.http2, limits),
     pluginBodyBuffer: data.plugin_body_buffer,
     allowConnect: data.allow_connect,
     abortOnClose: data.abort_on_close,
     trustedProxies: data.trusted_proxies ?? trustedProxies,
     forwarded: data.forwarded,
+  };
+}
+
+function normalizeLimits(data: FileData["listeners"][number]["limits"]): DownstreamLimits {
+  return {
+    headBytes: data.head_bytes,
+    fields: data.fields,
+    targetBytes: data.target_bytes,
+    bodyBytes: data.body_bytes,
+    headerTimeout: data.header_timeout,
+    bodyTimeout: data.body_timeout,
+    bodyMinRate: data.body_min_rate,
+    keepAliveTimeout: data.keep_alive_timeout,
+    requestsPerConnection: data.requests_per_connection,
+    writeTimeout: data.write_timeout,
+    minSendRate: data.min_send_rate,
+    drainBytes: data.drain_bytes,
+    drainTimeout: data.drain_timeout,
   };
 }
 

@@ -22,6 +22,7 @@ import {
 import { mapping, optional, required, withDefault } from "./schema_base.ts";
 import { serviceSchema } from "./schema_services.ts";
 import { upstreamSchema } from "./schema_upstreams.ts";
+import { listenerHttp2 } from "./schema_http2.ts";
 import { formatDuration, formatSize } from "./units.ts";
 
 const LIMITS = DOWNSTREAM_LIMITS;
@@ -146,7 +147,11 @@ const listener = () =>
       address(),
       "Where to listen: `host:port`, `[ipv6]:port` in quotes, `:port` (all IPv4 addresses) or `unix:/path`.",
     ),
-    protocols: withDefault(z.array(z.enum(["h1"])).min(1), ["h1"], "What is spoken: HTTP/1."),
+    protocols: withDefault(
+      z.array(z.enum(["h1", "h2", "h2c"])).min(1),
+      ["h1", "h2"],
+      "What is spoken: `h1` is HTTP/1, `h2` HTTP/2 where TLS agrees on it by ALPN, `h2c` HTTP/2 without TLS, by prior knowledge, beside `h1` on the same port.",
+    ),
     unix_mode: withDefault(unixMode(), "0660", "Mode of a unix socket file."),
     backlog: withDefault(
       integer(1, 65_535),
@@ -183,6 +188,7 @@ const listener = () =>
       "x_forwarded",
       "Which fields tell the upstream who the client is.",
     ),
+    http2: withDefault(listenerHttp2(), {}, "Bounds of HTTP/2 connections, beside `limits`."),
   });
 
 const permissionList = (what: string, description: string) =>

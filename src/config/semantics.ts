@@ -87,6 +87,7 @@ function checkNames(
 function checkListeners(findings: Findings, listeners: readonly unknown[]): Map<string, number> {
   const names = checkNames(findings, "listener", ["listeners"], listeners);
   const byAddress = new Map<string, number>();
+  listeners.forEach((entry, i) => checkProtocols(findings, ["listeners", i], rawMap(entry)));
   listeners.forEach((entry, i) => {
     const written = rawText(rawMap(entry)["address"]);
     if (written === null) return;
@@ -108,6 +109,23 @@ function checkListeners(findings: Findings, listeners: readonly unknown[]): Map<
     byAddress.set(formatAddress(address), i);
   });
   return names;
+}
+
+/** Whether a client could speak anything: HTTP/2 by ALPN needs TLS, and HTTP/2 without TLS must have none. */
+function checkProtocols(
+  findings: Findings,
+  path: Path,
+  listener: Readonly<Record<string, unknown>>,
+): void {
+  const protocols = rawList(listener["protocols"]);
+  const encrypted = listener["tls"] !== undefined;
+  if (protocols.length === 0 || protocols.includes("h1")) return;
+  if (protocols.includes(encrypted ? "h2" : "h2c")) return;
+  findings.at(
+    [...path, "protocols"],
+    encrypted ? "h2c is HTTP/2 without TLS" : "h2 needs tls, which agrees on it by ALPN",
+    encrypted ? "write h2" : "write h2c, or add h1",
+  );
 }
 
 function checkServiceListeners(

@@ -6,6 +6,7 @@
  */
 import type { Address } from "../transport/address.ts";
 import type { DownstreamLimits } from "../http/limits.ts";
+import type { Http2Limits } from "../http2/limits.ts";
 import type { ModuleName } from "../modules/table.ts";
 import type { Match, Permissions } from "../plugin/plugin.ts";
 import type {
@@ -82,6 +83,9 @@ export interface ServerConfig {
   readonly upstreamKeepalivePoolSize: number;
 }
 
+/** What clients may speak: `h2` needs TLS, `h2c` is HTTP/2 without it. */
+export type ListenerProtocol = "h1" | "h2" | "h2c";
+
 export interface ListenerConfig {
   readonly name: string;
   readonly address: Address;
@@ -90,7 +94,9 @@ export interface ListenerConfig {
   readonly backlog: number;
   /** Most open connections per service worker; further ones are closed at once. */
   readonly maxConnections: number;
+  readonly protocols: readonly ListenerProtocol[];
   readonly limits: DownstreamLimits;
+  readonly http2: Http2Limits;
   /** Most bytes that `session.readBody` may hold. */
   readonly pluginBodyBuffer: number;
   /** Whether CONNECT is passed on; otherwise it is answered 405. */

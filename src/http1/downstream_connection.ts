@@ -10,39 +10,24 @@
  * @module
  */
 import { ProxyError } from "../base/error.ts";
-import { Deadline, type TimerWheel } from "../base/timer_wheel.ts";
-import type { ResponseHead } from "../http/message.ts";
-import type { ConnectionFacts, DownstreamSession } from "../http/session.ts";
+import { Deadline } from "../base/timer_wheel.ts";
+import type { ConnectionFacts } from "../http/session.ts";
 import type { Socket, SocketHandler } from "../transport/socket.ts";
 import { BodyReader } from "./body_reader.ts";
 import { BodyWriter } from "./body_writer.ts";
-import { BODY_BUFFER, SMALL_BUFFER } from "../base/buffer_pool.ts";
+import { BODY_BUFFER, NO_BUFFER, SMALL_BUFFER } from "../base/buffer_pool.ts";
 import { type DownstreamHost, Http1DownstreamSession } from "./downstream_session.ts";
 import { writeResponseHead } from "./head_writer.ts";
 import { InputBuffer } from "./input_buffer.ts";
+import type { DownstreamConnection, DownstreamOptions } from "../http/downstream.ts";
 import type { DownstreamLimits } from "../http/limits.ts";
 import type { ChunkLimits } from "./limits.ts";
 import { Output } from "./output.ts";
 import { RequestHeadReader } from "./request_head_reader.ts";
 
-/** What the connections of one listener have in common. */
-export interface Http1ServerOptions {
-  /** Name of the listener. */
-  readonly listener: string;
-  readonly limits: DownstreamLimits;
+/** What the HTTP/1 connections of one listener share. */
+export interface Http1ServerOptions extends DownstreamOptions {
   readonly chunkLimits: ChunkLimits;
-  readonly wheel: TimerWheel;
-  /** Whether CONNECT is handed out; else it is refused with 405. */
-  readonly allowConnect: boolean;
-  /** Whether a client that ends its direction while a response is pending counts as gone. */
-  readonly abortOnClose: boolean;
-  /** Handles one request; when it returns or its promise resolves the exchange is over. Never rejects. */
-  readonly serve: (session: DownstreamSession) => void | Promise<void>;
-  /** Makes the answer to a request that could not be read or is not allowed, and takes note of it. */
-  readonly refuse: (
-    error: ProxyError,
-    connection: ConnectionFacts,
-  ) => { readonly head: ResponseHead; readonly body: Uint8Array };
 }
 
 const FRESH = 0;
@@ -58,7 +43,8 @@ const CLOSED = 7;
 const LINGER_TIME = 2_000;
 
 /** A client's connection. */
-export class Http1DownstreamConnection implements SocketHandler, DownstreamHost {
+export class Http1DownstreamConnection
+  implements DownstreamConnection, SocketHandler, DownstreamHost {
   readonly facts: ConnectionFacts;
   readonly limits: DownstreamLimits;
   readonly input: InputBuffer = new InputBuffer();
@@ -111,7 +97,6 @@ export class Http1DownstreamConnection implements SocketHandler, DownstreamHost 
     socket.handler = this;
   }
 
-  /** Whether no request is being received or served. */
   get idle(): boolean {
     return (this.#state === FRESH || this.#state === IDLE) && this.input.size === 0;
   }
@@ -125,10 +110,11 @@ export class Http1DownstreamConnection implements SocketHandler, DownstreamHost 
     return !this.#draining && !this.#eof && (most === 0 || this.#requests < most);
   }
 
-  /** Begins reading. */
-  start(): void {
+  start(received: Uint8Array = NO_BUFFER): void {
     this.#arm(this.limits.headerTimeout);
-    this.#ask();
+    if (received.length === 0) return this.#ask();
+    this.input.window(received.length).set(received);
+    this.onRead(received.length);
   }
 
   /** Closes when idle, else after the response being made, which says so if its head is not yet written. */
@@ -137,7 +123,6 @@ export class Http1DownstreamConnection implements SocketHandler, DownstreamHost 
     if (this.idle) this.#close();
   }
 
-  /** Closes at once. */
   destroy(): void {
     this.cut(new ProxyError("shutting_down", "Connection: closed by us", { source: "internal" }));
   }

@@ -33,7 +33,7 @@ import { HpackEncoder } from "./hpack/encoder.ts";
 import type { FieldBlock } from "./hpack/field_block.ts";
 import type { Http2Limits } from "./limits.ts";
 import { Settings } from "./settings.ts";
-import type { Http2Stream } from "./stream.ts";
+import { BLOCKED, type Http2Stream, MORE } from "./stream.ts";
 import * as states from "./stream_state.ts";
 import { StreamTable } from "./stream_table.ts";
 
@@ -88,6 +88,7 @@ export class Http2Connection implements SocketHandler, ReceiverHost {
   readonly peer: Settings = new Settings();
   readonly sendWindow: SendWindow = new SendWindow(0);
   readonly streams: StreamTable;
+  framesSent = 0;
   readonly #socket: Socket;
   readonly #owner: Http2ConnectionOwner;
   readonly #halfClose: boolean;
@@ -368,9 +369,12 @@ export class Http2Connection implements SocketHandler, ReceiverHost {
     while (
       this.#nextTurn < turns.length && !this.output.full && this.sendWindow.available > 0
     ) {
-      const stream = turns[this.#nextTurn++]!;
+      const stream = turns[this.#nextTurn]!;
+      const came = stream.turn();
+      if (came === BLOCKED) break;
+      this.#nextTurn++;
       stream.queued = false;
-      if (stream.turn()) this.enqueue(stream);
+      if (came === MORE) this.enqueue(stream);
     }
     if (this.#nextTurn === turns.length) {
       turns.length = this.#nextTurn = 0;

@@ -10,7 +10,7 @@ import { Http2Error } from "./error.ts";
 import { ReceiveWindow } from "./flow_control.ts";
 import type { FrameHandler } from "./frame_reader.ts";
 import * as write from "./frame_writer.ts";
-import { Guard, TINY_WINDOW_UPDATE } from "./guard.ts";
+import { Credit, Guard, TINY_WINDOW_UPDATE } from "./guard.ts";
 import { HpackDecoder } from "./hpack/decoder.ts";
 import { FieldBlock } from "./hpack/field_block.ts";
 import type { Http2Stream, StreamHost } from "./stream.ts";
@@ -48,6 +48,9 @@ export class FrameReceiver implements FrameHandler {
   readonly #block = new FieldBlock();
   readonly #guard: Guard;
   readonly #window = new ReceiveWindow(0);
+  readonly #pings = new Credit(1);
+  /** One for the stream, one for the connection. */
+  readonly #updates = new Credit(2);
   #acknowledged = false;
 
   constructor(host: ReceiverHost) {
@@ -181,7 +184,7 @@ export class FrameReceiver implements FrameHandler {
     const { deaf, output } = this.#host;
     if (deaf) return;
     if (ack) return this.#host.onPong();
-    this.#guard.count("ping");
+    if (!this.#pings.take(this.#host.framesSent)) this.#guard.count("ping");
     output.reserve(c.FRAME_HEADER_BYTES + 8);
     output.length = write.writePing(output.bytes, output.length, true, bytes, start);
     output.schedule();
@@ -194,7 +197,9 @@ export class FrameReceiver implements FrameHandler {
   onWindowUpdate(id: number, increment: number): void {
     const host = this.#host;
     if (host.deaf) return;
-    if (increment < TINY_WINDOW_UPDATE) this.#guard.count("tinyWindowUpdate");
+    if (increment < TINY_WINDOW_UPDATE && !this.#updates.take(host.framesSent)) {
+      this.#guard.count("tinyWindowUpdate");
+    }
     if (id === 0) {
       host.sendWindow.grow(increment);
     } else {

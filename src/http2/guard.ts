@@ -101,3 +101,34 @@ export class Guard {
     }
   }
 }
+
+/**
+ * What a peer may send because of what it got: a window is opened after content, and some clients ask by PING
+ * how long content takes. Only what is not explained that way is counted.
+ */
+export class Credit {
+  readonly #perFrame: number;
+  #left = 0;
+  #seen = 0;
+
+  /** @param perFrame How many frames of the peer one HEADERS or DATA frame of ours explains. */
+  constructor(perFrame: number) {
+    this.#perFrame = perFrame;
+  }
+
+  /**
+   * Takes one.
+   *
+   * @param sent HEADERS and DATA frames sent since the connection began.
+   * @returns Whether there was one.
+   */
+  take(sent: number): boolean {
+    this.#left = Math.min(MOST_CREDIT, this.#left + (sent - this.#seen) * this.#perFrame);
+    this.#seen = sent;
+    if (this.#left === 0) return false;
+    this.#left--;
+    return true;
+  }
+}
+
+const MOST_CREDIT = 200;

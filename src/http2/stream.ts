@@ -64,7 +64,9 @@ export interface StreamHost {
   readonly peer: Settings;
   /** What all streams together may send. */
   readonly sendWindow: SendWindow;
-  /** Streams that have something to send and only wait for their turn. */
+  /** HEADERS and DATA frames that were sent. */
+  framesSent: number;
+  /** Whether streams have something to send and only wait for their turn. */
   readonly waiting: boolean;
   /** Puts a stream behind those that wait for their turn. */
   enqueue(stream: Http2Stream): void;
@@ -76,8 +78,16 @@ export interface StreamHost {
   onStreamReleased(stream: Http2Stream): void;
 }
 
-/** A window must open by at least this much to count as a sign of life. */
+/** The least that counts as a sign of life of a peer, and what is worth a frame. */
 const PROGRESS_BYTES = 1024;
+
+// What a turn came to.
+/** Nothing is left, or the stream's own window is closed. */
+export const DONE = 0;
+/** The stream has more to send. */
+export const MORE = 1;
+/** The stream has more to send, but the window of the connection is closed. */
+export const BLOCKED = 2;
 
 /** One stream. */
 export class Http2Stream implements ContentHost {
@@ -190,7 +200,7 @@ export class Http2Stream implements ContentHost {
       while (this.#piece !== null && this.#mayTurn()) this.turn();
       if (this.#piece === null) return;
     }
-    if (this.sendWindow.available > 0) host.enqueue(this);
+    this.onWindow();
     this.#armWrite(0);
     const promise = this.#promise = new Promise<void>((resolve, reject) => {
       this.#resolve = resolve;
@@ -210,17 +220,15 @@ export class Http2Stream implements ContentHost {
   /**
    * Sends one frame of what waits; called when it is this stream's turn and there is room.
    *
-   * @returns Whether it wants another turn.
+   * @returns {@linkcode DONE}, {@linkcode MORE} or {@linkcode BLOCKED}.
    */
-  turn(): boolean {
+  turn(): number {
     const piece = this.#piece;
-    if (piece === null) return false;
+    if (piece === null) return DONE;
     const { output, peer, sendWindow } = this.#host;
     const left = piece.length - this.#offset;
-    const length = left === 0
-      ? 0
-      : Math.min(left, this.sendWindow.available, sendWindow.available, peer.maxFrameBytes);
-    if (length <= 0 && left > 0) return false;
+    const length = Math.min(left, this.#window, peer.maxFrameBytes);
+    if (length < left && length < this.#least) return this.#wantsTurn ? BLOCKED : DONE;
     const ends = length === left && this.#pieceEnds;
     output.reserve(FRAME_HEADER_BYTES + length);
     const at = writeFrameHeader(
@@ -239,13 +247,14 @@ export class Http2Stream implements ContentHost {
     }
     output.length = at + length;
     output.schedule();
+    this.#host.framesSent++;
     this.sendWindow.consume(length);
     sendWindow.consume(length);
     this.#sent += length;
     this.#offset += length;
     if (length < left) {
       this.#armWrite(length);
-      return this.sendWindow.available > 0;
+      return this.#wantsTurn ? MORE : DONE;
     }
     this.#piece = null;
     const resolve = this.#resolve;
@@ -253,12 +262,12 @@ export class Http2Stream implements ContentHost {
     this.#resolve = this.#reject = nothing;
     if (ends) this.#ended();
     resolve();
-    return false;
+    return DONE;
   }
 
   /** The peer's window for this stream has changed. */
   onWindow(): void {
-    if (this.#piece !== null && this.sendWindow.available > 0) this.#host.enqueue(this);
+    if (this.#piece !== null && this.#wantsTurn) this.#host.enqueue(this);
   }
 
   /** Resets the stream, if it is not over yet. What waits to be sent fails with `error`. */
@@ -342,6 +351,7 @@ export class Http2Stream implements ContentHost {
   #headersWritten(end: number, endStream: boolean): void {
     const { output, peer } = this.#host;
     this.#state = this.#next;
+    this.#host.framesSent++;
     output.length = finishHeaders(
       output.bytes,
       output.length,
@@ -359,10 +369,25 @@ export class Http2Stream implements ContentHost {
     if (this.closed) this.#host.onStreamEnd(this);
   }
 
+  /** Whether the stream's own window is open. */
+  get #wantsTurn(): boolean {
+    return this.sendWindow.available >=
+      Math.min(this.#piece!.length - this.#offset, this.#least);
+  }
+
+  /** What both windows allow. */
+  get #window(): number {
+    return Math.min(this.sendWindow.available, this.#host.sendWindow.available);
+  }
+
+  /** A frame that does not end a piece has at least so many bytes: a window that opens by crumbs makes no crumbs. */
+  get #least(): number {
+    return Math.max(1, Math.min(PROGRESS_BYTES, this.#host.peer.initialWindow >> 1));
+  }
+
   #mayTurn(): boolean {
-    if (this.#piece!.length === this.#offset) return true;
-    return this.sendWindow.available > 0 && this.#host.sendWindow.available > 0 &&
-      !this.#host.output.full;
+    const left = this.#piece!.length - this.#offset;
+    return left === 0 || (this.#window >= Math.min(left, this.#least) && !this.#host.output.full);
   }
 
   #failSending(error: ProxyError): void {

@@ -7,12 +7,9 @@ import type { HealthEvent } from "../balancer/health/messages.ts";
 import type { TimerWheel } from "../base/timer_wheel.ts";
 import type { Config, ListenerConfig, ServiceConfig } from "../config/types.ts";
 import { Connector } from "../connector/connector.ts";
+import type { DownstreamConnection } from "../http/downstream.ts";
 import type { ConnectionFacts, DownstreamSession } from "../http/session.ts";
 import { TrustedNetworks } from "../http/trusted_networks.ts";
-import {
-  Http1DownstreamConnection,
-  type Http1ServerOptions,
-} from "../http1/downstream_connection.ts";
 import { UPSTREAM_LIMITS } from "../http/limits.ts";
 import { CHUNK_LIMITS } from "../http1/limits.ts";
 import type { SampleSink } from "../observe/metrics/book.ts";
@@ -30,7 +27,8 @@ import { listen } from "../transport/listen.ts";
 import type { Listener } from "../transport/listener.ts";
 import { unmapIpv4 } from "../transport/address.ts";
 import type { Socket } from "../transport/socket.ts";
-import { ConnectionCounts } from "./connection_counts.ts";
+import { chooseCodec, type CodecOptions } from "./choose_codec.ts";
+import { ConnectionCounts, type ProtocolCounts } from "./connection_counts.ts";
 import { makeRoute } from "./make_route.ts";
 import type { ServiceObserver } from "./service_observer.ts";
 import { tellConnections, tellRoutes, tellUpstreams } from "./upstream_metrics.ts";
@@ -67,7 +65,7 @@ export class HttpService {
   #admission: readonly Link[] = [];
   /** Who wants to know of members that become usable or unusable: each use of each plugin, on a route or not. */
   #healthHooks: readonly PhaseHandler[] = [];
-  readonly #connections = new Set<Http1DownstreamConnection>();
+  readonly #connections = new Set<DownstreamConnection>();
   readonly #counts = new ConnectionCounts();
   readonly #listeners: Listener[] = [];
   #draining = false;
@@ -234,9 +232,11 @@ export class HttpService {
       },
       bodyBuffer: listener.pluginBodyBuffer,
     };
-    const serverOptions: Http1ServerOptions = {
+    const serverOptions: CodecOptions = {
       listener: listener.name,
+      protocols: listener.protocols,
       limits: listener.limits,
+      http2: listener.http2,
       chunkLimits: CHUNK_LIMITS,
       wheel: this.#options.wheel,
       allowConnect: listener.allowConnect,
@@ -251,6 +251,7 @@ export class HttpService {
         observer.refused(listener.name, facts, error, answer.head.status, requestId);
         return answer;
       },
+      onFault: (error, facts) => observer.connectionFailed(listener.name, facts, error),
     };
     return (socket) => {
       if (this.#admission.length === 0) this.#open(socket, serverOptions);
@@ -258,7 +259,7 @@ export class HttpService {
     };
   }
 
-  async #admit(socket: Socket, options: Http1ServerOptions): Promise<void> {
+  async #admit(socket: Socket, options: CodecOptions): Promise<void> {
     const { remote } = socket;
     const admitted = await this.#engine.admit(this.#admission, {
       address: remote.kind === "tcp" ? remote.host : "",
@@ -270,7 +271,7 @@ export class HttpService {
     socket.destroy();
   }
 
-  #open(socket: Socket, options: Http1ServerOptions): void {
+  #open(socket: Socket, options: CodecOptions): void {
     if (this.#draining) {
       socket.destroy();
       return;
@@ -283,13 +284,18 @@ export class HttpService {
       tls: socket.tls,
       since: performance.now(),
     };
-    const counts = this.#counts.of(options.listener).protocol("h1");
-    counts.opened++;
-    counts.open++;
-    const connection = new Http1DownstreamConnection(socket, facts, options, () => {
-      counts.open--;
-      this.#connections.delete(connection);
-      this.#checkOver();
+    let counts: ProtocolCounts | null = null;
+    const connection = chooseCodec(socket, facts, options, {
+      onProtocol: (protocol) => {
+        counts = this.#counts.of(options.listener).protocol(protocol);
+        counts.opened++;
+        counts.open++;
+      },
+      onClosed: () => {
+        if (counts !== null) counts.open--;
+        this.#connections.delete(connection);
+        this.#checkOver();
+      },
     });
     this.#connections.add(connection);
     connection.start();

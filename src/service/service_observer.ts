@@ -112,6 +112,20 @@ export class ServiceObserver implements UpstreamListener {
     this.#log.debug(`Refused a request: ${literal(error.explain())}`);
   }
 
+  /** A client has broken a rule of its connection, or flooded it, so that there is no request to speak of. */
+  connectionFailed(listener: string, connection: ConnectionFacts, error: ProxyError): void {
+    this.refused(listener, connection, error, 0, "");
+    // What hurts others is worth a line; what is only wrong is for the client to notice.
+    if (error.type !== "peer_flood") return;
+    const left = this.#limit.admit();
+    if (left < 0) return;
+    this.#log.warn(`Closed a connection: ${literal(error.explain())}`, {
+      listener,
+      peer_address: this.#record.peerAddress,
+      ...(left > 0 ? { lines_left_out: left } : {}),
+    });
+  }
+
   /** An attempt or a whole request has failed. */
   failed(exchange: Exchange, error: ProxyError, summary: string, final: boolean): void {
     if (!final) this.#metrics?.retried(exchange, error);

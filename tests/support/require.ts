@@ -9,6 +9,8 @@ const PACKAGES = {
   nginx: "nginx-light",
   curl: "curl",
   openssl: "openssl",
+  nghttp: "nghttp2-client",
+  h2load: "nghttp2-client",
 } as const;
 
 /** A program that tests may need. */
