@@ -29,6 +29,7 @@ const ERRORS = {
 /** A request that reaches an upstream and comes back. */
 const DIAGRAM = `
 connection accepted ── connectionFilter ── false: closed
+TLS handshake ──────── certificate, for a name that the listener has none for
    │
    │  (again for each request on the connection: onConnectionReuse)
    ▼

@@ -74,6 +74,7 @@ export const ERROR_TYPES = {
   version_not_supported: { status: 505, token: "http_request_error" },
   not_implemented: { status: 501, token: "http_request_error" },
   method_not_allowed: { status: 405, token: "http_request_denied" },
+  misdirected_request: { status: 421, token: "http_request_denied" },
   client_closed: { status: 0, token: "" },
   peer_flood: { status: 0, token: "http_request_denied" },
   // What we decided, or did wrong

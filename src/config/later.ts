@@ -8,7 +8,6 @@ import { UNSUPPORTED_PEER_OPTIONS } from "../connector/unsupported.ts";
 /** What to do instead. */
 type Remedy = string;
 
-const TLS_IN_FRONT = "end TLS in front of Sluice for now; tls towards upstreams does work";
 const SUPERVISE = "let the service manager (systemd, a container runtime) do it";
 
 /** Keys by place; `[]` is any entry of a list. */
@@ -40,8 +39,11 @@ export const LATER_KEYS: Readonly<Record<string, Remedy>> = {
   "server.upstream_connect_offload_threadpools": "use threads",
   "server.upstream_connect_offload_thread_per_pool": "use threads",
   "server.upstream_debug_ssl_keylog": "remove it",
-  "listeners[].tls": TLS_IN_FRONT,
-  "listeners[].proxy_protocol": "use trusted_proxies with X-Forwarded-For or Forwarded",
+  "listeners[].tls.ciphers":
+    "remove it; the cipher suites are those of the runtime, all of them safe",
+  "listeners[].tls.ocsp_stapling": "remove it; nothing is stapled",
+  "listeners[].tls.acme":
+    "let another program get the certificates; files that change are read again",
   "listeners[].compression": "let the upstream compress",
   "services[].cache": "remove it; nothing is cached",
   "services[].routes[].cache": "remove it; nothing is cached",

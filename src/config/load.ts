@@ -6,6 +6,12 @@
 import { dirname, resolve } from "node:path";
 import { availableParallelism } from "node:os";
 import { adminSocket } from "./admin_socket.ts";
+import {
+  CertificateError,
+  inspectPair,
+  isPem,
+  readCertificates,
+} from "../transport/certificate.ts";
 import { ConfigDocument, type Path } from "./document.ts";
 import { type ConfigError, sortErrors } from "./errors.ts";
 import type { FindPlugins, FoundPlugin } from "./found_plugins.ts";
@@ -130,15 +136,14 @@ function readFiles(
   const root = rawMap(document.data);
   const texts = new Map<string, string>();
   const errors: ConfigError[] = [];
-  const read = (path: Path, value: unknown, label: RegExp, what: string): void => {
+  const read = (path: Path, value: unknown, label: RegExp, what: string): string | null => {
     const file = rawText(value);
-    if (file === null) return;
+    if (file === null) return null;
     try {
-      const text = readFile(toAbsolute(file));
+      const text = isPem(file) ? file : readFile(toAbsolute(file));
       texts.set(file, text);
-      if (!label.test(text)) {
-        errors.push(document.atValue(path, `the file holds no ${what}`, "name a PEM file"));
-      }
+      if (label.test(text)) return text;
+      errors.push(document.atValue(path, `the file holds no ${what}`, "name a PEM file"));
     } catch (error) {
       const shown = document.isSecret(path) ? "the file" : JSON.stringify(file);
       errors.push(
@@ -147,6 +152,26 @@ function readFiles(
           `${shown} cannot be read: ${reason(error)}`,
           "check the path, which is relative to the config file",
         ),
+      );
+    }
+    return null;
+  };
+  const check = (
+    inspect: () => unknown,
+    at: (half: "cert" | "key") => Path,
+    written: Readonly<Record<string, unknown>>,
+  ): void => {
+    try {
+      inspect();
+    } catch (error) {
+      if (!(error instanceof CertificateError)) throw error;
+      const place = at(error.half);
+      const file = rawText(written[error.half]);
+      const shown = file === null || isPem(file) || document.isSecret(place)
+        ? "the PEM"
+        : JSON.stringify(file);
+      errors.push(
+        document.atValue(place, `${shown} cannot be used: ${error.message}`, "name another file"),
       );
     }
   };
@@ -160,6 +185,30 @@ function readFiles(
     const pair = rawMap(tls["client_certificate"]);
     read([...path, "client_certificate", "cert"], pair["cert"], certificate, "certificate");
     read([...path, "client_certificate", "key"], pair["key"], key, "private key");
+  });
+  rawList(root["listeners"]).forEach((listener, i) => {
+    const path: Path = ["listeners", i, "tls"];
+    const tls = rawMap(rawMap(listener)["tls"]);
+    rawList(tls["certificates"]).forEach((entry, c) => {
+      const pair = rawMap(entry);
+      const at: Path = [...path, "certificates", c];
+      const cert = read([...at, "cert"], pair["cert"], certificate, "certificate");
+      const own = read([...at, "key"], pair["key"], key, "private key");
+      if (cert === null || own === null) return;
+      check(() => inspectPair(cert, own), (half) => [...at, half], pair);
+    });
+    const auth = rawMap(tls["client_auth"]);
+    const roots: [Path, Readonly<Record<string, unknown>>][] = [
+      [[...path, "client_auth"], auth],
+      ...rawList(auth["hosts"]).map((host, h): [Path, Readonly<Record<string, unknown>>] => [
+        [...path, "client_auth", "hosts", h],
+        rawMap(host),
+      ]),
+    ];
+    for (const [at, rule] of roots) {
+      const ca = read([...at, "ca"], rule["ca"], certificate, "certificate");
+      if (ca !== null) check(() => readCertificates(ca), () => [...at, "ca"], { cert: rule["ca"] });
+    }
   });
   return { texts, errors };
 }

@@ -9,6 +9,7 @@ import { absolute } from "./absolute.ts";
 import type { ConfigDocument } from "./document.ts";
 import type { FoundPlugin } from "./found_plugins.ts";
 import { normalizeHttp2 } from "./normalize_http2.ts";
+import { normalizeListenerTls, normalizeProxyProtocol } from "./normalize_listener_tls.ts";
 import { normalizeServices, PluginUses } from "./normalize_services.ts";
 import { normalizeUpstream } from "./normalize_upstreams.ts";
 import type { FileData } from "./schema.ts";
@@ -88,7 +89,10 @@ function normalizeListener(
   return {
     name: data.name ?? formatAddress(data.address),
     address: absolute(data.address, context.resolve),
+    tls: normalizeListenerTls(data, context),
+    proxyProtocol: normalizeProxyProtocol(data),
     unixMode: data.unix_mode,
+    unixOwner: data.unix_owner ?? null,
     backlog: data.backlog,
     maxConnections: data.max_connections,
     protocols: data.protocols,

@@ -20,6 +20,7 @@ import {
   yesNo,
 } from "./leaves.ts";
 import { mapping, optional, required, withDefault } from "./schema_base.ts";
+import { listenerTls, proxyProtocol, unixOwner } from "./schema_listener_tls.ts";
 import { serviceSchema } from "./schema_services.ts";
 import { upstreamSchema } from "./schema_upstreams.ts";
 import { listenerHttp2 } from "./schema_http2.ts";
@@ -152,7 +153,13 @@ const listener = () =>
       ["h1", "h2"],
       "What is spoken: `h1` is HTTP/1, `h2` HTTP/2 where TLS agrees on it by ALPN, `h2c` HTTP/2 without TLS, by prior knowledge, beside `h1` on the same port.",
     ),
+    tls: optional(listenerTls(), "TLS. Default: clear text."),
+    proxy_protocol: optional(
+      proxyProtocol(),
+      "The PROXY protocol, from proxies in front of us that speak no HTTP. Default: it is not spoken.",
+    ),
     unix_mode: withDefault(unixMode(), "0660", "Mode of a unix socket file."),
+    unix_owner: optional(unixOwner(), "Who owns a unix socket file. Default: whoever runs this."),
     backlog: withDefault(
       integer(1, 65_535),
       511,

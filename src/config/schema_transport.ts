@@ -20,7 +20,7 @@ const clientCertificate = () =>
   });
 
 /** A version of TLS. YAML reads 1.2 as a number. */
-const tlsVersion = () =>
+export const tlsVersion = () =>
   leaf<"1.2" | "1.3">("1.2 or 1.3", { enum: ["1.2", "1.3", 1.2, 1.3] }, (value) => {
     if (typeof value !== "string" && typeof value !== "number") return new Refusal("", "", true);
     const version = String(value);

@@ -12,6 +12,7 @@ import { pathText } from "./later.ts";
 import { rawList, rawMap, rawText } from "./raw.ts";
 import { sameSocket } from "./same_socket.ts";
 import { checkOperations } from "./semantics_operations.ts";
+import { checkListener } from "./semantics_listeners.ts";
 import { checkRoutes } from "./semantics_routes.ts";
 import { checkUpstream } from "./semantics_upstreams.ts";
 import { didYouMean } from "./suggest.ts";
@@ -26,6 +27,9 @@ export function checkSemantics(
   const findings = new Findings(document);
   const names = pluginsKnown ? plugins.map((one) => one.name) : null;
   const listeners = checkListeners(findings, rawList(root["listeners"]));
+  rawList(root["listeners"]).forEach((listener, i) =>
+    checkListener(findings, ["listeners", i], rawMap(listener))
+  );
   const upstreams = checkNames(findings, "upstream", ["upstreams"], rawList(root["upstreams"]));
   rawList(root["upstreams"]).forEach((upstream, i) =>
     checkUpstream(findings, ["upstreams", i], rawMap(upstream), names)

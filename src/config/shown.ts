@@ -22,7 +22,9 @@ function shown(this: unknown, key: string, value: unknown): unknown {
     return Object.fromEntries(fieldNames(value).map((name) => [name, "(left out)"]));
   }
   if (key === "clientCertificate" && value !== null) return { cert: "(PEM)", key: "(secret)" };
-  if (key === "ca" && value !== null) return "(PEM)";
+  // A PEM beside the file that it stands in says itself, below, what may be shown of it.
+  if (key === "ca" && typeof value === "string") return "(PEM)";
+  if (key === "pem") return "(PEM)";
   if (key === "config" && value !== undefined) return "(left out)";
   return value;
 }

@@ -5,6 +5,7 @@
  * @module
  */
 import type { Address } from "../transport/address.ts";
+import type { UnixOwner } from "../transport/unix_path.ts";
 import type { DownstreamLimits } from "../http/limits.ts";
 import type { Http2Limits } from "../http2/limits.ts";
 import type { ModuleName } from "../modules/table.ts";
@@ -16,6 +17,7 @@ import type {
   RouteTimeouts,
   SplitConfig,
 } from "./types_attempts.ts";
+import type { ListenerTlsConfig, ProxyProtocolConfig } from "./types_listeners.ts";
 import type { UpstreamConfig } from "./types_upstreams.ts";
 
 /** Where a value came from, for messages about it later than validation. */
@@ -89,8 +91,14 @@ export type ListenerProtocol = "h1" | "h2" | "h2c";
 export interface ListenerConfig {
   readonly name: string;
   readonly address: Address;
+  /** `null`: clear text. */
+  readonly tls: ListenerTlsConfig | null;
+  /** `null`: no PROXY header is looked for. */
+  readonly proxyProtocol: ProxyProtocolConfig | null;
   /** Mode of a unix socket file. */
   readonly unixMode: number;
+  /** Who owns it; `null`: whoever runs this. */
+  readonly unixOwner: UnixOwner | null;
   readonly backlog: number;
   /** Most open connections per service worker; further ones are closed at once. */
   readonly maxConnections: number;

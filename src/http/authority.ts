@@ -55,3 +55,11 @@ export function isAuthorityAt(
   }
   return port <= 65535;
 }
+
+/** The host of an authority, lower case, without port, brackets and the dot of the root. */
+export function hostOf(authority: string): string {
+  if (authority.startsWith("[")) return authority.slice(1, authority.indexOf("]")).toLowerCase();
+  const colon = authority.indexOf(":");
+  const host = (colon === -1 ? authority : authority.slice(0, colon)).toLowerCase();
+  return host.endsWith(".") ? host.slice(0, -1) : host;
+}

@@ -37,6 +37,8 @@ export const HTTP2_SETTINGS = 28;
 export const X_REAL_IP = 29;
 export const CONTENT_RANGE = 30;
 export const PROXY_STATUS = 31;
+export const CLIENT_CERT = 32;
+export const CLIENT_CERT_CHAIN = 33;
 
 /** Lower-case names by id. */
 export const FIELD_NAMES: readonly string[] = [
@@ -72,6 +74,8 @@ export const FIELD_NAMES: readonly string[] = [
   "x-real-ip",
   "content-range",
   "proxy-status",
+  "client-cert",
+  "client-cert-chain",
 ];
 
 /** Fields that concern one connection only (RFC 9110 §7.6.1, RFC 9113 §8.2.2); never forwarded as they are. */

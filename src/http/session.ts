@@ -9,7 +9,7 @@
  */
 import type { ProxyError } from "../base/error.ts";
 import type { Address } from "../transport/address.ts";
-import type { TlsFacts } from "../transport/socket.ts";
+import type { ConnectionTls } from "../transport/socket.ts";
 import type { Fields } from "./fields.ts";
 import type { RequestHead, ResponseHead, Version } from "./message.ts";
 
@@ -17,9 +17,12 @@ import type { RequestHead, ResponseHead, Version } from "./message.ts";
 export interface ConnectionFacts {
   /** Unique within its service worker. */
   readonly id: number;
+  /** Who is at the other end; or, by the word of a PROXY header, the client behind it. */
   readonly remote: Address;
+  /** Who sent that PROXY header. */
+  readonly relay?: Address | undefined;
   readonly local: Address;
-  readonly tls: TlsFacts | null;
+  readonly tls: ConnectionTls | null;
   /** Milliseconds, `performance.now()`, when it was accepted or connected. */
   readonly since: number;
 }

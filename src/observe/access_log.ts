@@ -32,6 +32,8 @@ export interface AccessRecord {
   clientPort: number;
   /** The other end of the connection. */
   peerAddress: string;
+  /** What was agreed on with the client; `null` without TLS. */
+  tls: AccessTls | null;
   userAgent: string | null;
   /** Status sent; `0` if none was. */
   status: number;
@@ -74,6 +76,17 @@ export interface AccessRecord {
   service: string;
 }
 
+/** TLS of a client's connection; what is not known is empty. */
+export interface AccessTls {
+  /** `TLSv1.3`. */
+  readonly version: string;
+  readonly cipher: string;
+  readonly serverName: string;
+  readonly resumed: boolean;
+  /** The certificate that the client has shown. */
+  readonly certificate: { readonly subject: string; readonly fingerprint: string } | null;
+}
+
 /** A record with nothing in it. */
 export function emptyAccessRecord(): AccessRecord {
   return {
@@ -89,6 +102,7 @@ export function emptyAccessRecord(): AccessRecord {
     clientAddress: "",
     clientPort: 0,
     peerAddress: "",
+    tls: null,
     userAgent: null,
     status: 0,
     bytesIn: 0,
@@ -138,6 +152,7 @@ export function formatAccessRecord(record: AccessRecord, query: QueryMode): stri
     `,"client.address":${jsonText(record.clientAddress)}` +
     `,"client.port":${jsonNumber(record.clientPort)}` +
     `,"network.peer.address":${jsonText(record.peerAddress)}`;
+  if (record.tls !== null) line += tlsFields(record.tls);
   if (record.userAgent !== null) line += `,"user_agent.original":${jsonText(record.userAgent)}`;
   line += `,"http.response.status_code":${jsonNumber(record.status)}` +
     `,"http.request.body.size":${jsonNumber(record.bytesIn)}` +
@@ -160,6 +175,20 @@ export function formatAccessRecord(record: AccessRecord, query: QueryMode): stri
   }
   return line + `,"sluice.listener":${jsonText(record.listener)}` +
     `,"sluice.service":${jsonText(record.service)}}`;
+}
+
+function tlsFields(tls: AccessTls): string {
+  const { version, cipher, serverName, resumed, certificate } = tls;
+  let text = "";
+  // The engine that is faster tells none of these.
+  if (version !== "") {
+    text += `,"tls.protocol.version":${jsonText(version.replace(/^TLSv/, ""))}` +
+      `,"tls.cipher":${jsonText(cipher)},"tls.resumed":${resumed}`;
+  }
+  if (serverName !== "") text += `,"tls.client.server_name":${jsonText(serverName)}`;
+  if (certificate === null) return text;
+  return `${text},"tls.client.subject":${jsonText(certificate.subject)}` +
+    `,"tls.client.hash.sha256":${jsonText(certificate.fingerprint)}`;
 }
 
 function upstream(record: AccessRecord): string {

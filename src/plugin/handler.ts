@@ -58,9 +58,10 @@ export interface PhaseHandler {
   /**
    * Calls a hook. Its changes have been applied to the session when the result is there.
    *
-   * @param session The session; the connection for `connectionFilter`; `null` for `tick` and
-   * `upstreamHealth`.
-   * @param first The third argument of the hook: chunk, failure, or kept value. The change of `upstreamHealth`.
+   * @param session The session; the connection for `connectionFilter`; `null` for `tick`,
+   * `certificate` and `upstreamHealth`.
+   * @param first The third argument of the hook: chunk, failure, or kept value. The change of `upstreamHealth`, the
+   * request of `certificate`.
    * @param second The fourth argument of the hook: `end`.
    * @returns What the hook returned, checked: a `Reply` (never a web `Response`), `false`, a chunk as bytes or
    * `null`, a value; `undefined` if nothing.

@@ -48,7 +48,8 @@ export type {
   UpstreamView,
   Vars,
 } from "./session.ts";
+export type { CertificateAnswer, CertificateRequest } from "./certificate.ts";
 export type { EndpointList, EndpointSpec, HealthChange } from "./upstream.ts";
 export type { CombineKind, Mutable, PhaseName, PhaseRow, PHASES } from "./phases.ts";
 export type { ERROR_TYPES, ErrorSource, ErrorType } from "../base/error.ts";
-export type { TlsFacts } from "../transport/socket.ts";
+export type { ClientCertificate, TlsFacts } from "../transport/socket.ts";

@@ -59,6 +59,16 @@ export const PHASES = {
     onError: "closed",
     pingora: "ConnectionFilter::should_accept",
   },
+  certificate: {
+    kind: "first",
+    when:
+      "During a TLS handshake, when the listener has no certificate for the name that the client asks for. The answer is kept; `tls.certificate_hook` of the listener says for how long, and how often plugins are asked.",
+    returns: "`{ cert, key }` as PEM. Nobody: `tls.unknown_name` of the listener decides.",
+    mutates: [],
+    timeout: 2_000,
+    onError: "closed",
+    pingora: "TlsAccept::certificate_callback",
+  },
   onConnectionReuse: {
     kind: "chain",
     when:

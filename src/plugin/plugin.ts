@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { CertificateAnswer, CertificateRequest } from "./certificate.ts";
 import type { PhaseName } from "./phases.ts";
 import type {
   Cloneable,
@@ -152,6 +153,11 @@ export interface Context<Config, State> {
 export interface Hooks<Config, State> {
   /** After a connection is accepted: return `false` to close it. */
   connectionFilter(connection: ConnectionView, ctx: Context<Config, State>): Maybe<boolean>;
+  /** A client asks for a name that the listener has no certificate for: return one, or nothing. */
+  certificate(
+    request: CertificateRequest,
+    ctx: Context<Config, State>,
+  ): Maybe<CertificateAnswer>;
   /** A further request begins on a connection that a value was kept for. */
   onConnectionReuse(session: Session, ctx: Context<Config, State>, kept: Cloneable): Maybe<never>;
   /** First of all; may answer. */

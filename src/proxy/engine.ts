@@ -4,6 +4,7 @@
  * @module
  */
 import { ProxyError } from "../base/error.ts";
+import type { CertificateAnswer, CertificateRequest } from "../plugin/certificate.ts";
 import type { PhaseHandler } from "../plugin/handler.ts";
 import { type PhaseName, phaseRow } from "../plugin/phases.ts";
 import type { ConnectionView, Reply } from "../plugin/session.ts";
@@ -174,6 +175,33 @@ export class PhaseEngine {
       }
     }
     return true;
+  }
+
+  /**
+   * Asks `certificate`: the first hook that has one decides.
+   *
+   * @throws {ProxyError} What a hook of a plugin that fails closed threw.
+   */
+  async certificate(
+    links: readonly Link[],
+    request: CertificateRequest,
+  ): Promise<CertificateAnswer | undefined> {
+    for (const { handler } of links) {
+      try {
+        const answer = await handler.call("certificate", null, { ...request });
+        if (answer !== undefined) return answer as CertificateAnswer;
+      } catch (error) {
+        const failure = ProxyError.wrap(
+          error,
+          "plugin_error",
+          `Plugin ${handler.name} failed in certificate`,
+          "internal",
+        );
+        this.#onFailure(handler, "certificate", failure);
+        if (!handler.failOpen) throw failure;
+      }
+    }
+    return undefined;
   }
 
   async #call(

@@ -17,6 +17,7 @@ import type { SelectionInput } from "../balancer/group.ts";
 import type { GrpcCall } from "./grpc_call.ts";
 import { HookSession, type HookSource } from "./hook_session.ts";
 import { EMPTY_PLAN, type Plan } from "./plan.ts";
+import { checkHost, type HostPolicy } from "./host_check.ts";
 import { clientAddress, type ForwardPolicy, makeUpstreamRequest } from "./request_path.ts";
 import { RequestContent } from "./request_content.ts";
 import type { Route } from "./route.ts";
@@ -30,6 +31,8 @@ export interface ExchangeOptions {
   readonly forward: ForwardPolicy;
   /** Most bytes that `readBody` may hold. */
   readonly bodyBuffer: number;
+  /** What TLS connections of the listener may be used for; `null` on a listener without TLS. */
+  readonly hosts?: HostPolicy | null;
 }
 
 /** One request on its way through the phases. */
@@ -99,6 +102,16 @@ export class Exchange implements HookSource, SelectionInput {
     this.downstream = downstream;
     this.#options = options;
     this.content = new RequestContent(downstream);
+  }
+
+  /**
+   * Checks that the connection may be used for the host.
+   *
+   * @throws {ProxyError} `misdirected_request` or `denied`.
+   */
+  checkHost(): void {
+    const { hosts } = this.#options;
+    if (hosts) checkHost(this.downstream, hosts);
   }
 
   /** The session that hooks get; made for the first one. */

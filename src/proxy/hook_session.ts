@@ -154,11 +154,11 @@ export class HookSession implements HostSession {
   get client(): Client {
     if (this.#client === null) {
       const { downstream } = this.source;
-      const { remote, tls } = downstream.connection;
+      const { remote, relay = remote, tls } = downstream.connection;
       this.#client = {
         address: this.source.clientAddress,
         port: remote.kind === "tcp" ? remote.port : 0,
-        peer: remote.kind === "tcp" ? remote.host : "",
+        peer: relay.kind === "tcp" ? relay.host : "",
         tls,
       };
     }

@@ -99,6 +99,7 @@ export class HttpProxy {
     const { downstream } = exchange;
     const { head } = downstream;
     checkLoop(head);
+    exchange.checkHost();
     const route = this.#options.route(head);
     if (route === null) {
       throw new ProxyError("no_route", "Cannot route the request: no route matches", {

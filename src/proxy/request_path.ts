@@ -5,6 +5,8 @@
  */
 import { ProxyError } from "../base/error.ts";
 import {
+  CLIENT_CERT,
+  CLIENT_CERT_CHAIN,
   EXPECT,
   FORWARDED,
   HOST,
@@ -24,6 +26,8 @@ export interface ForwardPolicy {
   /** Peers whose own word is believed. */
   readonly trusted: TrustedNetworks;
   readonly fields: "x_forwarded" | "rfc7239" | "both" | "off";
+  /** How much of the client's certificate upstreams are told (RFC 9440). */
+  readonly clientCert: "off" | "leaf" | "chain";
 }
 
 /** By what name Sluice goes in `Via` and `Proxy-Status`. */
@@ -106,6 +110,11 @@ export function makeUpstreamRequest(source: Source, policy: ForwardPolicy): Requ
       case X_REAL_IP:
         if (!trusted) fields.removeAt(i);
         break;
+      case CLIENT_CERT:
+      case CLIENT_CERT_CHAIN:
+        // Only the server that has checked a certificate may say so (RFC 9440 §2.4).
+        fields.removeAt(i);
+        break;
       case EXPECT:
         // The client has been told to go on already when its content was read here.
         if (source.content.done && downstream.bodyBytes > 0) fields.removeAt(i);
@@ -125,6 +134,10 @@ export function makeUpstreamRequest(source: Source, policy: ForwardPolicy): Requ
     fields.appendTrusted("X-Forwarded-Proto", proto || source.scheme);
     const forwardedHost = host || authority;
     if (forwardedHost !== "") fields.appendTrusted("X-Forwarded-Host", forwardedHost);
+  }
+  const { tls } = downstream.connection;
+  if (policy.clientCert !== "off" && tls !== null && tls.clientChain.length > 0) {
+    addClientCertificate(request, tls.clientChain, policy.clientCert === "chain");
   }
   if (policy.fields === "rfc7239" || policy.fields === "both") {
     const element = forwardedElement(socketAddress, source.scheme, authority);
@@ -149,6 +162,17 @@ export function checkLoop(head: RequestHead): void {
   throw new ProxyError("loop_detected", `Cannot forward: the request passed here ${hops} times`, {
     source: "internal",
   });
+}
+
+function addClientCertificate(
+  { fields }: RequestHead,
+  chain: readonly Uint8Array[],
+  whole: boolean,
+): void {
+  // Byte sequences of RFC 9651 §3.3.5.
+  const [leaf, ...above] = chain.map((der) => `:${der.toBase64()}:`);
+  fields.appendTrusted("Client-Cert", leaf!);
+  if (whole && above.length > 0) fields.appendTrusted("Client-Cert-Chain", above.join(", "));
 }
 
 function joined(list: string, item: string): string {

@@ -100,6 +100,7 @@ export type ResultKind =
   | "ranges"
   | "storable"
   | "peer"
+  | "certificate"
   | "value";
 
 /** What the third and fourth arguments of a hook are. */
@@ -138,6 +139,7 @@ const CHUNK: ShapeRow = { result: "chunk", extra: "chunk" };
 
 const ROWS: Record<PhaseName, ShapeRow> = {
   connectionFilter: { session: "connection", result: "verdict" },
+  certificate: { session: "none", extra: "value", result: "certificate" },
   onConnectionReuse: { extra: "value" },
   earlyRequestFilter: { ...REQUEST, result: "reply" },
   allowSpawningSubrequest: { result: "boolean" },

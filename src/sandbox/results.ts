@@ -7,6 +7,7 @@
  */
 import { Buffer } from "node:buffer";
 import { checkFieldName, checkFieldValue } from "../http/fields.ts";
+import type { CertificateAnswer } from "../plugin/certificate.ts";
 import { makeReply } from "../plugin/reply.ts";
 import type { PeerChoice, PeerHttp2, PeerSpec, Reply } from "../plugin/session.ts";
 import {
@@ -168,6 +169,8 @@ export function checkResult(kind: ResultKind, value: unknown): unknown {
     }
     case "peer":
       return checkPeer(value);
+    case "certificate":
+      return checkCertificate(value);
     case "value":
       return copyValue(value, MAX_VALUE_BYTES, "the kept value");
   }
@@ -278,6 +281,20 @@ function checkChoice(value: unknown): PeerChoice {
     ...(hashValue === undefined ? {} : { hashValue }),
     ...(subset === undefined ? {} : { subset: checkLabels(subset) }),
   };
+}
+
+function checkCertificate(value: unknown): CertificateAnswer | undefined {
+  if (value === null) return undefined;
+  const cert = own(value, "cert");
+  const key = own(value, "key");
+  if (typeof cert !== "string" || typeof key !== "string") {
+    throw new ProtocolError("the certificate is not { cert, key } with PEM texts");
+  }
+  // With the bounds of any other value; whether it is a certificate, its user checks.
+  if (cert.length + key.length > MAX_VALUE_BYTES) {
+    throw new ProtocolError(`the certificate and its key are over ${MAX_VALUE_BYTES} bytes`);
+  }
+  return { cert, key };
 }
 
 const MOST_LABELS = 16;

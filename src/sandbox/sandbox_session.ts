@@ -92,14 +92,12 @@ export class SandboxSession
 
   get client(): Client {
     if (this.#client === null) {
-      const tls = this.#snapshot[at.TLS] as [string, string, string, string, boolean] | null;
+      const tls = this.#snapshot[at.TLS] as at.WireTls | null;
       this.#client = {
         address: this.#snapshot[at.CLIENT_ADDRESS] as string,
         port: this.#snapshot[at.CLIENT_PORT] as number,
         peer: this.#snapshot[at.CLIENT_PEER] as string,
-        tls: tls === null
-          ? null
-          : { version: tls[0], cipher: tls[1], serverName: tls[2], alpn: tls[3], resumed: tls[4] },
+        tls: tls === null ? null : at.readTls(tls),
       };
     }
     return this.#client;

@@ -5,6 +5,7 @@
  */
 import type { HostSession } from "../plugin/handler.ts";
 import type { ConnectionView, FailureView } from "../plugin/session.ts";
+import type { ClientCertificate, TlsFacts } from "../transport/socket.ts";
 import {
   NO_SECTION,
   type PhaseShape,
@@ -25,7 +26,7 @@ export const BLOCK = 7;
 export const CLIENT_ADDRESS = 8;
 export const CLIENT_PORT = 9;
 export const CLIENT_PEER = 10;
-/** `null` or `[version, cipher, serverName, alpn, resumed]` */
+/** `null` or {@linkcode WireTls}. */
 export const TLS = 11;
 export const LISTENER = 12;
 export const ROUTE = 13;
@@ -69,7 +70,7 @@ export function takeSnapshot(
     client.address,
     client.port,
     client.peer,
-    tls === null ? null : [tls.version, tls.cipher, tls.serverName, tls.alpn, tls.resumed],
+    tls === null ? null : takeTls(tls),
     live.listener,
     live.route,
     live.attempt,
@@ -79,6 +80,21 @@ export function takeSnapshot(
     shape.section === NO_SECTION ? null : takeSection(shape.section, live, block),
     shape.over ? takeOutcome(live) : null,
   ];
+}
+
+/** `TlsFacts` as it is sent. */
+export type WireTls = [string, string, string, string, boolean, ClientCertificate | null];
+
+function takeTls(tls: TlsFacts): WireTls {
+  const { version, cipher, serverName, alpn, resumed, certificate } = tls;
+  // One by one: what the core keeps beside the facts is not sent.
+  return [version, cipher, serverName, alpn, resumed, certificate && { ...certificate }];
+}
+
+/** The facts that were sent. */
+export function readTls(wire: WireTls): TlsFacts {
+  const [version, cipher, serverName, alpn, resumed, certificate] = wire;
+  return { version, cipher, serverName, alpn, resumed, certificate };
 }
 
 function takeVars(live: HostSession): unknown[] | null {

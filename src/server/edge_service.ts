@@ -3,16 +3,21 @@
  *
  * @module
  */
+import { chooseTlsEngine } from "../config/tls_engine.ts";
 import type { Config, LogLevel, ServiceConfig } from "../config/types.ts";
 import { literal, type Logger } from "../observe/log.ts";
+import type { PhaseName } from "../plugin/phases.ts";
 import type { PluginHost } from "../sandbox/host.ts";
 import type { MetricSource } from "../observe/metrics/totals.ts";
 import type { PluginsInit } from "../sandbox/wire.ts";
 import type { ServerMessage, WorkerMessage } from "../service/control.ts";
+import type { TlsState } from "../service/tls_listeners.ts";
 import type { UpstreamReport } from "../service/upstream_report.ts";
 import type { UpstreamState } from "../service/upstream_runtime.ts";
+import type { TlsEngine } from "../transport/listener.ts";
 import type { ProgramMetrics } from "./operations/program_metrics.ts";
 import type { Service } from "./service_graph.ts";
+import type { SocketSurgery } from "./socket_surgery.ts";
 import { Supervisor, type SupervisorEvent, type WorkerStatus } from "./supervisor.ts";
 import { upstreamReach } from "./upstream_reach.ts";
 import { workerPermissions } from "./worker_permissions.ts";
@@ -28,6 +33,9 @@ export interface EdgeServiceOptions {
   readonly metrics: ProgramMetrics;
   /** What is logged now, which an operator may have changed. */
   readonly logLevel: () => LogLevel;
+  /** What the files of certificates hold by now. */
+  readonly credentials: () => TlsState["credentials"];
+  readonly surgery: SocketSurgery;
   readonly log: Logger;
 }
 
@@ -37,7 +45,7 @@ const INSPECT_TIMEOUT = 1_000;
 /** Workers that serve one service. */
 export class EdgeService implements Service {
   readonly name: string;
-  readonly dependsOn: readonly string[] = ["plugins", "upstreams"];
+  readonly dependsOn: readonly string[] = ["plugins", "upstreams", "certificates"];
   readonly #options: EdgeServiceOptions;
   #supervisor: Supervisor | null = null;
   /** How each worker reaches the plugins. */
@@ -84,6 +92,7 @@ export class EdgeService implements Service {
   async start(): Promise<void> {
     const { config, service, plugins } = this.#options;
     const host = plugins();
+    const engines = this.#engines(host);
     this.#supervisor = new Supervisor({
       service: service.name,
       threads: service.threads,
@@ -107,6 +116,11 @@ export class EdgeService implements Service {
               index,
               config: { ...config, log: { ...config.log, level: this.#options.logLevel() } },
               upstreams: this.#options.upstreams(),
+              tls: {
+                credentials: this.#options.credentials(),
+                engines,
+                surgery: this.#options.surgery.available,
+              },
               plugins: connected,
             },
           },
@@ -140,6 +154,28 @@ export class EdgeService implements Service {
   #heard(index: number, message: WorkerMessage): void {
     if (message.kind === "metrics") this.#sources.get(index)?.take(message.report);
     else if (message.kind === "inspected") this.#asking.get(message.id)?.(message.upstreams);
+    else if (message.kind === "cut") this.#options.surgery.cut(message.connections);
+  }
+
+  /** Chooses the TLS engine of each listener, and makes ready what the engine needs. */
+  #engines(host: PluginHost): TlsState["engines"] {
+    const { config, service, surgery, log } = this.#options;
+    const has = (phase: PhaseName) => usesPhase(config, service, host, phase);
+    const hooks = { connectionFilter: has("connectionFilter"), certificate: has("certificate") };
+    const engines: Record<string, TlsEngine> = {};
+    for (const listener of config.listeners) {
+      if (!service.listeners.includes(listener.name)) continue;
+      const choice = chooseTlsEngine(listener, { hooks, surgery: surgery.available });
+      if (choice === null) continue;
+      engines[listener.name] = choice.engine;
+      log.info(`Listener ${listener.name}: TLS engine ${choice.engine}: ${choice.why}`, {
+        listener: listener.name,
+      });
+      if (choice.engine === "native" && listener.address.kind === "tcp") {
+        surgery.ready(listener.name, listener.address);
+      }
+    }
+    return engines;
   }
 
   /** A worker that died cannot say itself that it calls no plugin any more. */
@@ -169,4 +205,21 @@ export class EdgeService implements Service {
       log.debug(`${worker} serves`);
     }
   }
+}
+
+/** Whether a plugin that is at work in a service has a hook. */
+function usesPhase(
+  config: Config,
+  service: ServiceConfig,
+  host: PluginHost,
+  phase: PhaseName,
+): boolean {
+  const used = new Set(
+    service.routes.flatMap(({ plugins }) =>
+      plugins.map(({ plugin }) => config.plugins[plugin]!.name)
+    ),
+  );
+  return host.loaded.some(({ spec, manifest }) =>
+    used.has(spec.name) && manifest.phases.includes(phase)
+  );
 }

@@ -8,6 +8,7 @@ import type { Config } from "../config/types.ts";
 import { type Logger, logger, type RunningLog, startLog } from "../observe/log.ts";
 import type { PluginHost } from "../sandbox/host.ts";
 import { formatAddress } from "../transport/address.ts";
+import { CertificateWatch } from "./certificate_watch.ts";
 import { EdgeService } from "./edge_service.ts";
 import { PluginEndpoints } from "./plugin_endpoints.ts";
 import { HeldListeners } from "./held_listeners.ts";
@@ -20,6 +21,7 @@ import { viewUpstreams } from "./operations/upstream_view.ts";
 import { type PluginReport, reportOf, startPlugins } from "./plugins.ts";
 import { ServiceGraph } from "./service_graph.ts";
 import { onReopen, whenToldToStop } from "./signals.ts";
+import { SocketSurgery } from "./socket_surgery.ts";
 import { UpstreamWatch } from "./upstream_watch.ts";
 
 /** What is told when everything serves. */
@@ -98,6 +100,13 @@ async function serve(
     onHealth: (change) => host?.tellHealth(change),
   });
   graph.add(watch);
+  const certificates = new CertificateWatch({
+    config,
+    log,
+    broadcast: (message) => edges.forEach((edge) => edge.tell(message)),
+  });
+  graph.add(certificates);
+  const surgery = SocketSurgery.prepare(config.listeners.some(({ tls }) => tls !== null), log);
   const edges: EdgeService[] = config.services.map((service) =>
     new EdgeService({
       config,
@@ -106,6 +115,8 @@ async function serve(
       upstreams: () => watch.state(),
       metrics,
       logLevel: () => running.level,
+      credentials: () => certificates.state(),
+      surgery,
       log,
     })
   );
@@ -172,6 +183,7 @@ async function serve(
     operations.close();
     stop.release();
     reopen?.release();
+    surgery.close();
   }
 }
 

@@ -3,7 +3,26 @@
  *
  * @module
  */
+import type { ErrorType } from "../base/error.ts";
 import type { SampleSink } from "../observe/metrics/book.ts";
+
+/** Why a connection was closed before its first request. */
+type RefusalReason =
+  | "plugin"
+  | "proxy_header"
+  | "tls_failure"
+  | "tls_timeout"
+  | "client_certificate";
+
+/** By the error that ended it. Any other is a handshake that failed for a reason of our own. */
+const REASONS: Partial<Record<ErrorType, RefusalReason>> = {
+  denied: "plugin",
+  invalid_request: "proxy_header",
+  header_timeout: "proxy_header",
+  tls_handshake_failure: "tls_failure",
+  tls_handshake_timeout: "tls_timeout",
+  invalid_cert: "client_certificate",
+};
 
 /** Connections that speak one protocol. */
 export interface ProtocolCounts {
@@ -15,9 +34,16 @@ export interface ProtocolCounts {
 
 /** Connections of one listener. */
 export class ListenerCounts {
-  /** Connections that a plugin has turned away. */
-  denied = 0;
+  /** Connections that were closed before their first request, by why. */
+  readonly refused: ReadonlyMap<RefusalReason, { count: number }> = new Map(
+    [...new Set(Object.values(REASONS))].map((reason) => [reason, { count: 0 }]),
+  );
   readonly #protocols = new Map<string, ProtocolCounts>();
+
+  /** Counts a connection that was closed before its first request. */
+  refuse(error: ErrorType): void {
+    this.refused.get(REASONS[error] ?? "tls_failure")!.count++;
+  }
 
   /** The connections that speak `name`: `h1`, `h2`. */
   protocol(name: string): ProtocolCounts {
@@ -51,7 +77,9 @@ export class ConnectionCounts {
   /** Tells them all. */
   collect(sink: SampleSink): void {
     for (const [listener, counts] of this.#listeners) {
-      sink.add("sluice_connections_rejected_total", [listener, "plugin"], counts.denied);
+      for (const [reason, { count }] of counts.refused) {
+        sink.add("sluice_connections_rejected_total", [listener, reason], count);
+      }
       for (const [protocol, { open, opened }] of counts.protocols) {
         sink.add("sluice_connections", [listener, protocol], open);
         sink.add("sluice_connections_opened_total", [listener, protocol], opened);

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { ListenerCredentials } from "../config/credentials.ts";
 import type { Config } from "../config/types.ts";
 import type { EndpointSet } from "../balancer/discovery/discovery.ts";
 import type { HealthFlip } from "../balancer/health/messages.ts";
@@ -11,6 +12,8 @@ import type { PluginsInit } from "../sandbox/wire.ts";
 import type { LogLevel } from "../config/types.ts";
 import type { UpstreamReport } from "./upstream_report.ts";
 import type { MemberSetting, UpstreamState } from "./upstream_runtime.ts";
+import type { ConnectionEnds } from "../transport/kernel_sockets.ts";
+import type { TlsState } from "./tls_listeners.ts";
 
 /** What a service worker is started with. */
 export interface WorkerSetup {
@@ -21,6 +24,8 @@ export interface WorkerSetup {
   readonly config: Config;
   /** What was found out about the upstreams by now. */
   readonly upstreams: UpstreamState;
+  /** Certificates of the listeners, and what shows them. */
+  readonly tls: TlsState;
   /** How to reach the plugins; its `wire` is transferred with the message. */
   readonly plugins: PluginsInit;
 }
@@ -38,6 +43,12 @@ export type ServerMessage =
   | { readonly kind: "log_level"; readonly level: LogLevel }
   /** Say `inspected`, with the same number. */
   | { readonly kind: "inspect"; readonly id: number }
+  /** The files of a listener's certificates hold something else. */
+  | {
+    readonly kind: "credentials";
+    readonly listener: string;
+    readonly credentials: ListenerCredentials;
+  }
   /** Stop accepting, finish what runs, say `drained`; what is left after `grace` milliseconds is cut. */
   | { readonly kind: "drain"; readonly grace: number }
   /** The log files were moved away: open new ones. */
@@ -59,6 +70,8 @@ export type WorkerMessage =
     readonly id: number;
     readonly upstreams: readonly UpstreamReport[];
   }
+  /** Connections that were closed and are still there: cut them. */
+  | { readonly kind: "cut"; readonly connections: readonly ConnectionEnds[] }
   /** Cannot start; restarting would not help. */
   | { readonly kind: "failed"; readonly message: string }
   | { readonly kind: "drained"; readonly cut: number };

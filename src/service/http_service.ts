@@ -18,6 +18,7 @@ import type { HealthChange } from "../plugin/upstream.ts";
 import { PhaseEngine } from "../proxy/engine.ts";
 import { errorResponse } from "../proxy/error_response.ts";
 import type { ExchangeOptions } from "../proxy/exchange.ts";
+import type { HostPolicy } from "../proxy/host_check.ts";
 import { HttpProxy } from "../proxy/http_proxy.ts";
 import { compilePlan, type Link } from "../proxy/plan.ts";
 import { compileRoutes } from "../proxy/router.ts";
@@ -26,11 +27,16 @@ import type { Upstreams } from "../proxy/upstreams.ts";
 import { listen } from "../transport/listen.ts";
 import type { Listener } from "../transport/listener.ts";
 import { unmapIpv4 } from "../transport/address.ts";
+import type { Admission } from "../transport/connection_setup.ts";
+import type { ProxyHeaderPolicy } from "../transport/proxy_accept.ts";
 import type { Socket } from "../transport/socket.ts";
 import { chooseCodec, type CodecOptions } from "./choose_codec.ts";
 import { ConnectionCounts, type ProtocolCounts } from "./connection_counts.ts";
+import type { CertificateFinder, TlsServer } from "../transport/tls_server.ts";
+import { CertificateLookup } from "./certificate_lookup.ts";
 import { makeRoute } from "./make_route.ts";
 import type { ServiceObserver } from "./service_observer.ts";
+import type { TlsListeners } from "./tls_listeners.ts";
 import { tellConnections, tellRoutes, tellUpstreams } from "./upstream_metrics.ts";
 
 /** What is left of the drain for requests that were cut, in milliseconds. */
@@ -49,6 +55,8 @@ export interface HttpServiceOptions {
   /** The plugins of the config, by plugin and use. */
   readonly handler: (plugin: number, use: number) => PhaseHandler;
   readonly observer: ServiceObserver;
+  /** TLS of the listeners. */
+  readonly tls: TlsListeners;
 }
 
 let lastConnection = 0;
@@ -63,6 +71,7 @@ export class HttpService {
   readonly #bases: readonly Omit<Route, "plan">[];
   #routes: readonly Route[] = [];
   #admission: readonly Link[] = [];
+  #certificates: readonly Link[] = [];
   /** Who wants to know of members that become usable or unusable: each use of each plugin, on a route or not. */
   #healthHooks: readonly PhaseHandler[] = [];
   readonly #connections = new Set<DownstreamConnection>();
@@ -143,7 +152,8 @@ export class HttpService {
         })),
       ),
     }));
-    this.#admission = admissionLinks(this.#routes);
+    this.#admission = connectionLinks(this.#routes, "connectionFilter");
+    this.#certificates = connectionLinks(this.#routes, "certificate");
     this.#healthHooks = config.plugins
       .flatMap(({ uses }, plugin) => uses.map((_, use) => handler(plugin, use)))
       .filter(({ phases }) => phases.has("upstreamHealth"));
@@ -171,7 +181,8 @@ export class HttpService {
       const listener = this.#options.config.listeners.find((one) => one.name === name)!;
       // A unix socket has one owner: nothing like a shared accept queue exists for it.
       if (listener.address.kind === "unix" && this.#options.index > 0) continue;
-      const accept = this.#acceptor(listener);
+      const { observer, tls } = this.#options;
+      const secure = tls.add(listener, this.#finderOf(listener));
       this.#listeners.push(
         await listen({
           name,
@@ -179,9 +190,18 @@ export class HttpService {
           engine: "deno",
           backlog: listener.backlog,
           unixMode: listener.unixMode,
+          unixOwner: listener.unixOwner,
           maxConnections: listener.maxConnections,
-          onSocket: accept,
-          onError: (error) => this.#options.observer.listenerFailed(name, error),
+          proxyHeader: proxyHeaderPolicy(listener),
+          admission: this.#admissionOf(name),
+          tls: secure,
+          surgeon: tls.surgeon,
+          onSocket: this.#acceptor(listener, secure?.server ?? null),
+          onError: (error) => observer.listenerFailed(name, error),
+          onRefused: (error) => {
+            this.#counts.of(name).refuse(error.type);
+            observer.connectionRefused(name, error);
+          },
         }),
       );
     }
@@ -223,14 +243,16 @@ export class HttpService {
     if (this.#connections.size === 0 && this.#serving === 0) this.#whenOver?.();
   }
 
-  #acceptor(listener: ListenerConfig): (socket: Socket) => void {
+  #acceptor(listener: ListenerConfig, tls: TlsServer | null): (socket: Socket) => void {
     const { observer } = this.#options;
     const exchangeOptions: ExchangeOptions = {
       forward: {
         trusted: new TrustedNetworks(listener.trustedProxies),
         fields: listener.forwarded,
+        clientCert: listener.tls?.forwardClientCert ?? "off",
       },
       bodyBuffer: listener.pluginBodyBuffer,
+      hosts: tls && hostPolicy(listener, tls),
     };
     const serverOptions: CodecOptions = {
       listener: listener.name,
@@ -253,22 +275,37 @@ export class HttpService {
       },
       onFault: (error, facts) => observer.connectionFailed(listener.name, facts, error),
     };
-    return (socket) => {
-      if (this.#admission.length === 0) this.#open(socket, serverOptions);
-      else void this.#admit(socket, serverOptions);
-    };
+    return (socket) => this.#open(socket, serverOptions);
   }
 
-  async #admit(socket: Socket, options: CodecOptions): Promise<void> {
-    const { remote } = socket;
-    const admitted = await this.#engine.admit(this.#admission, {
-      address: remote.kind === "tcp" ? remote.host : "",
-      port: remote.kind === "tcp" ? remote.port : 0,
-      listener: options.listener,
+  /** Asks plugins for certificates. Which those are may change. */
+  #finderOf({ name, tls }: ListenerConfig): CertificateFinder | null {
+    if (tls === null) return null;
+    const lookup = new CertificateLookup({
+      listener: name,
+      settings: tls.certificateHook,
+      needed: () => this.#certificates.length > 0,
+      ask: (request) => this.#engine.certificate(this.#certificates, request),
+      onError: (error) => this.#options.observer.certificateFailed(name, error),
     });
-    if (admitted) return this.#open(socket, options);
-    this.#counts.of(options.listener).denied++;
-    socket.destroy();
+    return (host) => lookup.find(host);
+  }
+
+  /** Asks the plugins that decide about connections. Which those are may change. */
+  #admissionOf(listener: string): Admission {
+    // Read on each connection: a plugin may be replaced by one that has the hook, or has it no more.
+    const links = () => this.#admission;
+    return {
+      get needed() {
+        return links().length > 0;
+      },
+      ask: (remote) =>
+        this.#engine.admit(links(), {
+          address: remote.kind === "tcp" ? remote.host : "",
+          port: remote.kind === "tcp" ? remote.port : 0,
+          listener,
+        }),
+    };
   }
 
   #open(socket: Socket, options: CodecOptions): void {
@@ -280,6 +317,7 @@ export class HttpService {
     const facts: ConnectionFacts = {
       id: ++lastConnection,
       remote: remote.kind === "tcp" ? { ...remote, host: unmapIpv4(remote.host) } : remote,
+      relay: socket.relay,
       local: socket.local,
       tls: socket.tls,
       since: performance.now(),
@@ -302,11 +340,29 @@ export class HttpService {
   }
 }
 
-/** The hooks that decide about connections: those of all routes, each plugin once. */
-function admissionLinks(routes: readonly Route[]): readonly Link[] {
+function proxyHeaderPolicy({ proxyProtocol }: ListenerConfig): ProxyHeaderPolicy | null {
+  if (proxyProtocol === null) return null;
+  const { trusted, required, timeout } = proxyProtocol;
+  const networks = new TrustedNetworks(trusted);
+  return { trusts: (host) => networks.includes(host), required, timeout };
+}
+
+function hostPolicy({ tls }: ListenerConfig, server: TlsServer): HostPolicy {
+  const { strictHost, hostAuth } = tls!;
+  return {
+    strict: strictHost,
+    demand: hostAuth.length === 0 ? null : (host) => server.demandFor(host),
+  };
+}
+
+/** The hooks that are called for connections: those of all routes, each plugin once. */
+function connectionLinks(
+  routes: readonly Route[],
+  phase: "connectionFilter" | "certificate",
+): readonly Link[] {
   const links = new Map<PhaseHandler, Link>();
   for (const { plan } of routes) {
-    for (const link of plan.connectionFilter ?? []) links.set(link.handler, link);
+    for (const link of plan[phase] ?? []) links.set(link.handler, link);
   }
   return [...links.values()];
 }

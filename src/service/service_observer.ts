@@ -9,6 +9,7 @@ import { versionText } from "../http/message.ts";
 import type { ConnectionFacts } from "../http/session.ts";
 import { type AccessLog, type AccessRecord, emptyAccessRecord } from "../observe/access_log.ts";
 import { literal, type Logger } from "../observe/log.ts";
+import { RefusalCounts } from "./refusal_counts.ts";
 import type { PhaseName } from "../plugin/phases.ts";
 import type { GroupEvent } from "../balancer/group.ts";
 import type { HealthEvent } from "../balancer/health/messages.ts";
@@ -26,6 +27,7 @@ export class ServiceObserver implements UpstreamListener {
   readonly #accessLog: AccessLog | null;
   /** One for all requests: it is written out before the next one is filled in. */
   readonly #record: AccessRecord = emptyAccessRecord();
+  readonly #refused = new Map<string, RefusalCounts>();
   readonly #limit = new LineLimit(LINES_PER_SECOND);
   readonly #metrics: RequestMetrics | null;
 
@@ -213,9 +215,29 @@ export class ServiceObserver implements UpstreamListener {
     this.#log.error(`Listener ${listener}: ${literal(error.explain())}`, { listener });
   }
 
-  #fillConnection({ remote }: ConnectionFacts): void {
+  /** A plugin gave no certificate that can be shown, or could not be asked. */
+  certificateFailed(listener: string, error: ProxyError): void {
+    const left = this.#limit.admit();
+    if (left < 0) return;
+    this.#log.warn(`Listener ${listener}: ${literal(error.explain())}`, {
+      listener,
+      ...(left > 0 ? { lines_left_out: left } : {}),
+    });
+  }
+
+  /** A connection was closed before it carried a request: for its PROXY header, its handshake, or by a hook. */
+  connectionRefused(listener: string, error: ProxyError): void {
+    this.#log.debug(`Listener ${listener}: ${literal(error.explain())}`, { listener });
+    const counts = this.#refused.get(listener) ?? new RefusalCounts();
+    this.#refused.set(listener, counts);
+    const text = counts.add(error.type);
+    if (text !== null) this.#log.info(`Listener ${listener}: ${text}`, { listener });
+  }
+
+  #fillConnection({ remote, relay = remote, tls }: ConnectionFacts): void {
     const record = this.#record;
-    record.peerAddress = remote.kind === "tcp" ? remote.host : "";
+    record.peerAddress = relay.kind === "tcp" ? relay.host : "";
+    record.tls = tls;
     record.clientPort = remote.kind === "tcp" ? remote.port : 0;
   }
 }

@@ -10,13 +10,15 @@ import { openAccessLog } from "../observe/access_log.ts";
 import { logger, type RunningLog } from "../observe/log.ts";
 import { MetricBook, type MetricReport } from "../observe/metrics/book.ts";
 import { connectPlugins } from "../sandbox/connect.ts";
-import type { WorkerSetup } from "./control.ts";
+import type { WorkerMessage, WorkerSetup } from "./control.ts";
 import { HttpService } from "./http_service.ts";
+import type { ListenerCredentials } from "../config/credentials.ts";
 import { MeteredHandler } from "./metered_handler.ts";
 import { RequestMetrics } from "./request_metrics.ts";
 import { ServiceObserver } from "./service_observer.ts";
 import { strayErrors } from "./stray_errors.ts";
 import { reportUpstreams, type UpstreamReport } from "./upstream_report.ts";
+import { TlsListeners } from "./tls_listeners.ts";
 import { type MemberSetting, UpstreamRuntime } from "./upstream_runtime.ts";
 
 /** A service that runs in this worker. */
@@ -38,6 +40,8 @@ export interface RunningService {
   reportUpstreams(): UpstreamReport[];
   /** What is counted, as it stands; `null` without metrics. */
   metrics(): MetricReport | null;
+  /** The files of a listener's certificates hold something else now. */
+  replaceCredentials(listener: string, credentials: ListenerCredentials): void;
   /** Opens log files anew, after they were moved away. */
   reopenLogs(): Promise<void>;
 }
@@ -46,11 +50,13 @@ export interface RunningService {
  * Starts a service.
  *
  * @param running The operational log.
+ * @param say Tells the server.
  * @throws {Error} If a listener cannot be bound, a log cannot be opened, or an inline plugin cannot be loaded.
  */
 export async function startService(
   setup: WorkerSetup,
   running: RunningLog,
+  say: (message: WorkerMessage) => void,
 ): Promise<RunningService> {
   const { config, index } = setup;
   const service = config.services.find(({ name }) => name === setup.service)!;
@@ -80,6 +86,7 @@ export async function startService(
     },
     breakerChanged: (group, state) => observer.breakerChanged(group, state),
   }, requests && ((group, outcome) => requests.attempted(group, outcome)));
+  const tls = new TlsListeners(setup.tls, (connections) => say({ kind: "cut", connections }));
   const http: HttpService = new HttpService({
     config,
     service,
@@ -91,6 +98,7 @@ export async function startService(
     },
     upstreams: upstreams.upstreams,
     observer,
+    tls,
   });
   book?.collect((sink) => {
     http.collect(sink);
@@ -114,6 +122,7 @@ export async function startService(
     applySetting: (setting) => upstreams.applySetting(setting),
     reportUpstreams: () => reportUpstreams(upstreams.upstreams.all, http.connector),
     metrics: () => book && book.report(),
+    replaceCredentials: (listener, credentials) => tls.replace(listener, credentials),
     async reopenLogs() {
       await accessLog?.reopen();
     },

@@ -59,6 +59,10 @@ function hear(message: ServerMessage): void {
         upstreams: service?.reportUpstreams() ?? [],
       });
       break;
+    case "credentials":
+      if (service === null) early.push(message);
+      else service.replaceCredentials(message.listener, message.credentials);
+      break;
     case "reopen_logs":
       void service?.reopenLogs();
       break;
@@ -69,7 +73,7 @@ async function start(message: ServerMessage & { kind: "start" }): Promise<void> 
   const { config, service: name, index } = message.setup;
   log = startLog(config.log);
   try {
-    service = await startService(message.setup, log);
+    service = await startService(message.setup, log, say);
     for (const one of early.splice(0)) hear(one);
     setInterval(() => say({ kind: "alive" }), 1_000);
     if (config.metrics !== null) setInterval(tellMetrics, METRICS_INTERVAL);

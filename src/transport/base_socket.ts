@@ -10,7 +10,7 @@
 import type { ProxyError } from "../base/error.ts";
 import type { Address } from "./address.ts";
 import { handlerError } from "./io_error.ts";
-import type { Socket, SocketHandler, TlsFacts } from "./socket.ts";
+import type { ConnectionTls, Socket, SocketHandler } from "./socket.ts";
 
 /** Milliseconds that `close()` waits for what is pending, unless told otherwise. */
 export const CLOSE_TIMEOUT = 5_000;
@@ -19,7 +19,9 @@ export const CLOSE_TIMEOUT = 5_000;
 export interface SocketFacts {
   readonly remote: Address;
   readonly local: Address;
-  readonly tls: TlsFacts | null;
+  readonly tls: ConnectionTls | null;
+  /** The proxy that named `remote` in a PROXY header. */
+  readonly relay?: Address | undefined;
   /** Called once, when the engine has let go of the connection. */
   readonly onReleased?: (() => void) | undefined;
 }
@@ -37,7 +39,8 @@ export abstract class BaseSocket implements Socket {
   handler: SocketHandler = NO_HANDLER;
   readonly remote: Address;
   readonly local: Address;
-  readonly tls: TlsFacts | null;
+  readonly tls: ConnectionTls | null;
+  readonly relay: Address | undefined;
   readonly #onReleased: (() => void) | undefined;
   #closed = false;
   #released = false;
@@ -55,6 +58,7 @@ export abstract class BaseSocket implements Socket {
     this.remote = facts.remote;
     this.local = facts.local;
     this.tls = facts.tls;
+    this.relay = facts.relay;
     this.#onReleased = facts.onReleased;
   }
 

@@ -13,6 +13,8 @@ export interface GateOptions {
   readonly maxConnections?: number;
   onSocket(socket: Socket): void;
   onError(error: ProxyError): void;
+  /** Called for each connection that was closed before it was handed over: it said the wrong thing, or too little. */
+  onRefused?(error: ProxyError): void;
 }
 
 /** Counts in and out. */
@@ -52,6 +54,15 @@ export class ConnectionGate {
     } catch (error) {
       socket.destroy();
       this.#tell("internal_error", "a connection could not be served", error);
+    }
+  }
+
+  /** Tells that an admitted connection will not be handed over. */
+  refused(error: ProxyError): void {
+    try {
+      this.#options.onRefused?.(error);
+    } catch {
+      // As below: nobody can be told that telling fails.
     }
   }
 

@@ -5,6 +5,7 @@
  */
 import type { Address } from "./address.ts";
 import { ConnectionGate, type GateOptions } from "./connection_gate.ts";
+import { passesAtOnce, setUpConnection, type SetupSteps } from "./connection_setup.ts";
 import { addressOf, DenoSocket } from "./deno_socket.ts";
 import { isDescriptorShortage } from "./io_error.ts";
 import type { Listener } from "./listener.ts";
@@ -18,14 +19,16 @@ const MAX_STREAK = 16;
  * Begins accepting.
  *
  * @param release Called when the listener is closed.
+ * @param steps What connections go through before they are handed on.
  */
 export function listenDeno(
   listener: Deno.Listener<Deno.TcpConn | Deno.UnixConn | Deno.Conn>,
   address: Address,
   options: GateOptions,
   release: () => void,
+  steps: SetupSteps | null = null,
 ): Listener {
-  return new DenoListener(listener, address, options, release);
+  return new DenoListener(listener, address, options, release, steps);
 }
 
 class DenoListener implements Listener {
@@ -35,6 +38,7 @@ class DenoListener implements Listener {
   readonly #listener: Deno.Listener<Deno.Conn>;
   readonly #gate: ConnectionGate;
   readonly #release: () => void;
+  readonly #steps: SetupSteps | null;
   #closed = false;
   #wake: (() => void) | null = null;
 
@@ -43,12 +47,14 @@ class DenoListener implements Listener {
     address: Address,
     options: GateOptions,
     release: () => void,
+    steps: SetupSteps | null,
   ) {
     this.name = options.name;
     this.address = address;
     this.#listener = listener;
     this.#gate = new ConnectionGate(options);
     this.#release = release;
+    this.#steps = steps;
     this.#accept();
   }
 
@@ -97,6 +103,11 @@ class DenoListener implements Listener {
       if ("setNoDelay" in connection) (connection as Deno.TcpConn).setNoDelay(true);
     } catch {
       // The client is gone already. The first read will say so, as for any other connection.
+    }
+    const steps = this.#steps;
+    if (steps !== null && !passesAtOnce(steps)) {
+      void setUpConnection(connection, this.#gate, steps);
+      return;
     }
     this.#gate.pass(
       new DenoSocket(connection, {

@@ -5,7 +5,9 @@
  */
 import { type Address, unmapIpv4 } from "./address.ts";
 import { BaseSocket, type SocketFacts } from "./base_socket.ts";
-import { readError, writeError } from "./io_error.ts";
+import { handlerError, readError, writeError } from "./io_error.ts";
+
+const NOTHING: Uint8Array = new Uint8Array(0);
 
 /** What a Deno connection offers that this engine uses. */
 export type DenoConnection = Pick<Deno.Conn<Deno.Addr>, "read" | "write" | "close" | "closeWrite">;
@@ -16,18 +18,26 @@ export class DenoSocket extends BaseSocket {
   /** What is being written, and how much of it is done. */
   #bytes: Uint8Array = NOTHING;
   #offset = 0;
+  /** What was read before the socket was made, and is still to be given out. */
+  #early: Uint8Array;
   // Made once: a closure per read or write would cost more than the read.
   readonly #onRead = (length: number | null): void => this.readDone(length ?? 0);
   readonly #onReadError = (error: unknown): void => this.readFailed(readError(error));
   readonly #onWrite = (length: number): void => this.#written(length);
   readonly #onWriteError = (error: unknown): void => this.writeFailed(writeError(error));
 
-  constructor(connection: DenoConnection, facts: SocketFacts) {
+  /** @param early What was read from the connection already; it is read first. */
+  constructor(connection: DenoConnection, facts: SocketFacts, early: Uint8Array = NOTHING) {
     super(facts);
     this.#connection = connection;
+    this.#early = early;
   }
 
   protected override startRead(): void {
+    if (this.#early.length > 0) {
+      queueMicrotask(() => this.#giveEarly());
+      return;
+    }
     this.#connection.read(this.handler.readBuffer()).then(this.#onRead, this.#onReadError);
   }
 
@@ -52,6 +62,21 @@ export class DenoSocket extends BaseSocket {
     }
   }
 
+  #giveEarly(): void {
+    // It was released meanwhile.
+    if (this.closed) return;
+    let length: number;
+    try {
+      const into = this.handler.readBuffer();
+      length = Math.min(into.length, this.#early.length);
+      into.set(this.#early.subarray(0, length));
+    } catch (error) {
+      return this.fail(handlerError(error));
+    }
+    this.#early = this.#early.subarray(length);
+    this.readDone(length);
+  }
+
   #written(length: number): void {
     const bytes = this.#bytes;
     this.#offset += length;
@@ -73,5 +98,3 @@ export function addressOf(address: Deno.Addr): Address {
   }
   return { kind: "unix", path: "path" in address ? address.path ?? "" : "" };
 }
-
-const NOTHING = new Uint8Array(0);

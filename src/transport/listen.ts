@@ -8,12 +8,14 @@
  */
 import { isIP } from "node:net";
 import { ProxyError } from "../base/error.ts";
-import { formatAddress } from "./address.ts";
+import { formatAddress, type TcpAddress } from "./address.ts";
+import type { SetupSteps } from "./connection_setup.ts";
 import { listenDeno } from "./deno_listener.ts";
 import { listenHandle } from "./handle_listener.ts";
 import { reason } from "./io_error.ts";
 import type { Listener, ListenOptions } from "./listener.ts";
 import { handleEngineAvailable } from "./native_handle.ts";
+import { listenNativeTls } from "./native_tls_listener.ts";
 import { bindUnix } from "./unix_path.ts";
 
 /**
@@ -23,20 +25,30 @@ import { bindUnix } from "./unix_path.ts";
  */
 export async function listen(options: ListenOptions): Promise<Listener> {
   try {
+    const steps = setupSteps(options);
     if (options.address.kind === "unix") {
       const { listener, release } = await bindUnix(options.address.path, {
         mode: options.unixMode ?? 0o660,
+        owner: options.unixOwner ?? null,
       });
-      return listenDeno(listener, options.address, options, release);
+      return listenDeno(listener, options.address, options, release, steps);
+    }
+    if (options.tls?.engine === "native") {
+      return listenNativeTls(
+        options.address.port === 0 ? pickPort(options.address) : options.address,
+        options.tls.server,
+        options,
+      );
     }
     if (
-      options.engine === "handle" && handleEngineAvailable() && isIP(options.address.host) !== 0
+      steps === null && options.engine === "handle" && handleEngineAvailable() &&
+      isIP(options.address.host) !== 0
     ) {
       return listenHandle(options.address, options);
     }
     const listener = bindTcp(options.address.host, options.address.port, options.backlog ?? 511);
     const { port } = listener.addr as Deno.NetAddr;
-    return listenDeno(listener, { ...options.address, port }, options, () => {});
+    return listenDeno(listener, { ...options.address, port }, options, () => {}, steps);
   } catch (error) {
     if (error instanceof ProxyError) throw error;
     throw new ProxyError(
@@ -47,6 +59,13 @@ export async function listen(options: ListenOptions): Promise<Listener> {
       { source: "internal", cause: error },
     );
   }
+}
+
+/** What stands between accepting and handing on; `null`: nothing. */
+function setupSteps(options: ListenOptions): SetupSteps | null {
+  const { proxyHeader = null, admission = null, tls = null } = options;
+  if (proxyHeader === null && admission === null && tls === null) return null;
+  return { proxyHeader, admission, tls: tls?.server ?? null };
 }
 
 /** What binding asks for beyond Deno's types: one accept queue that all threads of the process share. */
@@ -63,15 +82,23 @@ export function bindTcp(hostname: string, port: number, tcpBacklog: number): Den
   // The shared queue is found by its port, and all that ask for port 0 would get the same one. So the port is
   // picked first.
   for (let pick = 1;; pick++) {
-    const probe = Deno.listen({ hostname, port: 0 });
-    const { port: free } = probe.addr;
-    probe.close();
     try {
-      return bindShared(hostname, free, tcpBacklog);
+      return bindShared(hostname, freePort(hostname), tcpBacklog);
     } catch (error) {
       if (!(error instanceof Deno.errors.AddrInUse) || pick === PICKS) throw error;
     }
   }
+}
+
+function freePort(hostname: string): number {
+  const probe = Deno.listen({ hostname, port: 0 });
+  const { port } = probe.addr;
+  probe.close();
+  return port;
+}
+
+function pickPort(address: TcpAddress): TcpAddress {
+  return { ...address, port: freePort(address.host) };
 }
 
 function bindShared(hostname: string, port: number, tcpBacklog: number): Deno.Listener {

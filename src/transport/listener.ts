@@ -5,7 +5,12 @@
  */
 import type { ProxyError } from "../base/error.ts";
 import type { Address } from "./address.ts";
+import type { SocketSurgeon } from "./native_tls_socket.ts";
+import type { Admission } from "./connection_setup.ts";
+import type { ProxyHeaderPolicy } from "./proxy_accept.ts";
 import type { Socket } from "./socket.ts";
+import type { TlsServer } from "./tls_server.ts";
+import type { UnixOwner } from "./unix_path.ts";
 
 /** How to listen. */
 export interface ListenOptions {
@@ -19,13 +24,28 @@ export interface ListenOptions {
   readonly backlog?: number;
   /** Mode of a unix socket's file. Default `0o660`. */
   readonly unixMode?: number;
+  /** Who owns it; `null`: whoever runs this. */
+  readonly unixOwner?: UnixOwner | null;
   /** Connections at once; more are closed as soon as they are accepted. Default `0`: no limit. */
   readonly maxConnections?: number;
   /** Called for each connection, which is the callee's from then on. */
   onSocket(socket: Socket): void;
   /** Called when accepting fails, once until it succeeds again, and with what `onSocket` throws. */
   onError(error: ProxyError): void;
+  /** Called for each connection that is closed before it comes to `onSocket`, for what it did or did not do. */
+  onRefused?(error: ProxyError): void;
+  /** Whose PROXY headers are believed. Default: nobody's. Engine `handle` then falls back to `deno`, as below. */
+  readonly proxyHeader?: ProxyHeaderPolicy | null;
+  /** Says whether a client may come in, before TLS. Default: every client. */
+  readonly admission?: Admission | null;
+  /** Speaks TLS. Default: clear text. */
+  readonly tls?: { readonly server: TlsServer; readonly engine: TlsEngine } | null;
+  /** What closes the connections that engine `native` cannot close. Default: they keep their place until they go. */
+  readonly surgeon?: SocketSurgeon | null;
 }
+
+/** What does the handshakes of a listener: the runtime's own TLS, or node's. */
+export type TlsEngine = "native" | "node";
 
 /** Something that listens. */
 export interface Listener {

@@ -37,6 +37,36 @@ export interface TlsFacts {
   readonly alpn: string;
   /** Whether an earlier session was taken up again. */
   readonly resumed: boolean;
+  /** The certificate that the other side has shown as a client, or `null`. Only good ones are accepted. */
+  readonly certificate: ClientCertificate | null;
+}
+
+/** A certificate that a client has shown. */
+export interface ClientCertificate {
+  /** `CN=client, O=Example`. */
+  readonly subject: string;
+  /** Who has signed it, spelt alike. */
+  readonly issuer: string;
+  /** DNS names and IP addresses. */
+  readonly names: readonly string[];
+  /** Hexadecimal digits. */
+  readonly serialNumber: string;
+  /** SHA-256 of the certificate, as 64 hexadecimal digits. */
+  readonly fingerprint: string;
+  /** From when it is good, in milliseconds since 1970. */
+  readonly notBefore: number;
+  /** Until when it is good, in milliseconds since 1970. */
+  readonly notAfter: number;
+  /** Whether it leads to a root of the listener, and its time has come and not gone. */
+  readonly verified: boolean;
+}
+
+/** What the core knows of a TLS connection beyond what it tells. */
+export interface ConnectionTls extends TlsFacts {
+  /** Names that the certificate which we have shown is good for; `null` if we have shown none. */
+  readonly ownNames: readonly string[] | null;
+  /** The client's certificate and those above it, as DER. */
+  readonly clientChain: readonly Uint8Array[];
 }
 
 /** A connection. */
@@ -45,7 +75,9 @@ export interface Socket {
   handler: SocketHandler;
   readonly remote: Address;
   readonly local: Address;
-  readonly tls: TlsFacts | null;
+  readonly tls: ConnectionTls | null;
+  /** The proxy that named `remote` in a PROXY header; else `remote` itself is at the other end. */
+  readonly relay?: Address | undefined;
   /** Whether `close` or `destroy` was called or the connection broke. */
   readonly closed: boolean;
   /** Bytes given to `write` that are not yet with the kernel. */

@@ -22,7 +22,7 @@ import { attempt } from "./attempt.ts";
 import { dialNode, type DialOptions, eachAddress, nodeFacts } from "./dial.ts";
 import { errorCode, reason } from "./io_error.ts";
 import { NodeSocket } from "./node_socket.ts";
-import type { Socket, TlsFacts } from "./socket.ts";
+import type { ConnectionTls, Socket } from "./socket.ts";
 
 /** Whom to expect, and whom to be. */
 export interface TlsDialIdentity {
@@ -246,7 +246,7 @@ function checkOwnCertificate({ clientCertificate }: TlsDialIdentity, context: st
   });
 }
 
-function factsOf(socket: TLSSocket, serverName: string): TlsFacts {
+function factsOf(socket: TLSSocket, serverName: string): ConnectionTls {
   const cipher = socket.getCipher();
   return {
     version: socket.getProtocol() ?? "",
@@ -254,6 +254,9 @@ function factsOf(socket: TLSSocket, serverName: string): TlsFacts {
     serverName: isName(serverName) ? serverName : "",
     alpn: socket.alpnProtocol || "",
     resumed: socket.isSessionReused(),
+    certificate: null,
+    ownNames: null,
+    clientChain: [],
   };
 }
 

@@ -8,6 +8,14 @@
 export interface UnixBindOptions {
   /** Mode of the socket's file. */
   readonly mode: number;
+  /** Default `null`: whoever runs this owns it. */
+  readonly owner?: UnixOwner | null;
+}
+
+/** Who owns the file of a socket. */
+export interface UnixOwner {
+  readonly user: number;
+  readonly group: number;
 }
 
 /** A bound unix socket. */
@@ -31,6 +39,7 @@ export async function bindUnix(path: string, options: UnixBindOptions): Promise<
   const listener = Deno.listen({ transport: "unix", path });
   try {
     Deno.chmodSync(path, options.mode);
+    if (options.owner) Deno.chownSync(path, options.owner.user, options.owner.group);
     const inode = Deno.lstatSync(path).ino;
     return { listener, release: () => removeOwn(path, inode) };
   } catch (error) {

@@ -217,9 +217,7 @@ Deno.test("keys of later versions are refused by name", async () => {
   ];
   for (const [line, words] of cases) assert.match((await errorsOf(minimal(line)))[0]!, words);
   const nested: [string, string, RegExp][] = [
-    ["address:", "tls: {}, address:", /listeners\[0\]\.tls is not part/],
     ["address:", "protocols: [h1, h3], address:", /protocols\[1\]: "h3" is not part/],
-    ["address:", "proxy_protocol: {}, address:", /proxy_protocol is not part/],
     ["upstream: app", "cache: {}, upstream: app", /routes\[0\]\.cache is not part/],
     ["endpoints:", "outlier_detection: {}, endpoints:", /outlier_detection is not part/],
     ["endpoints:", "health_check: { active: { type: https } }, endpoints:", /"https" is not part/],

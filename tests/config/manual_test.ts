@@ -3,6 +3,8 @@ import { parse } from "yaml";
 import { SELECTIONS } from "../../src/balancer/selection/table.ts";
 import { configKeys } from "../../src/config/json_schema.ts";
 import { withTables } from "../../src/config/manual.ts";
+import { testCertificates } from "../support/certs.ts";
+import { testWith } from "../support/require.ts";
 import { errorsOf } from "./support.ts";
 
 const FILE = new URL("../../docs/config.md", import.meta.url);
@@ -54,10 +56,21 @@ Deno.test("every key of the schema has a row and stands in an example", () => {
   }
 });
 
-Deno.test("the examples of the manual, put together, are a config without errors", async () => {
+testWith(["openssl"], "the examples of the manual, put together, are a config", async () => {
+  const { server, client, ca, otherCa } = testCertificates();
   const options = {
     plugins: ["geo-block", "request-id", "old-plugin"],
-    files: { "roots.pem": CERT, "client.pem": CERT, "client.key": KEY },
+    files: {
+      "roots.pem": CERT,
+      "client.pem": CERT,
+      "client.key": KEY,
+      "site.pem": server.cert,
+      "site.key": server.key,
+      "other.pem": client.cert,
+      "other.key": client.key,
+      "clients.pem": ca,
+      "staff.pem": otherCa,
+    },
   };
   assert.deepEqual(await errorsOf(blocks("yaml").join(""), options), []);
   assert.deepEqual(await errorsOf(blocks("yaml minimal").join(""), options), []);

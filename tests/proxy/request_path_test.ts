@@ -12,7 +12,7 @@ function policy(
   fields: ForwardPolicy["fields"] = "x_forwarded",
   ...trusted: string[]
 ): ForwardPolicy {
-  return { fields, trusted: new TrustedNetworks(trusted) };
+  return { clientCert: "off", fields, trusted: new TrustedNetworks(trusted) };
 }
 
 function forwarded(request: FakeRequest, by: ForwardPolicy): [string, string][] {

@@ -65,6 +65,10 @@ const CASES: readonly Case[] = [
   { phase: "onConnectionReuse", first: () => ({ kept: "/x", size: 10n }) },
   { phase: "upstreamHealth", first: () => healthChange("ejected") },
   { phase: "upstreamHealth", first: () => healthChange("returned") },
+  ...["good.test", "none.test", "null.test", "wrong.test", "throw.test"].map((serverName) => ({
+    phase: "certificate" as const,
+    first: () => ({ serverName, listener: "web" }),
+  })),
 ];
 
 /** All results of all cases, as they can be compared. */
@@ -139,6 +143,20 @@ Deno.test("inline, a plugin does what its hooks say", async () => {
     "internal",
     `plugin "good", upstreamHealth: Error: told: ${JSON.stringify(healthChange("ejected"))}`,
   ]);
+  assert.deepEqual(
+    results.filter(({ phase }) => phase === "certificate").map(({ result }) => result),
+    [
+      { cert: "for good.test on web", key: "a key" },
+      undefined,
+      undefined,
+      [
+        "plugin_error",
+        "internal",
+        'plugin "good", certificate: ProtocolError: the certificate is not { cert, key } with PEM texts',
+      ],
+      ["plugin_error", "internal", 'plugin "good", certificate: Error: no authority'],
+    ],
+  );
   assert.deepEqual(results.slice(-2), [
     {
       kind: "endpoints",

@@ -8,7 +8,7 @@
 import { setImmediate } from "node:timers";
 import type { ProxyError } from "../../src/base/error.ts";
 import type { Address } from "../../src/transport/address.ts";
-import type { Socket, SocketHandler, TlsFacts } from "../../src/transport/socket.ts";
+import type { ConnectionTls, Socket, SocketHandler } from "../../src/transport/socket.ts";
 
 /** How a {@linkcode MemorySocket} behaves. */
 export interface MemorySocketOptions {
@@ -25,7 +25,7 @@ export class MemorySocket implements Socket {
   handler!: SocketHandler;
   readonly remote: Address = ADDRESS;
   readonly local: Address = ADDRESS;
-  readonly tls: TlsFacts | null = null;
+  readonly tls: ConnectionTls | null = null;
   closed = false;
   pending = 0;
   /** Whether our direction was ended in order: by `closeWrite` or `close`. */

@@ -97,7 +97,8 @@ export const FAMILIES = {
   },
   sluice_connections_rejected_total: {
     type: "counter",
-    help: "Connections closed at once: one too many for `max_connections`, or a plugin said so.",
+    help:
+      "Connections closed before their first request: one too many for `max_connections`, turned away by a `plugin`, a missing or wrong `proxy_header`, a handshake that failed (`tls_failure`) or took too long (`tls_timeout`), a `client_certificate` that is missing or not accepted.",
     labels: ["listener", "reason"],
   },
   // Upstreams

@@ -1,0 +1,106 @@
+/**
+ * Certificates that clients show: what is told of them, and whether they are good by today's roots.
+ *
+ * @module
+ */
+import { X509Certificate } from "node:crypto";
+import type { TLSSocket } from "node:tls";
+import { oneLine, subjectNames } from "./certificate.ts";
+import type { ClientCertificate } from "./socket.ts";
+
+/** Most certificates from a client's to its root. */
+const MAX_DEPTH = 10;
+
+/** What clients must show, and by whom it must be signed. */
+export interface ClientAuth {
+  readonly mode: ClientAuthMode;
+  /** Roots as PEM. */
+  readonly ca: string;
+}
+
+/** `optional`: a client may show none, but not a bad one. */
+export type ClientAuthMode = "none" | "optional" | "required";
+
+/** The chain that a client has shown, its own certificate first; empty if it has shown none. */
+export function shownChain(socket: TLSSocket): X509Certificate[] {
+  const chain: X509Certificate[] = [];
+  const seen = new Set<unknown>();
+  let link = socket.getPeerCertificate(true) as
+    | { raw?: Uint8Array; issuerCertificate?: unknown }
+    | null;
+  while (
+    link !== null && link !== undefined && link.raw !== undefined && !seen.has(link) &&
+    chain.length < MAX_DEPTH
+  ) {
+    seen.add(link);
+    chain.push(new X509Certificate(link.raw));
+    link = link.issuerCertificate as typeof link;
+  }
+  return chain;
+}
+
+/** What is told of a certificate that was accepted. */
+export function clientFacts(certificate: X509Certificate): ClientCertificate {
+  return {
+    subject: oneLine(certificate.subject),
+    issuer: oneLine(certificate.issuer),
+    names: subjectNames(certificate),
+    serialNumber: certificate.serialNumber.toLowerCase(),
+    fingerprint: certificate.fingerprint256.replaceAll(":", "").toLowerCase(),
+    notBefore: Date.parse(certificate.validFrom),
+    notAfter: Date.parse(certificate.validTo),
+    verified: true,
+  };
+}
+
+/**
+ * Checks a chain again: a session that is taken up again brings the certificate of back then, and nobody else looks at
+ * it.
+ *
+ * @param roots Today's.
+ * @param now Milliseconds since 1970.
+ * @returns Why the chain is not good, or `null`.
+ */
+export function chainProblem(
+  chain: readonly X509Certificate[],
+  roots: readonly X509Certificate[],
+  now: number,
+): string | null {
+  const [leaf] = chain;
+  if (leaf === undefined) return "there is no certificate";
+  const usages = leaf.keyUsage as readonly string[] | undefined;
+  // clientAuth, or any use at all (RFC 5280 §4.2.1.12).
+  if (usages?.length && !usages.includes(CLIENT_AUTH) && !usages.includes(ANY_USE)) {
+    return "it is not for clients";
+  }
+  let below = leaf;
+  for (let depth = 0; depth < MAX_DEPTH; depth++) {
+    const time = timeProblem(below, now);
+    if (time !== null) return time;
+    // A root may be a client's very own certificate.
+    if (roots.some((root) => root.fingerprint256 === below.fingerprint256)) return null;
+    const root = roots.find((one) => signed(below, one));
+    if (root !== undefined) return timeProblem(root, now);
+    const above = chain.find((one) => one !== below && one.ca && signed(below, one));
+    if (above === undefined) return "it was not issued by a trusted root";
+    below = above;
+  }
+  return `its chain is longer than ${MAX_DEPTH}`;
+}
+
+const CLIENT_AUTH = "1.3.6.1.5.5.7.3.2";
+const ANY_USE = "2.5.29.37.0";
+
+function signed(below: X509Certificate, above: X509Certificate): boolean {
+  try {
+    return below.checkIssued(above) && below.verify(above.publicKey);
+  } catch {
+    // A key of a kind that cannot verify: then it has not signed.
+    return false;
+  }
+}
+
+function timeProblem({ validFrom, validTo }: X509Certificate, now: number): string | null {
+  if (now < Date.parse(validFrom)) return "it is not valid yet";
+  return now > Date.parse(validTo) ? "it has expired" : null;
+}
