@@ -4,9 +4,11 @@
  * @module
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { addAdminCommands, addPluginRestart } from "./admin_commands.ts";
 import { check } from "./check.ts";
 import { dump, listPlugins, printSchema } from "./config_verbs.ts";
 import { demo, type DemoFlags } from "./demo.ts";
+import { example } from "./help.ts";
 import { configFile, load } from "./load.ts";
 import { CliExit, EXIT, type Output, PROCESS_OUTPUT } from "./output.ts";
 import { PROGRAM, type Program } from "./program.ts";
@@ -66,6 +68,7 @@ function build(program: Program, output: Output): Command {
   addConfig(root, program, output);
   addRoute(root, program, output);
   addPlugin(root, program, output);
+  addAdminCommands(root, output);
   root.command("version")
     .description("print the versions of Sluice and Deno")
     .addHelpText("after", example("sluice version"))
@@ -86,6 +89,10 @@ function addRun(root: Command, program: Program, output: Output): void {
     )
     .option("--threads <n>", "service workers per service", wholeNumber)
     .option("--access-log <where>", "off, stdout or a file")
+    .option(
+      "--admin <address>",
+      "without a file: unix:/path of the admin interface (default: none)",
+    )
     .addHelpText(
       "after",
       example(
@@ -156,7 +163,7 @@ function addRoute(root: Command, program: Program, output: Output): void {
 
 function addPlugin(root: Command, program: Program, output: Output): void {
   const plugin = root.command("plugin")
-    .description("make and list plugins")
+    .description("make, list and restart plugins")
     .helpCommand(false)
     .addHelpText("after", example("sluice plugin new add-header"));
   plugin.command("new <name>")
@@ -167,6 +174,7 @@ function addPlugin(root: Command, program: Program, output: Output): void {
       const files = newPlugin(flags.plugins, name);
       output.out(`wrote ${files.plugin}\nwrote ${files.test}\n`);
     });
+  addPluginRestart(plugin, output);
   plugin.command("list")
     .description("list the plugins of a folder, their phases and what they ask for")
     .option("--plugins <folder>", "folder of plugins", "plugins")
@@ -175,10 +183,6 @@ function addPlugin(root: Command, program: Program, output: Output): void {
     .action((flags: { plugins: string; json: boolean }) =>
       listPlugins(flags.plugins, flags.json, program, output)
     );
-}
-
-function example(...lines: string[]): string {
-  return `\nExample:\n${lines.map((line) => `  ${line}\n`).join("")}`;
 }
 
 function wholeNumber(text: string): number {

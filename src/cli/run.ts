@@ -20,6 +20,7 @@ export interface RunFlags {
   readonly grant?: "as-requested";
   readonly threads?: number;
   readonly accessLog?: string;
+  readonly admin?: string;
 }
 
 /** Runs until a signal. */
@@ -29,11 +30,11 @@ export async function run(flags: RunFlags, program: Program, output: Output): Pr
 }
 
 async function configOf(flags: RunFlags, program: Program): Promise<Config> {
-  const bare = flags.plugins ?? flags.listen ?? flags.upstream ?? flags.grant;
+  const bare = flags.plugins ?? flags.listen ?? flags.upstream ?? flags.grant ?? flags.admin;
   if (flags.config !== undefined && bare !== undefined) {
     throw new CliExit(
       EXIT.usage,
-      "error: -c FILE stands against --plugins, --listen, --upstream and --grant: the file says it all\n",
+      "error: -c FILE stands against --plugins, --listen, --upstream, --grant and --admin: the file says it all\n",
     );
   }
   if (bare === undefined) {

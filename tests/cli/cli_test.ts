@@ -13,6 +13,16 @@ const VERBS = [
   ["plugin"],
   ["plugin", "new"],
   ["plugin", "list"],
+  ["plugin", "restart"],
+  ["status"],
+  ["upstreams"],
+  ["upstreams", "list"],
+  ["upstreams", "enable"],
+  ["upstreams", "disable"],
+  ["upstreams", "weight"],
+  ["log-level"],
+  ["metrics"],
+  ["stop"],
   ["version"],
 ];
 

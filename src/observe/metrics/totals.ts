@@ -30,7 +30,7 @@ export interface MetricSource {
 export class MetricTotals {
   readonly #sources = new Set<Source>();
   /** What threads that have ended had counted. */
-  readonly #past = new Sums();
+  readonly #past = new Sums(2 * MOST_SERIES);
 
   /** A thread begins. */
   open(): MetricSource {
@@ -44,7 +44,7 @@ export class MetricTotals {
 
   /** The sums as of the last report of each thread. */
   snapshot(): Snapshot {
-    const sums = new Sums();
+    const sums = new Sums(Infinity);
     this.#past.addTo(sums);
     for (const source of this.#sources) source.addTo(sums, true);
     return sums.all;
@@ -89,6 +89,12 @@ class Source implements MetricSource {
 
 class Sums {
   readonly #families = new Map<FamilyName, Map<string, Series>>();
+  readonly #most: number;
+
+  /** @param most Series kept of one metric; beyond it the oldest is forgotten. */
+  constructor(most: number) {
+    this.#most = most;
+  }
 
   get all(): Snapshot {
     return new Map([...this.#families].map(([name, found]) => [name, [...found.values()]]));
@@ -104,7 +110,7 @@ class Sums {
     const known = family.get(key);
     if (known === undefined) {
       // Endpoints come and go for as long as the program runs; what is remembered of them must not only grow.
-      if (family.size >= MOST_SERIES) family.delete(family.keys().next().value!);
+      if (family.size >= this.#most) family.delete(family.keys().next().value!);
       family.set(key, { labels, values: values.slice() });
       return;
     }
