@@ -23,13 +23,20 @@ function examples(): [string, string][] {
 }
 
 const [members] = blocks("yaml members");
-const [pin] = blocks("ts");
+const [pin, finder] = blocks("ts");
+/** Files that the examples name, as far as `check` looks into them. */
+const FILES = {
+  "members.yaml": members!,
+  "roots.pem": "-----BEGIN CERTIFICATE-----\n",
+  "client.pem": "-----BEGIN CERTIFICATE-----\n",
+  "client.key": "-----BEGIN PRIVATE KEY-----\n",
+};
 
 for (const [title, config] of examples()) {
   Deno.test(`check accepts the example of the guide: ${title}`, async () => {
     const { code, stdout, stderr } = await runSluice(
       (directory) => ["check", "-c", `${directory}/sluice.yaml`],
-      { config, files: { "members.yaml": members! }, plugins: { "pin.ts": pin! } },
+      { config, files: FILES, plugins: { "finder.ts": finder!, "pin.ts": pin! } },
     );
     assert.equal(code, 0, `${stdout}${stderr}`);
     assert.doesNotMatch(stderr, /warning/, stderr);
@@ -43,10 +50,13 @@ Deno.test("the guide shows every feature of upstreams", () => {
       ...["policy", "hash", "sticky", "subset", "panic_threshold", "slow_start", "weight"],
       ...["backup", "labels", "split", "split_by", "mirror", "hedge", "retry", "per_try_timeout"],
       ...["budget", "backoff", "active", "passive", "circuit_breaker", "discovery", "allow"],
-      ...["tls", "prewarm", "proxy", "max_connections"],
+      ...["tls", "prewarm", "proxy", "max_connections", "max_pending", "client_certificate"],
+      ...["proxy_protocol", "local_address", "max_age", "max_requests", "alternative_name"],
     ]
   ) assert.match(all, new RegExp(`\\b${key}:`), key);
-  for (const type of ["dns", "srv", "http", "file"]) assert.ok(all.includes(`type: ${type}`), type);
+  for (const type of ["dns", "srv", "http", "file", "plugin"]) {
+    assert.ok(all.includes(`type: ${type}`), type);
+  }
 });
 
 Deno.test("the list of members in the guide is one that discovery reads", () => {
@@ -56,6 +66,15 @@ Deno.test("the list of members in the guide is one that discovery reads", () => 
     unix: true,
   });
   assert.deepEqual(endpoints.map(({ weight }) => weight), [1, 2]);
+});
+
+Deno.test("the README leads to each example, and to nothing that has none", async () => {
+  const readme = await Deno.readTextFile(new URL("../../README.md", import.meta.url));
+  const linked = [...readme.matchAll(/docs\/upstreams\.md#([a-z-]+)/g)].map((match) => match[1]!);
+  const anchor = (title: string) =>
+    title.replace(/ \(\d+\)$/, "").toLowerCase().replace(/[^a-z -]/g, "").replaceAll(" ", "-");
+  const shown = new Set(examples().map(([title]) => anchor(title)));
+  assert.deepEqual(new Set(linked), shown);
 });
 
 Deno.test("check accepts the config of the README", async () => {
