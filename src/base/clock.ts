@@ -10,8 +10,24 @@ export interface Clock {
   now(): number;
 }
 
-/** The process clock. */
-export const systemClock: Clock = { now: () => performance.now() };
+let time = 0;
+let known = false;
+const forget = () => {
+  known = false;
+};
+
+/**
+ * The process clock, read once for each stretch of code that runs without a break: asking it costs 150 ns, and a
+ * request asks about ten times. What computes for long and wants to know how long asks `performance.now()`.
+ */
+export const systemClock: Clock = {
+  now() {
+    if (known) return time;
+    known = true;
+    queueMicrotask(forget);
+    return time = performance.now();
+  },
+};
 
 /** A clock that moves only when told to. */
 export class ManualClock implements Clock {

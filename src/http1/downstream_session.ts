@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { systemClock } from "../base/clock.ts";
 import { ProxyError } from "../base/error.ts";
 import type { Fields } from "../http/fields.ts";
 import { hasNoContent, type RequestHead, type ResponseHead } from "../http/message.ts";
@@ -75,7 +76,7 @@ export class Http1DownstreamSession implements DownstreamSession {
     this.expectsContinue = request.expectsContinue;
     this.#keepAlive = request.persistent;
     this.requestNumber = requestNumber;
-    this.startedAt = performance.now();
+    this.startedAt = systemClock.now();
   }
 
   get connection(): ConnectionFacts {

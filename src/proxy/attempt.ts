@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { systemClock } from "../base/clock.ts";
 import { ProxyError } from "../base/error.ts";
 import type { TimerWheel } from "../base/timer_wheel.ts";
 import type { Outcome } from "../balancer/backend.ts";
@@ -73,7 +74,7 @@ export async function makeAttempt(exchange: Exchange, tools: AttemptTools): Prom
       for (;;) {
         const read = upstream.readHead();
         const head = read instanceof Promise ? await read : read;
-        if (exchange.firstByteAt === 0) exchange.firstByteAt = performance.now();
+        if (exchange.firstByteAt === 0) exchange.firstByteAt = systemClock.now();
         exchange.response = head;
         if (!head.informational) break;
         await passInformational(exchange, head, engine);
@@ -143,7 +144,7 @@ async function hedge(
   exchange.choice = winner.choice;
   exchange.upstream = winner.upstream;
   exchange.peer = choicePeer(exchange, winner.choice);
-  exchange.firstByteAt = performance.now();
+  exchange.firstByteAt = systemClock.now();
   clock?.watch(winner.upstream);
   return winner.upstream;
 }
@@ -154,7 +155,7 @@ async function connect(
   method: string,
   signal: AbortSignal,
 ): Promise<UpstreamSession> {
-  const asked = performance.now();
+  const asked = systemClock.now();
   const choice = exchange.choice!;
   choice.startWaiting();
   try {
@@ -162,7 +163,7 @@ async function connect(
     return await connector.connect(peer!, method, signal, fresh, downstream.upgrade);
   } finally {
     choice.stopWaiting();
-    exchange.connectTime = performance.now() - asked;
+    exchange.connectTime = systemClock.now() - asked;
   }
 }
 
@@ -213,7 +214,7 @@ function settleChoice(exchange: Exchange, kind: Outcome["kind"]): void {
   exchange.choice?.settle({
     kind,
     status: firstByteAt === 0 ? 0 : exchange.upstreamStatus,
-    latency: (firstByteAt === 0 ? performance.now() : firstByteAt) - attemptAt,
+    latency: (firstByteAt === 0 ? systemClock.now() : firstByteAt) - attemptAt,
   });
 }
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { systemClock } from "../base/clock.ts";
 import type { ProxyError } from "../base/error.ts";
 import { Deadline, type TimerWheel } from "../base/timer_wheel.ts";
 import type { Peer } from "../connector/peer.ts";
@@ -154,7 +155,7 @@ export class Exchange implements HookSource, SelectionInput {
   }
 
   get elapsed(): number {
-    return (this.#finished || performance.now()) - this.downstream.startedAt;
+    return (this.#finished || systemClock.now()) - this.downstream.startedAt;
   }
 
   /** Aborted when the request is over or its client is gone. */
@@ -176,7 +177,7 @@ export class Exchange implements HookSource, SelectionInput {
   /** Begins an attempt; with `copy`, changes to its request do not outlive it. */
   beginAttempt(copy: boolean): void {
     this.attempt++;
-    this.attemptAt = performance.now();
+    this.attemptAt = systemClock.now();
     this.firstByteAt = 0;
     this.upstream = null;
     this.choice = null;
@@ -224,7 +225,7 @@ export class Exchange implements HookSource, SelectionInput {
 
   /** Stops the clock: all that is left is to log. */
   finish(): void {
-    this.#finished = performance.now();
+    this.#finished = systemClock.now();
     if (this.#time !== null) this.#time.wheel.cancel(this.#time.deadline);
     this.#abort?.abort();
   }

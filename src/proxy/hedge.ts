@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { systemClock } from "../base/clock.ts";
 import { ProxyError } from "../base/error.ts";
 import type { Backend } from "../balancer/backend.ts";
 import { Deadline, type TimerWheel } from "../base/timer_wheel.ts";
@@ -124,7 +125,7 @@ class Race {
       if (this.#over) return giveUp(leg);
       // What the first one failed with, when all have, is for the attempt to settle and to tell.
       if (this.#running > 1 || leg !== this.#first) {
-        leg.choice.settle({ kind: "failed", status: 0, latency: performance.now() - leg.askedAt });
+        leg.choice.settle({ kind: "failed", status: 0, latency: systemClock.now() - leg.askedAt });
         leg.upstream.abort(error);
       }
       this.#failed(error);
@@ -160,7 +161,7 @@ class Race {
   }
 
   async #ask(choice: Choice): Promise<void> {
-    const askedAt = performance.now();
+    const askedAt = systemClock.now();
     let upstream: UpstreamSession;
     try {
       const request = this.#exchange.upstreamRequest();

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { systemClock } from "../base/clock.ts";
 import { ProxyError } from "../base/error.ts";
 import { Deadline, type TimerWheel } from "../base/timer_wheel.ts";
 import type { Connector } from "../connector/connector.ts";
@@ -101,7 +102,7 @@ export class Mirror {
     wheel.arm(deadline, this.#settings.timeout);
     let choice: Choice | null = null;
     let upstream: UpstreamSession | null = null;
-    const began = performance.now();
+    const began = systemClock.now();
     try {
       const input = { head, clientAddress, hashValue: null, subset: null };
       choice = upstreams.choose(this.#settings.upstream, input, null);
@@ -119,7 +120,7 @@ export class Mirror {
       else await upstream.flush();
       let answer = await upstream.readHead();
       while (answer.informational) answer = await upstream.readHead();
-      const latency = performance.now() - began;
+      const latency = systemClock.now() - began;
       while (!upstream.bodyDone && upstream.bodyBytes < MOST_ANSWER) await upstream.readBody();
       choice.settle({ kind: "answered", status: answer.status, latency });
       abort.signal.removeEventListener("abort", cut);
@@ -127,7 +128,7 @@ export class Mirror {
       this.counts.sent++;
     } catch {
       upstream?.abort();
-      choice?.settle({ kind: "failed", status: 0, latency: performance.now() - began });
+      choice?.settle({ kind: "failed", status: 0, latency: systemClock.now() - began });
       this.counts.failed++;
     } finally {
       wheel.cancel(deadline);
