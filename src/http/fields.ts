@@ -80,6 +80,12 @@ export class Fields {
   #replaced: Map<number, string> | null = null;
   /** Appended fields: name, value, name, value… */
   #added: string[] | null = null;
+  /** Their ids. */
+  #addedIds: number[] | null = null;
+  /** Whose index this is, if it is only borrowed: a copy that changes no raw entry needs none of its own. */
+  #owner: Fields | null = null;
+  /** How many borrow ours. */
+  #lent = 0;
   /**
    * Raw entries, in order, that their sender wants to have in no compression table on the whole way
    * (RFC 7541 §6.2.3); `null` if there are none.
@@ -143,24 +149,25 @@ export class Fields {
 
   /** Removes a raw entry. */
   removeAt(entry: number): void {
+    if (this.#owner !== null || this.#lent > 0) this.#ownIndex();
     this.#index![entry * ENTRY + 4] = REMOVED;
     this.#replaced?.delete(entry);
   }
 
   /** A copy over the same bytes, whose changes do not show here. */
   fork(): Fields {
-    let index: Int32Array | null = null;
+    const copy = new Fields(this.#bytes, this.#count, this.#index);
     if (this.#count > 0) {
-      const length = this.#count * ENTRY;
-      index = takeIndex(this.#count);
-      if (length === this.#index!.length) index.set(this.#index!);
-      else index.set(this.#index!.subarray(0, length));
+      copy.#owner = this.#owner ?? this;
+      copy.#owner.#lent++;
     }
-    const copy = new Fields(this.#bytes, this.#count, index);
     if (this.#replaced !== null && this.#replaced.size > 0) {
       copy.#replaced = new Map(this.#replaced);
     }
-    if (this.#added !== null && this.#added.length > 0) copy.#added = this.#added.slice();
+    if (this.#added !== null && this.#added.length > 0) {
+      copy.#added = this.#added.slice();
+      copy.#addedIds = this.#addedIds!.slice();
+    }
     copy.neverIndexed = this.neverIndexed;
     return copy;
   }
@@ -175,14 +182,19 @@ export class Fields {
   /** Empties the list and gives its index back. The bytes may then be overwritten. */
   release(): void {
     const index = this.#index;
+    const borrowed = this.#owner !== null;
+    if (borrowed) this.#giveBack();
     this.#index = null;
     this.#count = 0;
     this.#bytes = NO_BYTES;
     this.#replaced = null;
     this.#added = null;
+    this.#addedIds = null;
     this.neverIndexed = null;
+    // What somebody has borrowed and not given back is left to the garbage collector.
     if (
-      index !== null && index.length === INDEX_ENTRIES * ENTRY && freeIndexes.length < MAX_FREE
+      !borrowed && this.#lent === 0 && index !== null && index.length === INDEX_ENTRIES * ENTRY &&
+      freeIndexes.length < MAX_FREE
     ) freeIndexes.push(index);
   }
 
@@ -198,7 +210,7 @@ export class Fields {
     const added = this.#added;
     if (added !== null) {
       for (let i = 0; i < added.length; i += 2) {
-        if (added[i]!.toLowerCase() !== lower) continue;
+        if (!this.#matchesAdded(i, lower, id)) continue;
         found = found === null ? added[i + 1]! : `${found}, ${added[i + 1]!}`;
       }
     }
@@ -216,7 +228,7 @@ export class Fields {
     const added = this.#added;
     if (added !== null) {
       for (let i = 0; i < added.length; i += 2) {
-        if (added[i]!.toLowerCase() === lower) values.push(added[i + 1]!);
+        if (this.#matchesAdded(i, lower, id)) values.push(added[i + 1]!);
       }
     }
     return values;
@@ -229,7 +241,7 @@ export class Fields {
     for (let i = 0; i < this.#count; i++) if (this.#matches(i, lower, id)) return true;
     const added = this.#added;
     if (added !== null) {
-      for (let i = 0; i < added.length; i += 2) if (added[i]!.toLowerCase() === lower) return true;
+      for (let i = 0; i < added.length; i += 2) if (this.#matchesAdded(i, lower, id)) return true;
     }
     return false;
   }
@@ -240,11 +252,9 @@ export class Fields {
     for (let i = 0; i < this.#count; i++) {
       if (index![i * ENTRY + 4]! === id) return this.valueAt(i);
     }
-    const added = this.#added;
-    if (added !== null) {
-      for (let i = 0; i < added.length; i += 2) {
-        if (fieldId(added[i]!.toLowerCase()) === id) return added[i + 1]!;
-      }
+    const ids = this.#addedIds;
+    if (ids !== null) {
+      for (let i = 0; i < ids.length; i++) if (ids[i] === id) return this.#added![2 * i + 1]!;
     }
     return null;
   }
@@ -271,10 +281,10 @@ export class Fields {
     }
     if (this.#added !== null) {
       for (let i = 0; i < this.#added.length;) {
-        if (this.#added[i]!.toLowerCase() !== lower) {
+        if (!this.#matchesAdded(i, lower, id)) {
           i += 2;
         } else if (placed) {
-          this.#added.splice(i, 2);
+          this.#dropAdded(i);
         } else {
           this.#added[i + 1] = checked;
           placed = true;
@@ -282,7 +292,7 @@ export class Fields {
         }
       }
     }
-    if (!placed) (this.#added ??= []).push(name, checked);
+    if (!placed) this.#add(name, checked, id);
   }
 
   /**
@@ -292,12 +302,16 @@ export class Fields {
    */
   append(name: string, value: string): void {
     checkFieldName(name);
-    (this.#added ??= []).push(name, checkFieldValue(name, value));
+    this.#add(name, checkFieldValue(name, value), fieldId(name.toLowerCase()));
   }
 
-  /** Adds a field that is known to be well-formed; for values that Sluice made itself. */
-  appendTrusted(name: string, value: string): void {
-    (this.#added ??= []).push(name, value);
+  /**
+   * Adds a field that is known to be well-formed; for values that Sluice made itself.
+   *
+   * @param id The id of the name, for who knows it.
+   */
+  appendTrusted(name: string, value: string, id: number = fieldId(name.toLowerCase())): void {
+    this.#add(name, value, id);
   }
 
   /** Removes every field `name`; says whether there was one. */
@@ -312,8 +326,8 @@ export class Fields {
     }
     if (this.#added !== null) {
       for (let i = 0; i < this.#added.length;) {
-        if (this.#added[i]!.toLowerCase() === lower) {
-          this.#added.splice(i, 2);
+        if (this.#matchesAdded(i, lower, id)) {
+          this.#dropAdded(i);
           found = true;
         } else i += 2;
       }
@@ -327,7 +341,7 @@ export class Fields {
     for (let i = 0; i < this.#count; i++) if (index![i * ENTRY + 4]! === id) this.removeAt(i);
     if (this.#added !== null) {
       for (let i = 0; i < this.#added.length;) {
-        if (fieldId(this.#added[i]!.toLowerCase()) === id) this.#added.splice(i, 2);
+        if (this.#addedIds![i / 2] === id) this.#dropAdded(i);
         else i += 2;
       }
     }
@@ -347,16 +361,16 @@ export class Fields {
       if (marked[id] === 1) this.removeAt(i);
       else if (id < 32) left |= 1 << id;
     }
-    const added = this.#added;
-    if (added !== null) {
-      for (let i = 0; i < added.length;) {
-        const id = fieldId(added[i]!.toLowerCase());
+    const ids = this.#addedIds;
+    if (ids !== null) {
+      for (let i = 0; i < ids.length;) {
+        const id = ids[i]!;
         if (marked[id] === 1) {
-          added.splice(i, 2);
+          this.#dropAdded(2 * i);
           continue;
         }
         if (id !== UNKNOWN && id < 32) left |= 1 << id;
-        i += 2;
+        i++;
       }
     }
     return left;
@@ -467,6 +481,39 @@ export class Fields {
       position = end + 2;
     }
     return new Fields(bytes, count, index);
+  }
+
+  #add(name: string, value: string, id: number): void {
+    (this.#added ??= []).push(name, value);
+    (this.#addedIds ??= []).push(id);
+  }
+
+  #dropAdded(at: number): void {
+    this.#added!.splice(at, 2);
+    this.#addedIds!.splice(at / 2, 1);
+  }
+
+  /** Makes the index our own, before it is changed. */
+  #ownIndex(): void {
+    const length = this.#count * ENTRY;
+    const index = takeIndex(this.#count);
+    index.set(this.#index!.subarray(0, length));
+    if (this.#owner !== null) this.#giveBack();
+    this.#index = index;
+    // Who has borrowed the old one keeps it.
+    this.#lent = 0;
+  }
+
+  #giveBack(): void {
+    const owner = this.#owner!;
+    this.#owner = null;
+    if (owner.#index === this.#index) owner.#lent--;
+  }
+
+  #matchesAdded(at: number, lower: string, id: number): boolean {
+    const addedId = this.#addedIds![at / 2]!;
+    if (id !== UNKNOWN || addedId !== UNKNOWN) return addedId === id;
+    return this.#added![at]!.toLowerCase() === lower;
   }
 
   #matches(entry: number, lower: string, id: number): boolean {

@@ -17,7 +17,7 @@ import {
   X_FORWARDED_PROTO,
   X_REAL_IP,
 } from "../http/field_names.ts";
-import { type RequestHead, versionText } from "../http/message.ts";
+import { type RequestHead, type Version, versionText } from "../http/message.ts";
 import type { DownstreamSession } from "../http/session.ts";
 import type { TrustedNetworks } from "../http/trusted_networks.ts";
 
@@ -32,6 +32,14 @@ export interface ForwardPolicy {
 
 /** By what name Sluice goes in `Via` and `Proxy-Status`. */
 export const PSEUDONYM = "sluice";
+
+/** What we add to `Via` for each version. */
+const VIA_HOPS: Readonly<Record<Version, string>> = {
+  10: `${versionText(10)} ${PSEUDONYM}`,
+  11: `${versionText(11)} ${PSEUDONYM}`,
+  20: `${versionText(20)} ${PSEUDONYM}`,
+  30: `${versionText(30)} ${PSEUDONYM}`,
+};
 
 /** So many times may one request pass a Sluice before it counts as going round in circles. */
 const MAX_HOPS = 8;
@@ -121,19 +129,19 @@ export function makeUpstreamRequest(source: Source, policy: ForwardPolicy): Requ
         break;
     }
   }
-  if (!hasHost && authority !== "") fields.appendTrusted("Host", authority);
+  if (!hasHost && authority !== "") fields.appendTrusted("Host", authority, HOST);
   if (downstream.upgrade !== "") fields.appendTrusted("Upgrade", downstream.upgrade);
   if (downstream.acceptsTrailers) fields.appendTrusted("TE", "trailers");
-  fields.appendTrusted(
-    "Via",
-    joined(via, `${versionText(downstream.head.version)} ${PSEUDONYM}`),
-  );
+  const hop = VIA_HOPS[downstream.head.version];
+  fields.appendTrusted("Via", joined(via, hop), VIA);
   if (policy.fields === "x_forwarded" || policy.fields === "both") {
     const chain = joined(forwardedFor, socketAddress);
-    if (chain !== "") fields.appendTrusted("X-Forwarded-For", chain);
-    fields.appendTrusted("X-Forwarded-Proto", proto || source.scheme);
+    if (chain !== "") fields.appendTrusted("X-Forwarded-For", chain, X_FORWARDED_FOR);
+    fields.appendTrusted("X-Forwarded-Proto", proto || source.scheme, X_FORWARDED_PROTO);
     const forwardedHost = host || authority;
-    if (forwardedHost !== "") fields.appendTrusted("X-Forwarded-Host", forwardedHost);
+    if (forwardedHost !== "") {
+      fields.appendTrusted("X-Forwarded-Host", forwardedHost, X_FORWARDED_HOST);
+    }
   }
   const { tls } = downstream.connection;
   if (policy.clientCert !== "off" && tls !== null && tls.clientChain.length > 0) {
@@ -141,7 +149,7 @@ export function makeUpstreamRequest(source: Source, policy: ForwardPolicy): Requ
   }
   if (policy.fields === "rfc7239" || policy.fields === "both") {
     const element = forwardedElement(socketAddress, source.scheme, authority);
-    fields.appendTrusted("Forwarded", joined(forwarded, element));
+    fields.appendTrusted("Forwarded", joined(forwarded, element), FORWARDED);
   }
   return request;
 }

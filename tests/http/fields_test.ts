@@ -119,3 +119,44 @@ Deno.test("any changes leave the same list as in a plain array", () => {
     assert.equal(write(fields), model.map(([n, v]) => `${n}: ${v}\r\n`).join(""));
   }));
 });
+
+Deno.test("copies of copies, changed and released in any order, never see each other", () => {
+  const start = [["Host", "a"], ["X-A", "1"], ["via", "v"], ["x-a", "2"]] as [string, string][];
+  const block = start.map(([n, v]) => `${n}: ${v}\r\n`).join("");
+  const step = fc.tuple(
+    fc.constantFrom("fork", "delete", "set", "append", "release", "new"),
+    fc.nat(7),
+    fc.constantFrom("host", "x-a", "via", "x-new"),
+  );
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60, size: "max" }), (steps) => {
+      const made = [{ fields: Fields.fromBlock(block), model: start }];
+      for (const [kind, which, name] of steps) {
+        const one = made[which % Math.max(1, made.length)];
+        const is = ([n]: [string, string]) => n.toLowerCase() === name;
+        if (kind === "new") {
+          made.push({ fields: Fields.fromBlock("x-new: n\r\n"), model: [["x-new", "n"]] });
+        } else if (one === undefined) {
+          continue;
+        } else if (kind === "fork") made.push({ fields: one.fields.fork(), model: one.model });
+        else if (kind === "release") {
+          one.fields.release();
+          made.splice(made.indexOf(one), 1);
+        } else if (kind === "delete") {
+          one.fields.delete(name);
+          one.model = one.model.filter((field) => !is(field));
+        } else if (kind === "append") {
+          one.fields.append(name, "appended");
+          one.model = [...one.model, [name, "appended"]];
+        } else {
+          one.fields.delete(name);
+          one.fields.set(name, "set");
+          one.model = [...one.model.filter((field) => !is(field)), [name, "set"]];
+        }
+        for (const { fields, model } of made) assert.deepEqual([...fields], model);
+      }
+      for (const { fields } of made) fields.release();
+    }),
+    { numRuns: 400 },
+  );
+});
