@@ -44,8 +44,11 @@ export class Connector {
   readonly #histories = new Histories();
   readonly #clock: Clock;
   readonly #protocols: ProtocolMemory;
-  readonly #onIdleTimeout = (pooled: PooledConnection): void =>
+  readonly #onIdleTimeout = (pooled: PooledConnection): void => {
+    // Left in the wheel when it was taken: moving it when it is idle again is cheaper than taking it out.
+    if (pooled.place !== "idle") return;
     this.#discard(pooled, this.#isOld(pooled) ? "max_age" : "idle_timeout");
+  };
   #draining = false;
   #closed = false;
   #opened = 0;
@@ -79,7 +82,6 @@ export class Connector {
     }
     for (let pooled = pool.pop(clientKey); pooled !== undefined; pooled = pool.pop(clientKey)) {
       this.#idle.remove(pooled);
-      this.#options.wheel.cancel(pooled.idleDeadline);
       pooled.place = "busy";
       pool.busy++;
       if (pooled.connection.closed) {
@@ -413,12 +415,12 @@ export class Connector {
     if (place === "idle") {
       pool.remove(pooled);
       this.#idle.remove(pooled);
-      this.#options.wheel.cancel(pooled.idleDeadline);
     } else {
       pool.busy--;
       if (pooled.shared !== null) pool.share(pooled, false);
     }
     pooled.place = "gone";
+    this.#options.wheel.cancel(pooled.idleDeadline);
     this.#gone++;
     pool.history.evicted[why]++;
     this.#all.delete(pooled);

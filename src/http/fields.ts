@@ -8,6 +8,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
+import { copyBytes } from "../base/bytes.ts";
 import { fieldId, fieldIdOf, UNKNOWN } from "./field_names.ts";
 
 /** Numbers per entry in the index: name start, name end, value start, value end, field id. */
@@ -440,8 +441,7 @@ export class Fields {
           runStart = -1;
         }
         if (removed) continue;
-        out.set(bytes.subarray(index[at]!, index[at + 1]!), position);
-        position += index[at + 1]! - index[at]!;
+        position = copyBytes(out, position, bytes, index[at]!, index[at + 1]!);
         position = writeValue(out, position, this.#replaced!.get(i)!);
       }
       if (runStart >= 0) position = copyRun(out, position, bytes, runStart, runEnd);
@@ -568,8 +568,7 @@ function copyRun(
   start: number,
   end: number,
 ): number {
-  out.set(bytes.subarray(start, end), position);
-  position += end - start;
+  position = copyBytes(out, position, bytes, start, end);
   out[position++] = CR;
   out[position++] = LF;
   return position;

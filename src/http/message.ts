@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { copyBytes } from "../base/bytes.ts";
 import { Fields, latin1, writeLatin1 } from "./fields.ts";
 import { HOST } from "./field_names.ts";
 
@@ -106,8 +107,7 @@ export class RequestHead {
   /** Copies the target; returns the position behind it. */
   writeTarget(out: Uint8Array, position: number): number {
     if (this.#target !== null) return writeLatin1(out, position, this.#target);
-    out.set(this.#bytes.subarray(this.#start, this.#end), position);
-    return position + this.#end - this.#start;
+    return copyBytes(out, position, this.#bytes, this.#start, this.#end);
   }
 
   /** A copy over the same bytes, whose changes do not show here. */

@@ -58,8 +58,10 @@ export class InputBuffer {
   window(size: number, most: number = Infinity): Uint8Array {
     if (!this.#frozen) this.#makeRoom(size);
     this.#frozen = true;
-    const end = Math.min(this.bytes.length, this.end + most);
-    return this.bytes.subarray(this.end, end);
+    const { bytes, end } = this;
+    return end === 0 && most >= bytes.length
+      ? bytes
+      : bytes.subarray(end, Math.min(bytes.length, end + most));
   }
 
   /** Takes note that `length` bytes were put into the window. */
@@ -70,8 +72,10 @@ export class InputBuffer {
 
   /** Gives back everything that was held for an exchange. Heads and views of it are void from now on. */
   releaseHeld(): void {
-    for (const bytes of this.#aside) giveBuffer(bytes);
-    this.#aside.length = 0;
+    if (this.#aside.length > 0) {
+      for (const bytes of this.#aside) giveBuffer(bytes);
+      this.#aside.length = 0;
+    }
     this.#headHere = false;
     this.#viewHere = false;
     if (this.#frozen || this.start !== this.end) return;

@@ -112,8 +112,6 @@ export class Output {
         this.#resolve = resolve;
         this.#reject = reject;
       });
-      // Who does not wait for it learns of the failure elsewhere; it must not end the process.
-      this.#promise.catch(nothing);
     }
     return this.#promise;
   }
@@ -123,8 +121,10 @@ export class Output {
     if (!this.#waiting) return;
     this.#waiting = false;
     this.#options.wheel.cancel(this.#deadline);
-    for (const bytes of this.#inFlight) giveBuffer(bytes);
-    this.#inFlight.length = 0;
+    if (this.#inFlight.length > 0) {
+      for (const bytes of this.#inFlight) giveBuffer(bytes);
+      this.#inFlight.length = 0;
+    }
     if (this.#promise === null) return;
     const resolve = this.#resolve;
     this.#promise = null;
@@ -144,6 +144,8 @@ export class Output {
     this.length = 0;
     this.#waiting = false;
     const reject = this.#reject;
+    // Who does not wait for it learns of the failure elsewhere; it must not end the process.
+    this.#promise?.catch(nothing);
     this.#promise = null;
     this.#resolve = this.#reject = nothing;
     reject(error);
