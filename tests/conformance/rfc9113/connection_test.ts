@@ -371,7 +371,7 @@ Deno.test("RFC 9113 §3 to §7", async (t) => {
   await t.step("§5.1: frames on a stream that is over end the connection", async () => {
     for (
       const late of [
-        (client: RawHttp2) => frame(c.DATA, 0, 1, "x"),
+        () => frame(c.DATA, 0, 1, "x"),
         (client: RawHttp2) => client.headers(1, [["x-a", "b"]], true),
       ]
     ) {
