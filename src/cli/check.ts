@@ -8,7 +8,8 @@ import { loadConfig } from "../config/load.ts";
 import type { Config } from "../config/types.ts";
 import { describeConfig, matchText } from "./describe.ts";
 import { summarizeUpstream } from "./describe_upstream.ts";
-import { errorText, pluginErrors } from "./load.ts";
+import { pluginErrors } from "../server/plugin_problems.ts";
+import { errorText } from "./load.ts";
 import { CliExit, EXIT, type Output } from "./output.ts";
 import type { Inspection, Program } from "./program.ts";
 

@@ -9,7 +9,8 @@ import { configSchema } from "../config/json_schema.ts";
 import { shownConfig } from "../config/shown.ts";
 import type { Config } from "../config/types.ts";
 import { reportText } from "./describe.ts";
-import { errorText, pluginErrors } from "./load.ts";
+import { pluginErrors } from "../server/plugin_problems.ts";
+import { errorText } from "./load.ts";
 import { CliExit, EXIT, type Output } from "./output.ts";
 import type { Inspection, Program } from "./program.ts";
 

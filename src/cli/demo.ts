@@ -21,18 +21,20 @@ export interface DemoFlags {
 export async function demo(flags: DemoFlags, program: Program, output: Output): Promise<void> {
   const plugins = fileURLToPath(new URL("../../plugins", import.meta.url));
   await using origin = startDemoOrigin();
-  const result = await configFromFlags({
-    listen: flags.listen,
-    upstream: `http://${origin.address}`,
-    ...(existsSync(plugins) ? { plugins, grant: "as-requested" } : {}),
-    threads: flags.threads,
-    accessLog: "stdout",
-  }, program.findPlugins);
+  const load = () =>
+    configFromFlags({
+      listen: flags.listen,
+      upstream: `http://${origin.address}`,
+      ...(existsSync(plugins) ? { plugins, grant: "as-requested" } : {}),
+      threads: flags.threads,
+      accessLog: "stdout",
+    }, program.findPlugins);
+  const result = await load();
   if (result.errors !== undefined) throw new CliExit(EXIT.usage, errorText(result.errors));
   const hint = `demo origin on ${origin.address}\nTry:
   curl -i http://${flags.listen}/
   curl -i http://${flags.listen}/echo -d hello\n`;
-  await serve(result.config, program, output, hint);
+  await serve(result.config, program, output, { load, hint });
 }
 
 /** An origin on a free port of the loopback interface. */

@@ -5,7 +5,9 @@
  */
 import type { FindPlugins } from "../config/found_plugins.ts";
 import type { Config } from "../config/types.ts";
-import type { PluginProblem, PluginReport } from "../server/plugins.ts";
+import type { LoadResult } from "../config/load.ts";
+import type { PluginProblem } from "../server/plugin_problems.ts";
+import type { PluginReport } from "../server/plugins.ts";
 import type { ReadyInfo } from "../server/server.ts";
 
 export type { PluginProblem, PluginReport, ReadyInfo };
@@ -16,6 +18,8 @@ export interface RunOptions {
   readonly signals: boolean;
   /** Called once, when every listener is ready. */
   readonly onReady: (info: ReadyInfo) => void;
+  /** Reads the config again, for a reload. */
+  readonly load?: (() => Promise<LoadResult>) | undefined;
 }
 
 /** What {@linkcode Program.inspectPlugins} found. */

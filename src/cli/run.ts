@@ -7,7 +7,9 @@ import { resolve } from "node:path";
 import { configFromFlags } from "../config/flags.ts";
 import type { Config } from "../config/types.ts";
 import { rightsText } from "./describe.ts";
-import { configFile, errorText, load, pluginErrors } from "./load.ts";
+import type { LoadResult } from "../config/load.ts";
+import { pluginErrors } from "../server/plugin_problems.ts";
+import { configFile, errorText, read } from "./load.ts";
 import { CliExit, count, EXIT, type Output, table } from "./output.ts";
 import type { PluginProblem, Program, ReadyInfo } from "./program.ts";
 
@@ -25,11 +27,20 @@ export interface RunFlags {
 
 /** Runs until a signal. */
 export async function run(flags: RunFlags, program: Program, output: Output): Promise<void> {
-  const config = await configOf(flags, program);
-  await serve(config, program, output);
+  const source = sourceOf(flags, program);
+  const result = await source.read();
+  if (result.errors !== undefined) throw new CliExit(source.exit, errorText(result.errors));
+  await serve(result.config, program, output, { load: source.read });
 }
 
-async function configOf(flags: RunFlags, program: Program): Promise<Config> {
+/** Where the config comes from; it is read again for each reload. */
+interface ConfigSource {
+  read(): Promise<LoadResult>;
+  /** Exit code when something is wrong with it. */
+  readonly exit: number;
+}
+
+function sourceOf(flags: RunFlags, program: Program): ConfigSource {
   const bare = flags.plugins ?? flags.listen ?? flags.upstream ?? flags.grant ?? flags.admin;
   if (flags.config !== undefined && bare !== undefined) {
     throw new CliExit(
@@ -37,13 +48,17 @@ async function configOf(flags: RunFlags, program: Program): Promise<Config> {
       "error: -c FILE stands against --plugins, --listen, --upstream, --grant and --admin: the file says it all\n",
     );
   }
-  if (bare === undefined) {
-    const config = await load(configFile(flags.config), program);
-    return override(config, flags);
+  if (bare !== undefined) {
+    return { read: () => configFromFlags(flags, program.findPlugins), exit: EXIT.usage };
   }
-  const result = await configFromFlags(flags, program.findPlugins);
-  if (result.errors !== undefined) throw new CliExit(EXIT.usage, errorText(result.errors));
-  return result.config;
+  const file = configFile(flags.config);
+  return {
+    async read() {
+      const result = await read(file, program);
+      return result.errors === undefined ? { config: override(result.config, flags) } : result;
+    },
+    exit: EXIT.config,
+  };
 }
 
 /** `--threads` and `--access-log` also hold over a file. */
@@ -66,16 +81,25 @@ function override(config: Config, flags: RunFlags): Config {
   };
 }
 
+/** What {@linkcode serve} takes besides the config. */
+export interface ServeOptions {
+  /** Reads the config again, for a reload. */
+  readonly load?: () => Promise<LoadResult>;
+  /** Said after all that is said when it is ready. */
+  readonly hint?: string;
+}
+
 /** Runs a config, and says on stderr when it is ready. */
 export async function serve(
   config: Config,
   program: Program,
   output: Output,
-  hint = "",
+  { load, hint = "" }: ServeOptions = {},
 ): Promise<void> {
   try {
     await program.runServer(config, {
       signals: true,
+      load,
       onReady: (info) => output.err(readyText(config, info) + hint),
     });
   } catch (error) {

@@ -6,6 +6,7 @@
 import type { CertificatePair } from "../transport/certificate.ts";
 import type { ClientAuth } from "../transport/client_certificate.ts";
 import type { HostAuth } from "../transport/tls_server.ts";
+import type { Config } from "./types.ts";
 import type { HostAuthConfig, ListenerTlsConfig } from "./types_listeners.ts";
 
 /** Certificates and roots of a listener. Plain data. */
@@ -28,6 +29,15 @@ export function credentialsOf(
     clientAuth: clientAuth && auth(clientAuth),
     hostAuth: hostAuth.map((one) => ({ host: one.host, ...auth(one) })),
   };
+}
+
+/** Takes those of all listeners from a config, by listener. */
+export function credentialsIn(
+  { listeners }: Config,
+): Readonly<Record<string, ListenerCredentials>> {
+  return Object.fromEntries(
+    listeners.flatMap(({ name, tls }) => tls === null ? [] : [[name, credentialsOf(tls)]]),
+  );
 }
 
 function auth({ mode, ca }: Omit<HostAuthConfig, "host">): ClientAuth {

@@ -22,7 +22,6 @@ export const LATER_KEYS: Readonly<Record<string, Remedy>> = {
   "telemetry.access_log.sample": "remove it; every request is written",
   "telemetry.access_log.status": "remove it; every request is written",
   "telemetry.access_log.min_duration": "remove it; every request is written",
-  "server.shutdown_delay": "remove it; a drain starts at once",
   "server.pid_file": SUPERVISE,
   "server.daemon": SUPERVISE,
   "server.daemon_wait_for_ready": SUPERVISE,

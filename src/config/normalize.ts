@@ -47,6 +47,10 @@ export function normalize(data: FileData, context: NormalizeContext): Config {
     gracePeriod: data.server.grace_period_seconds === undefined
       ? data.server.grace_period
       : data.server.grace_period_seconds * 1000,
+    shutdownDelay: data.server.shutdown_delay,
+    retireTimeout: data.server.retire_timeout,
+    maxRetired: data.server.max_retired,
+    heartbeatTimeout: data.server.heartbeat_timeout,
     maxRetries: data.server.max_retries,
     allowedPeers: data.server.allowed_peers,
     upstreamKeepalivePoolSize: data.server.upstream_keepalive_pool_size,

@@ -40,6 +40,26 @@ const server = () =>
       "10s",
       "How long a drain may take before what is left is cut off.",
     ),
+    shutdown_delay: withDefault(
+      duration(),
+      "0s",
+      "How long to go on serving after a drain was asked for, while `/readyz` says no: for load balancers to notice.",
+    ),
+    retire_timeout: withDefault(
+      duration(),
+      "1h",
+      "How long what a reload has replaced may go on with the requests and tunnels it has: workers and plugins.",
+    ),
+    max_retired: withDefault(
+      integer(0, 256),
+      8,
+      "How many replaced workers per service, and editions of plugins, may go on at a time; the oldest is cut first.",
+    ),
+    heartbeat_timeout: withDefault(
+      duration(2_000),
+      "10s",
+      "Silence after which a service worker counts as hanging and is replaced; it says each second that it is alive.",
+    ),
     grace_period_seconds: optional(
       integer(0, 86_400),
       "The same as `grace_period`, as Pingora spells it.",

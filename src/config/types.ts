@@ -74,6 +74,14 @@ export interface ServerConfig {
   readonly threads: number;
   /** How long a drain may take. */
   readonly gracePeriod: number;
+  /** How long to go on serving after a drain was asked for, while readiness says no. */
+  readonly shutdownDelay: number;
+  /** How long workers and plugins that a reload has replaced may go on with what they have. */
+  readonly retireTimeout: number;
+  /** How many of them may go on at a time, per service; the oldest is cut first. */
+  readonly maxRetired: number;
+  /** Silence after which a service worker counts as hanging. */
+  readonly heartbeatTimeout: number;
   /** Attempts per request beyond the first, all causes together. */
   readonly maxRetries: number;
   /**

@@ -49,6 +49,7 @@ export class Connector {
     if (pooled.place !== "idle") return;
     this.#discard(pooled, this.#isOld(pooled) ? "max_age" : "idle_timeout");
   };
+  #poolSize: number;
   #draining = false;
   #closed = false;
   #opened = 0;
@@ -58,9 +59,16 @@ export class Connector {
 
   constructor(options: ConnectorOptions) {
     this.#options = options;
+    this.#poolSize = options.poolSize;
     this.#clock = options.clock ?? systemClock;
     this.#protocols = new ProtocolMemory(this.#clock);
     this.#open = options.open ?? connectionMaker(options);
+  }
+
+  /** Idle connections kept over all peers. Set lower, those that have been idle for longest are closed. */
+  resize(size: number): void {
+    this.#poolSize = size;
+    while (this.#idle.size > size) this.#discard(this.#idle.oldest!, "lru");
   }
 
   /**
@@ -397,9 +405,9 @@ export class Connector {
       pool.line.next();
       return waiter.resolve(this.#reuse(pooled, waiter.peer, waiter.method));
     }
-    if (maxIdle === 0 || this.#options.poolSize === 0) return this.#discard(pooled, "not_pooled");
+    if (maxIdle === 0 || this.#poolSize === 0) return this.#discard(pooled, "not_pooled");
     while (pool.idle >= maxIdle) this.#discard(pool.oldest!, "lru");
-    while (this.#idle.size >= this.#options.poolSize) this.#discard(this.#idle.oldest!, "lru");
+    while (this.#idle.size >= this.#poolSize) this.#discard(this.#idle.oldest!, "lru");
     pool.busy--;
     pooled.place = "idle";
     if (pooled.shared !== null) pool.share(pooled, false);
@@ -466,14 +474,14 @@ export class Connector {
 
   #newWarmer(pool: Pool, peer: Peer): Warmer {
     const { maxConnections, maxIdle, prewarm } = peer.options;
-    const { wheel, poolSize, warmBackoff } = this.#options;
+    const { wheel, warmBackoff } = this.#options;
     const most = Math.min(prewarm, maxIdle, MOST_WARM);
     return new Warmer({
       wheel,
       ...(warmBackoff === undefined ? {} : { backoff: warmBackoff }),
       // Never at the cost of an idle connection of another peer, which would be made again in turn.
       wanted: () =>
-        !this.#draining && pool.idle < most && this.#idle.size < poolSize &&
+        !this.#draining && pool.idle < most && this.#idle.size < this.#poolSize &&
         pool.hasRoom(maxConnections),
       open: async () => {
         const pooled = await this.#make(pool, peer, undefined);

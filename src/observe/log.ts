@@ -38,6 +38,8 @@ export interface RunningLog {
 }
 
 const ROOT = "sluice";
+/** Stands for the log that was started last. */
+let latest: object | null = null;
 
 /** The logger of a part of the program: `logger("server")`. */
 export function logger(...category: string[]): Logger {
@@ -79,6 +81,8 @@ export function startLog(options: LogOptions = {}): RunningLog {
         { category: ["logtape", "meta"], lowestLevel: "error", sinks: ["lines"] },
       ],
     });
+  const settings = {};
+  latest = settings;
   configure();
   return {
     get dropped() {
@@ -89,11 +93,12 @@ export function startLog(options: LogOptions = {}): RunningLog {
     },
     setLevel(wanted) {
       level = wanted;
-      configure();
+      if (latest === settings) configure();
     },
     flush: () => writer.flush(),
     async close() {
-      resetSync();
+      // Another one may have taken its place.
+      if (latest === settings) resetSync();
       await writer.close();
     },
   };

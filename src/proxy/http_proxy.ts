@@ -21,8 +21,13 @@ import type { Route } from "./route.ts";
 import { applyRules, replyOfRules } from "./rules.ts";
 import { refuseSuccess } from "./upgrade.ts";
 
+/** What `persistConnectionContext` kept, by connection. */
+export type KeptContexts = WeakMap<ConnectionFacts, Cloneable>;
+
 /** What a {@linkcode HttpProxy} is made from. */
 export interface HttpProxyOptions extends AttemptTools {
+  /** Default: of its own. Proxies that serve one connection after each other share them. */
+  readonly kept?: KeptContexts;
   /** The route of a request, or `null`. */
   readonly route: (head: RequestHead) => Route | null;
   /** Called once for each request that is over; the exchange is good until it returns. */
@@ -41,11 +46,11 @@ export interface HttpProxyOptions extends AttemptTools {
 /** Runs requests through the phases. */
 export class HttpProxy {
   readonly #options: HttpProxyOptions;
-  /** What `persistConnectionContext` kept, by connection. */
-  readonly #kept = new WeakMap<ConnectionFacts, Cloneable>();
+  readonly #kept: KeptContexts;
 
   constructor(options: HttpProxyOptions) {
     this.#options = options;
+    this.#kept = options.kept ?? new WeakMap();
   }
 
   /**

@@ -36,9 +36,15 @@ export interface ConnectOptions {
 /** The plugins of a service worker. */
 export interface PluginConnections {
   /**
+   * Resolves when the plugins of these slots can be called, or could be before they died.
+   *
+   * @throws {PluginLoadError} If an inline plugin among them cannot be loaded.
+   */
+  attached(slots: readonly number[]): Promise<void>;
+  /**
    * The handler of one use of a plugin. It stays good when the plugin is restarted or replaced.
    *
-   * @param plugin Index of the plugin in the configuration.
+   * @param plugin Slot of the plugin; at the start, its index in the configuration.
    * @param use Index of its use.
    * @throws {RangeError} If there is none.
    */
@@ -86,16 +92,22 @@ class Entry implements RemotePlugin, InlineState {
   endpoints: Paced<EndpointList> | null = null;
   work: Promise<void> = Promise.resolve();
   generation = 0;
+  /** Settled when it was attached for the first time. */
+  readonly first: PromiseWithResolvers<void> = Promise.withResolvers();
 
   constructor(facts: PluginFacts) {
     this.facts = facts;
     this.phases = calledPhases(facts);
+    // Whoever waits for it hears of it; nobody has to.
+    this.first.promise.catch(() => {});
   }
 }
 
 class Connections implements PluginConnections {
   readonly ready: Promise<void>;
-  readonly #entries: Entry[];
+  readonly #entries = new Map<number, Entry>();
+  /** Who waits for plugins that have not been announced yet, by slot. */
+  readonly #awaited = new Map<number, () => void>();
   readonly #wire: MessagePort;
   readonly #options: ConnectOptions;
   #ticks = false;
@@ -103,7 +115,12 @@ class Connections implements PluginConnections {
   #closed = false;
 
   constructor(init: PluginsInit, options: ConnectOptions) {
-    this.#entries = init.plugins.map((facts) => new Entry(facts));
+    for (const [slot, facts] of init.plugins) {
+      const entry = new Entry(facts);
+      this.#entries.set(slot, entry);
+      // Those that can be called at all are attached before `ready`; who is being restarted is not waited for.
+      entry.first.resolve();
+    }
     this.#wire = init.wire;
     this.#options = options;
     this.ready = new Promise((resolve, reject) => {
@@ -111,27 +128,38 @@ class Connections implements PluginConnections {
         const notice = event.data as HostNotice;
         if (notice[0] !== "synced") return this.#heard(notice);
         this.#synced = true;
-        Promise.all(this.#entries.map((entry) => entry.work)).then(() => resolve(), reject);
+        Promise.all([...this.#entries.values()].map((entry) => entry.work))
+          .then(() => resolve(), reject);
       };
     });
   }
 
   get down(): readonly string[] {
-    return this.#entries.filter((entry) => entry.loaded === null && entry.link?.open !== true)
+    return [...this.#entries.values()]
+      .filter((entry) => entry.loaded === null && entry.link?.open !== true)
       .map((entry) => entry.facts.name);
   }
 
   get pending(): number {
     let pending = 0;
-    for (const entry of this.#entries) {
+    for (const entry of this.#entries.values()) {
       pending += entry.waiting;
       for (const link of entry.links.values()) pending += link.size;
     }
     return pending;
   }
 
+  async attached(slots: readonly number[]): Promise<void> {
+    for (const slot of slots) {
+      if (!this.#entries.has(slot)) {
+        await new Promise<void>((resolve) => this.#awaited.set(slot, resolve));
+      }
+      await this.#entries.get(slot)?.first.promise;
+    }
+  }
+
   handler(plugin: number, use: number): PhaseHandler {
-    const entry = this.#entries[plugin];
+    const entry = this.#entries.get(plugin);
     if (entry === undefined || use < 0 || use >= entry.facts.uses) {
       throw new RangeError(`There is no use ${use} of plugin ${plugin}`);
     }
@@ -143,12 +171,7 @@ class Connections implements PluginConnections {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    for (const entry of this.#entries) {
-      entry.stopTicks?.abort();
-      entry.endpoints?.close();
-      for (const link of entry.links.values()) link.close("the service worker ends");
-      if (entry.loaded !== null) await disposeInline(entry.loaded);
-    }
+    for (const entry of this.#entries.values()) await endEntry(entry, "the service worker ends");
     this.#wire.postMessage(null);
     this.#wire.close();
   }
@@ -157,22 +180,44 @@ class Connections implements PluginConnections {
     if (this.#closed) return;
     if (notice[0] === "ticks") {
       this.#ticks = notice[1];
-      for (const entry of this.#entries) this.#startTicks(entry);
+      for (const entry of this.#entries.values()) this.#startTicks(entry);
       return;
     }
     if (notice[0] === "health") return this.#tellHealth(notice[1]);
     if (notice[0] === "synced") return;
-    const entry = this.#entries[notice[1]]!;
-    if (notice[0] === "down") return this.#down(entry, notice[2], notice[3]);
+    if (notice[0] === "forget") return this.#forget(notice[1]);
+    const known = this.#entries.get(notice[1]);
+    if (notice[0] === "down") {
+      if (known !== undefined) this.#down(known, notice[2], notice[3]);
+      return;
+    }
     const [, index, generation, line, facts] = notice;
+    const entry = known ?? this.#announce(index, facts);
     // In order, or an older generation could end up as the current one.
     entry.work = entry.work.then(() => this.#attach(entry, index, generation, line, facts));
+    entry.work.then(entry.first.resolve, entry.first.reject);
     // Once all are ready, who was replaced badly goes on as before; before that, starting fails.
     if (this.#synced) {
       entry.work = entry.work.catch((error) => {
         this.#say(["log", index, "error", describeError(error, 4096), undefined]);
       });
     } else entry.work.catch(() => {});
+  }
+
+  #announce(slot: number, facts: PluginFacts): Entry {
+    const entry = new Entry(facts);
+    this.#entries.set(slot, entry);
+    this.#awaited.get(slot)?.();
+    this.#awaited.delete(slot);
+    return entry;
+  }
+
+  #forget(slot: number): void {
+    const entry = this.#entries.get(slot);
+    this.#entries.delete(slot);
+    this.#awaited.get(slot)?.();
+    this.#awaited.delete(slot);
+    if (entry !== undefined) void endEntry(entry, "the plugin is no more");
   }
 
   async #attach(
@@ -262,8 +307,8 @@ class Connections implements PluginConnections {
   /** Tells the inline plugins; those in sandboxes are told by the host. */
   #tellHealth(change: HealthChange): void {
     const { timers } = this.#options;
-    this.#entries.forEach((entry, index) => {
-      if (entry.loaded === null || !entry.phases.has("upstreamHealth")) return;
+    for (const [index, entry] of this.#entries) {
+      if (entry.loaded === null || !entry.phases.has("upstreamHealth")) continue;
       for (let use = 0; use < entry.loaded.uses.length; use++) {
         const handler = new InlineHandler(entry, use, timers);
         // Each use gets its own, which it may keep and change.
@@ -271,7 +316,7 @@ class Connections implements PluginConnections {
           this.#say(["log", index, "error", describeError(error, 4096), undefined]);
         });
       }
-    });
+    }
   }
 
   #startTicks(entry: Entry): void {
@@ -291,6 +336,13 @@ async function connectSocket(line: Line & { kind: "socket" }): Promise<Channel> 
   const channel = new SocketChannel(connection, MAX_FRAME_FROM_SANDBOX);
   channel.post([HELLO, line.token, "calls"]);
   return channel;
+}
+
+async function endEntry(entry: Entry, reason: string): Promise<void> {
+  entry.stopTicks?.abort();
+  entry.endpoints?.close();
+  for (const link of entry.links.values()) link.close(reason);
+  if (entry.loaded !== null) await disposeInline(entry.loaded);
 }
 
 async function disposeInline(loaded: InlinePlugin): Promise<void> {

@@ -3,7 +3,9 @@
  *
  * @module
  */
+import { same } from "../base/same.ts";
 import type { HealthChange } from "../plugin/upstream.ts";
+import { contentDigest } from "./content_digest.ts";
 import type { Generation } from "./generation.ts";
 import { type LoadedPlugin, type PluginEvent, Runner, type RunnerListener } from "./runner.ts";
 import type { RestartOptions } from "./restart_policy.ts";
@@ -49,37 +51,52 @@ interface Wire {
   readonly end: MessagePort;
   /** Generations that it still has calls with, by plugin: `plugin:generation`. */
   readonly busy: Set<string>;
+  /** Slots that it was told of. */
+  readonly known: Set<number>;
+}
+
+/** A plugin as it was loaded. It is never made another: a changed plugin gets another slot. */
+interface Slot {
+  readonly number: number;
+  readonly runner: Runner;
+  /** Which pair of sockets it has, if it runs in a process; else `-1`. */
+  readonly seat: number;
+  /** What it was made from. */
+  readonly spec: PluginSpec;
+  /** Of its files. */
+  readonly digest: string;
+}
+
+/** Other plugins that are ready to take over. Exactly one of the two must follow. */
+export interface PluginChange {
+  /** The slot of each plugin, in the order that was asked for. */
+  readonly slots: readonly number[];
+  /** Names of the plugins that are not what they were, or were not there. */
+  readonly started: readonly string[];
+  /** The plugins are these from now on. Those that are not among them go on until {@linkcode PluginHost.release}. */
+  commit(): void;
+  /** Ends those that were started. */
+  abort(): Promise<void>;
 }
 
 /** All plugins of the program. */
 export class PluginHost {
   readonly #options: PluginHostOptions;
-  readonly #runners: Runner[] = [];
+  readonly #slots = new Map<number, Slot>();
   readonly #wires = new Set<Wire>();
-  readonly #directory: string;
-  readonly #ownsDirectory: boolean;
+  #directory: string;
+  #ownsDirectory = false;
+  #nextSlot = 0;
+  /** The slot of each plugin of the configuration. */
+  #current: readonly number[] = [];
+  /** Endpoints that plugins have named before they served, by slot. */
+  readonly #early = new Map<number, PluginEvent>();
   #ticking: Wire | null = null;
   #closed = false;
 
-  private constructor(options: PluginHostOptions, directory: string, ownsDirectory: boolean) {
+  private constructor(options: PluginHostOptions) {
     this.#options = options;
-    this.#directory = directory;
-    this.#ownsDirectory = ownsDirectory;
-    options.plugins.forEach((spec, index) => {
-      this.#runners.push(
-        new Runner(spec, {
-          listener: this.#listen(index),
-          restart: options.restart ?? {},
-          watch: {
-            pingInterval: options.pingInterval ?? PING_INTERVAL,
-            pingTimeout: options.pingTimeout ?? 5000,
-          },
-          lateTimeout: options.lateTimeout ?? 500,
-          drainTimeout: options.drainTimeout ?? 10_000,
-          sockets: [`${directory}/${index}a.sock`, `${directory}/${index}b.sock`],
-        }),
-      );
-    });
+    this.#directory = options.socketDirectory ?? "";
   }
 
   /**
@@ -88,19 +105,20 @@ export class PluginHost {
    * @throws {PluginLoadError} If one cannot be loaded; none runs then.
    */
   static async start(options: PluginHostOptions): Promise<PluginHost> {
-    const processes = options.plugins.some((spec) => spec.isolation === "process");
-    const made = processes && options.socketDirectory === undefined;
-    const directory = made
-      ? await Deno.makeTempDir({ prefix: "sluice-" })
-      : options.socketDirectory ?? "";
-    const host = new PluginHost(options, directory, made);
-    const results = await Promise.allSettled(host.#runners.map((runner) => runner.start()));
-    for (const result of results) {
-      if (result.status === "fulfilled") continue;
+    const host = new PluginHost(options);
+    try {
+      const change = await host.prepare(options.plugins);
+      change.commit();
+    } catch (error) {
       await host.close();
-      throw result.reason;
+      throw error;
     }
     return host;
+  }
+
+  /** The slot of each plugin, in the order of the configuration. */
+  get slots(): readonly number[] {
+    return this.#current;
   }
 
   /**
@@ -108,43 +126,108 @@ export class PluginHost {
    * these paths, and `unix:` and the path for `net`.
    */
   get socketPaths(): string[] {
-    return this.#options.plugins.flatMap((spec, index) =>
-      spec.isolation === "process"
-        ? [`${this.#directory}/${index}a.sock`, `${this.#directory}/${index}b.sock`]
-        : []
-    );
+    return this.socketsOf(this.#current);
+  }
+
+  /** The sockets that the plugins of these slots may be reached by, and those that would take their place. */
+  socketsOf(slots: readonly number[]): string[] {
+    const seats = slots.map((slot) => this.#slots.get(slot)!.seat + 1).filter((seat) => seat > 0);
+    // A plugin that is replaced sits beside the one that it replaces for a while.
+    const most = Math.max(2 * seats.length, ...seats, 0);
+    return Array.from({ length: most }, (_, seat) => this.#sockets(seat)).flat();
   }
 
   /** The plugins as they were loaded, in order. */
   get loaded(): LoadedPlugin[] {
-    return this.#runners.flatMap(({ loaded }) => loaded ?? []);
+    return this.loadedIn(this.#current);
+  }
+
+  /** The plugins of these slots as they were loaded. */
+  loadedIn(slots: readonly number[]): LoadedPlugin[] {
+    return slots.flatMap((slot) => this.#slots.get(slot)!.runner.loaded ?? []);
+  }
+
+  /**
+   * Makes other plugins ready beside those that run. A plugin that is to be what it is keeps its sandbox: same files,
+   * rights, limits and configs.
+   *
+   * @throws {PluginLoadError} If one cannot be loaded; nothing has changed then.
+   */
+  async prepare(plugins: readonly PluginSpec[]): Promise<PluginChange> {
+    const digests = await Promise.all(plugins.map(({ root }) => contentDigest(root)));
+    await this.#makeDirectory(plugins);
+    const fresh: Slot[] = [];
+    const slots = plugins.map((spec, i) => {
+      const known = this.#current.map((slot) => this.#slots.get(slot)!)
+        .find((slot) => slot.digest === digests[i] && sameSpec(slot.spec, spec));
+      if (known !== undefined) return known.number;
+      const slot = this.#makeSlot(spec, digests[i]!);
+      fresh.push(slot);
+      return slot.number;
+    });
+    const abort = async () => {
+      await Promise.all(fresh.map((slot) => this.#end(slot)));
+    };
+    const results = await Promise.allSettled(fresh.map(({ runner }) => runner.start()));
+    for (const result of results) {
+      if (result.status === "fulfilled") continue;
+      await abort();
+      throw result.reason;
+    }
+    return {
+      slots,
+      started: fresh.map(({ spec }) => spec.name),
+      commit: () => {
+        this.#current = slots;
+        for (const slot of slots) {
+          const event = this.#early.get(slot);
+          if (event !== undefined) this.#options.onEvent?.(event);
+        }
+        this.#early.clear();
+      },
+      abort,
+    };
+  }
+
+  /**
+   * No request of any service worker uses these plugins any more: those that are not among the current ones are ended.
+   */
+  async release(slots: Iterable<number>): Promise<void> {
+    const gone = [...slots].flatMap((number) => {
+      const slot = this.#slots.get(number);
+      return slot === undefined || this.#current.includes(number) ? [] : [slot];
+    });
+    await Promise.all(gone.map((slot) => this.#end(slot)));
   }
 
   /** The plugins as they were loaded, in order, and whether they can be called now. */
   get states(): PluginState[] {
-    return this.#runners.flatMap(({ loaded, current, number }) =>
-      loaded === null ? [] : [{
+    return this.#current.flatMap((slot) => {
+      const { loaded, current, number } = this.#slots.get(slot)!.runner;
+      return loaded === null ? [] : [{
         loaded,
         running: current !== null || loaded.spec.isolation === "inline",
         generation: number,
-      }]
-    );
+      }];
+    });
   }
 
   /** What to post to a new service worker, with `wire` in the transfer list; it calls `connectPlugins`. */
   connect(): PluginsInit {
     const { port1, port2 } = new MessageChannel();
-    const wire: Wire = { port: port1, end: port2, busy: new Set() };
+    const wire: Wire = { port: port1, end: port2, busy: new Set(), known: new Set() };
     this.#wires.add(wire);
     port1.onmessage = (event) => this.#heard(wire, event.data as WorkerNotice | null);
-    this.#runners.forEach((runner, index) => {
+    const loaded = [...this.#slots.values()].filter(({ runner }) => runner.loaded !== null);
+    for (const { number, runner } of loaded) {
       const { current } = runner;
-      if (current !== null || runner.facts.inline !== null) this.#attach(wire, index, current);
-    });
+      if (current !== null || runner.facts.inline !== null) this.#attach(wire, number, current);
+    }
     this.#ticking ??= wire;
     post(wire, ["ticks", this.#ticking === wire]);
     post(wire, ["synced"]);
-    return { plugins: this.#runners.map((runner) => runner.facts), wire: port2 };
+    const plugins = loaded.map(({ number, runner }) => [number, runner.facts] as const);
+    return { plugins, wire: port2 };
   }
 
   /** A service worker that was given `init` has ended without saying so. */
@@ -161,11 +244,15 @@ export class PluginHost {
    * @throws {RangeError} If there is no such plugin.
    */
   async replace(name: string, spec?: PluginSpec): Promise<void> {
-    const index = this.#options.plugins.findIndex((one) => one.name === name);
-    if (index < 0) {
+    const slot = this.#current.map((number) => this.#slots.get(number)!)
+      .find((one) => one.spec.name === name);
+    if (slot === undefined) {
       throw new RangeError(`Cannot replace plugin "${name}": there is none of that name`);
     }
-    await this.#runners[index]!.replace(spec);
+    await slot.runner.replace(spec);
+    const { root } = spec ?? slot.spec;
+    const next = { ...slot, spec: spec ?? slot.spec, digest: await contentDigest(root) };
+    if (this.#slots.has(slot.number)) this.#slots.set(slot.number, next);
   }
 
   /**
@@ -174,7 +261,8 @@ export class PluginHost {
    */
   tellHealth(change: HealthChange): void {
     let inline = false;
-    for (const { loaded, current } of this.#runners) {
+    for (const number of this.#current) {
+      const { loaded, current } = this.#slots.get(number)!.runner;
       if (loaded === null || !loaded.manifest.phases.includes("upstreamHealth")) continue;
       if (loaded.spec.isolation === "inline") inline = true;
       else current?.tellHealth(change);
@@ -186,17 +274,68 @@ export class PluginHost {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    await Promise.all(this.#runners.map((runner) => runner.close()));
+    await Promise.all([...this.#slots.values()].map(({ runner }) => runner.close()));
     for (const wire of this.#wires) wire.port.close();
     this.#wires.clear();
     if (this.#ownsDirectory) await Deno.remove(this.#directory, { recursive: true });
   }
 
+  #makeSlot(spec: PluginSpec, digest: string): Slot {
+    const { restart, pingInterval, pingTimeout, lateTimeout, drainTimeout } = this.#options;
+    const number = this.#nextSlot++;
+    const seat = spec.isolation === "process" ? this.#freeSeat() : -1;
+    const runner = new Runner(spec, {
+      listener: this.#listen(number),
+      restart: restart ?? {},
+      watch: {
+        pingInterval: pingInterval ?? PING_INTERVAL,
+        pingTimeout: pingTimeout ?? 5000,
+      },
+      lateTimeout: lateTimeout ?? 500,
+      drainTimeout: drainTimeout ?? 10_000,
+      sockets: this.#sockets(seat),
+    });
+    const slot = { number, runner, seat, spec, digest };
+    this.#slots.set(number, slot);
+    return slot;
+  }
+
+  #freeSeat(): number {
+    const taken = new Set([...this.#slots.values()].map(({ seat }) => seat));
+    let seat = 0;
+    while (taken.has(seat)) seat++;
+    return seat;
+  }
+
+  #sockets(seat: number): [string, string] {
+    return [`${this.#directory}/${seat}a.sock`, `${this.#directory}/${seat}b.sock`];
+  }
+
+  async #makeDirectory(plugins: readonly PluginSpec[]): Promise<void> {
+    if (this.#directory !== "" || !plugins.some(({ isolation }) => isolation === "process")) return;
+    this.#directory = await Deno.makeTempDir({ prefix: "sluice-" });
+    this.#ownsDirectory = true;
+  }
+
+  async #end(slot: Slot): Promise<void> {
+    await slot.runner.close();
+    this.#slots.delete(slot.number);
+    for (const wire of this.#wires) post(wire, ["forget", slot.number]);
+  }
+
   #listen(index: number): RunnerListener {
     return {
-      event: (event) => this.#options.onEvent?.(event),
+      event: (event) => {
+        // Only who serves has a say: one that is being made ready has it later, one that is leaving never.
+        if (event.kind === "endpoints" && !this.#current.includes(index)) {
+          this.#early.set(index, event);
+        } else this.#options.onEvent?.(event);
+      },
       up: (generation) => {
-        for (const wire of this.#wires) this.#attach(wire, index, generation);
+        for (const wire of this.#wires) {
+          // Inline plugins are loaded into service workers that begin with them: one that runs has no right to.
+          if (generation !== null || wire.known.has(index)) this.#attach(wire, index, generation);
+        }
       },
       down: (generation, reason) => {
         for (const wire of this.#wires) {
@@ -213,8 +352,9 @@ export class PluginHost {
   }
 
   #attach(wire: Wire, index: number, generation: Generation | null): void {
-    const runner = this.#runners[index]!;
+    const { runner } = this.#slots.get(index)!;
     const number = generation?.number ?? runner.number;
+    wire.known.add(index);
     const line = generation === null ? null : generation.line();
     if (generation !== null) wire.busy.add(`${index}:${number}`);
     const moved = line !== null && line.kind === "port" ? [line.port] : [];
@@ -224,7 +364,7 @@ export class PluginHost {
   #heard(wire: Wire, notice: WorkerNotice | null): void {
     if (notice === null) return this.#gone(wire);
     const [kind, index] = notice;
-    const runner = this.#runners[index];
+    const runner = this.#slots.get(index)?.runner;
     if (runner === undefined) return;
     if (kind === "log") {
       const [, , level, message, fields] = notice;
@@ -255,7 +395,7 @@ export class PluginHost {
   #gone(wire: Wire): void {
     this.#wires.delete(wire);
     wire.port.close();
-    for (const runner of this.#runners) runner.settled();
+    for (const { runner } of this.#slots.values()) runner.settled();
     if (this.#ticking !== wire) return;
     const [next] = this.#wires;
     this.#ticking = next ?? null;
@@ -265,4 +405,13 @@ export class PluginHost {
 
 function post(wire: Wire, notice: HostNotice, moved: MessagePort[] = []): void {
   wire.port.postMessage(notice, moved);
+}
+
+/** Whether two plugins are run by the same; where their configs stand in the file does not matter. */
+function sameSpec(a: PluginSpec, b: PluginSpec): boolean {
+  const plain = (spec: PluginSpec) => ({
+    ...spec,
+    uses: spec.uses.map(({ config }) => ({ config })),
+  });
+  return same(plain(a), plain(b));
 }

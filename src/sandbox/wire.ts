@@ -34,16 +34,19 @@ export interface PluginFacts {
 
 /** What a service worker is started with. Can be posted, with `wire` in the transfer list. */
 export interface PluginsInit {
-  readonly plugins: readonly PluginFacts[];
+  /** The plugins by slot. A slot is for one plugin as it was loaded, and is never used for another. */
+  readonly plugins: readonly (readonly [slot: number, facts: PluginFacts])[];
   readonly wire: MessagePort;
 }
 
-/** From the host. */
+/** From the host. Plugins are named by their slot. */
 export type HostNotice =
-  /** New calls of this plugin go to this generation. */
+  /** New calls of this plugin go to this generation. The plugin may be one that was not there before. */
   | readonly ["attach", plugin: number, generation: number, line: Line | null, facts: PluginFacts]
   /** This generation is gone. */
   | readonly ["down", plugin: number, generation: number, reason: string]
+  /** This plugin is no more, and nobody calls it. */
+  | readonly ["forget", plugin: number]
   /** Whether this service worker runs the ticks of inline plugins. */
   | readonly ["ticks", boolean]
   /** For the inline plugins; said only to the service worker that runs their ticks. */

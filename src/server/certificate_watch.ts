@@ -40,7 +40,8 @@ export class CertificateWatch implements Service {
   readonly name = "certificates";
   readonly dependsOn: readonly string[] = [];
   readonly #options: CertificateWatchOptions;
-  readonly #watched: Watched[];
+  #watched: readonly Watched[];
+  #started = false;
   readonly #folders = new Map<string, FolderWatch>();
   #quiet: ReturnType<typeof setTimeout> | undefined;
   #look: ReturnType<typeof setInterval> | undefined;
@@ -48,23 +49,36 @@ export class CertificateWatch implements Service {
 
   constructor(options: CertificateWatchOptions) {
     this.#options = options;
-    this.#watched = options.config.listeners.flatMap(({ name, tls }) =>
-      tls === null ? [] : [{ listener: name, tls, problem: "" }]
-    );
+    this.#watched = watchedIn(options.config);
+  }
+
+  /** The certificates are those of another config from now on; what it holds was read just now. */
+  follow(config: Config): void {
+    this.#watched = watchedIn(config);
+    if (!this.#started) return;
+    clearTimeout(this.#quiet);
+    clearInterval(this.#look);
+    clearInterval(this.#daily);
+    this.#begin();
   }
 
   start(): Promise<void> {
-    if (this.#watched.length === 0) return Promise.resolve();
+    this.#started = true;
+    this.#begin();
+    return Promise.resolve();
+  }
+
+  #begin(): void {
+    this.#watchFolders();
+    if (this.#watched.length === 0) return;
     this.#warnOfExpiry();
     this.#daily = setInterval(() => this.#warnOfExpiry(), DAY);
     if (this.#watched.some(({ tls }) => tls.watch)) {
-      this.#watchFolders();
       this.#look = setInterval(() => {
         this.#watchFolders();
         this.#reread(({ tls }) => tls.watch);
       }, LOOK_INTERVAL);
     }
-    return Promise.resolve();
   }
 
   stop(): Promise<void> {
@@ -173,6 +187,12 @@ export class CertificateWatch implements Service {
       }
     }
   }
+}
+
+function watchedIn({ listeners }: Config): Watched[] {
+  return listeners.flatMap(({ name, tls }) =>
+    tls === null ? [] : [{ listener: name, tls, problem: "" }]
+  );
 }
 
 function sources(tls: ListenerTlsConfig): PemSource[] {

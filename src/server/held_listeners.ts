@@ -6,47 +6,89 @@
  *
  * @module
  */
+import { same } from "../base/same.ts";
 import type { Config, ListenerConfig } from "../config/types.ts";
-import { type HeldPort, holdPort } from "../transport/hold.ts";
+import type { TcpAddress } from "../transport/address.ts";
+import { checkUnixPath, type HeldPort, holdPort } from "../transport/hold.ts";
+
+interface Held {
+  /** Of the listener. */
+  readonly name: string;
+  /** As the config has it: port `0` stands for the one that was found. */
+  readonly written: TcpAddress;
+  readonly port: HeldPort;
+}
+
+/** The sockets of another edition of the config. Exactly one of the two must follow. */
+export interface HeldChange {
+  /** The config with the ports that were found for port 0. */
+  readonly config: Config;
+  /** Lets go of the sockets that it does not have any more. To be called when nobody accepts on them. */
+  commit(): void;
+  /** Lets go of the sockets that were bound for it. */
+  abort(): void;
+}
 
 /** Sockets that are bound and accept nothing here. */
 export class HeldListeners {
-  /** The config with the ports that were found for port 0. */
-  readonly config: Config;
-  readonly #held: HeldPort[];
-
-  private constructor(config: Config, held: HeldPort[]) {
-    this.config = config;
-    this.#held = held;
-  }
+  #held: readonly Held[] = [];
+  /** Unix sockets that service workers listen on. */
+  #paths: ReadonlySet<string> = new Set();
 
   /**
-   * Binds every TCP listener of a config.
+   * Binds every TCP listener of a config that is not bound already. Ports that were found for port 0 stay.
    *
-   * @throws {ProxyError} `bind_error`: which listener cannot listen, and why.
+   * @throws {ProxyError} `bind_error`: which listener cannot listen, and why. Nothing has changed then.
    */
-  static bind(config: Config): HeldListeners {
-    const held: HeldPort[] = [];
+  async prepare(config: Config): Promise<HeldChange> {
+    const fresh: Held[] = [];
+    const next: Held[] = [];
+    const paths = new Set<string>();
     const listeners: ListenerConfig[] = [];
+    const abort = () => {
+      for (const { port } of fresh.splice(0)) port.close();
+    };
     try {
       for (const listener of config.listeners) {
-        if (listener.address.kind === "unix") {
+        const { name, address, backlog } = listener;
+        if (address.kind === "unix") {
+          // A service worker binds it. That it can is found out before anything has changed.
+          if (!this.#paths.has(address.path)) await checkUnixPath(name, address);
           listeners.push(listener);
+          paths.add(address.path);
           continue;
         }
-        const bound = holdPort(listener.name, listener.address, listener.backlog);
-        held.push(bound);
-        listeners.push({ ...listener, address: bound.address });
+        let held = this.#find(name, address);
+        if (held === undefined) {
+          held = { name, written: address, port: holdPort(name, address, backlog) };
+          fresh.push(held);
+        }
+        next.push(held);
+        listeners.push({ ...listener, address: held.port.address });
       }
     } catch (error) {
-      for (const one of held) one.close();
+      abort();
       throw error;
     }
-    return new HeldListeners({ ...config, listeners }, held);
+    return {
+      config: { ...config, listeners },
+      commit: () => {
+        for (const held of this.#held) if (!next.includes(held)) held.port.close();
+        this.#held = next;
+        this.#paths = paths;
+      },
+      abort,
+    };
   }
 
   /** Lets go of them; harmless when that has been done. */
   close(): void {
-    for (const one of this.#held.splice(0)) one.close();
+    for (const { port } of this.#held) port.close();
+    this.#held = [];
+  }
+
+  #find(name: string, address: TcpAddress): Held | undefined {
+    return this.#held.find((held) => held.name === name && same(held.written, address)) ??
+      this.#held.find((held) => same(held.port.address, address));
   }
 }

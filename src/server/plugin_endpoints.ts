@@ -25,10 +25,20 @@ export class PluginEndpoints {
   /** @param upstreams Those of the config: plugins that are the discovery of none of them are not listened to. */
   constructor(upstreams: Config["upstreams"], log: Logger) {
     this.#log = log;
-    for (const { discovery } of upstreams) {
-      if (discovery?.source.type !== "plugin") continue;
-      this.#finders.set(discovery.source.plugin, { ports: new Set(), last: null });
+    this.add(upstreams);
+  }
+
+  /** Listens to the plugins that these upstreams ask, too. */
+  add(upstreams: Config["upstreams"]): void {
+    for (const name of findersOf(upstreams)) {
+      if (!this.#finders.has(name)) this.#finders.set(name, { ports: new Set(), last: null });
     }
+  }
+
+  /** Listens only to the plugins that these upstreams ask. */
+  keep(upstreams: Config["upstreams"]): void {
+    const names = findersOf(upstreams);
+    for (const name of this.#finders.keys()) if (!names.has(name)) this.#finders.delete(name);
   }
 
   /** What a discovery listens to. */
@@ -58,4 +68,13 @@ export class PluginEndpoints {
       { plugin },
     );
   }
+}
+
+/** Names of the plugins that are the discovery of an upstream. */
+function findersOf(upstreams: Config["upstreams"]): Set<string> {
+  return new Set(
+    upstreams.flatMap(({ discovery }) =>
+      discovery?.source.type === "plugin" ? [discovery.source.plugin] : []
+    ),
+  );
 }

@@ -7,24 +7,16 @@ import { TimerWheel } from "../base/timer_wheel.ts";
 import type { Config } from "../config/types.ts";
 import { literal, logger } from "../observe/log.ts";
 import { connectPlugins } from "../sandbox/connect.ts";
-import { PluginHost } from "../sandbox/host.ts";
+import { type PluginChange, PluginHost } from "../sandbox/host.ts";
 import { PluginLoadError } from "../sandbox/load_error.ts";
 import { inspectPlugins as inspectSpecs } from "../sandbox/loader.ts";
 import { settleRights } from "../sandbox/permissions.ts";
 import type { PluginEvent } from "../sandbox/runner.ts";
 import type { PluginEndpoints } from "./plugin_endpoints.ts";
+import type { PluginProblem } from "./plugin_problems.ts";
 import { type PluginReport, reportOf } from "./plugin_report.ts";
 
 export { type PluginReport, reportOf };
-
-/** Something wrong with a plugin. */
-export interface PluginProblem {
-  readonly message: string;
-  readonly file: string;
-  readonly line?: number | undefined;
-  readonly column?: number | undefined;
-  readonly remedy?: string | undefined;
-}
 
 /**
  * Loads every plugin of a config in a sandbox, with its rights and its configs, and ends it again: `setup` and
@@ -103,10 +95,28 @@ export async function startPlugins(
       },
     });
   } catch (error) {
-    if (!(error instanceof PluginLoadError)) throw error;
-    const { errors } = await inspectPlugins(config);
-    throw new PluginStartError(errors.length > 0 ? errors : [problem(error)]);
+    throw await explain(error, config);
   }
+}
+
+/**
+ * Makes the plugins of another edition of the config ready.
+ *
+ * @throws {PluginStartError} If one cannot be loaded: tells of all that cannot. Nothing has changed then.
+ */
+export async function preparePlugins(host: PluginHost, config: Config): Promise<PluginChange> {
+  try {
+    return await host.prepare(config.plugins);
+  } catch (error) {
+    throw await explain(error, config);
+  }
+}
+
+/** Looks for all that is wrong, so that it is told at once. */
+async function explain(error: unknown, config: Config): Promise<unknown> {
+  if (!(error instanceof PluginLoadError)) return error;
+  const { errors } = await inspectPlugins(config);
+  return new PluginStartError(errors.length > 0 ? errors : [problem(error)]);
 }
 
 function problem(error: PluginLoadError): PluginProblem {

@@ -1,28 +1,28 @@
 /**
- * The program as a whole: starts its services in order, tells when it is ready, and ends it all in the opposite
- * order. The main thread never touches traffic.
+ * The program as a whole: starts its services in order, tells when it is ready, follows what signals and operators ask
+ * for, and ends it all in the opposite order. The main thread never touches traffic.
  *
  * @module
  */
+import type { LoadResult } from "../config/load.ts";
 import type { Config } from "../config/types.ts";
-import { type Logger, logger, type RunningLog, startLog } from "../observe/log.ts";
-import type { PluginHost } from "../sandbox/host.ts";
 import { formatAddress } from "../transport/address.ts";
-import { CertificateWatch } from "./certificate_watch.ts";
-import { EdgeService } from "./edge_service.ts";
-import { PluginEndpoints } from "./plugin_endpoints.ts";
+import { Editions } from "./editions.ts";
 import { HeldListeners } from "./held_listeners.ts";
+import type { ActionResult } from "./operations/admin_actions.ts";
 import { Operations, type OperationsAddresses } from "./operations/operations.ts";
 import { PluginRecords } from "./operations/plugin_records.ts";
 import type { ProgramState } from "./operations/probes.ts";
 import { ProgramMetrics } from "./operations/program_metrics.ts";
 import { programStatus } from "./operations/program_status.ts";
 import { viewUpstreams } from "./operations/upstream_view.ts";
-import { type PluginReport, reportOf, startPlugins } from "./plugins.ts";
+import { type PluginReport, reportOf } from "./plugins.ts";
+import { Reloader } from "./reload.ts";
+import { ServerLog } from "./server_log.ts";
 import { ServiceGraph } from "./service_graph.ts";
-import { onReopen, whenToldToStop } from "./signals.ts";
+import { onSignal, whenToldToStop } from "./signals.ts";
 import { SocketSurgery } from "./socket_surgery.ts";
-import { UpstreamWatch } from "./upstream_watch.ts";
+import { guardProcess } from "./stray_errors.ts";
 
 /** What is told when everything serves. */
 export interface ReadyInfo {
@@ -34,10 +34,12 @@ export interface ReadyInfo {
 
 /** Options of {@linkcode runServer}. */
 export interface ServerOptions {
-  /** Whether SIGTERM and SIGINT drain it. Without, only `stop` ends it. */
+  /** Whether signals are listened to: SIGTERM and SIGINT drain, SIGHUP reloads, SIGUSR2 opens log files anew. */
   readonly signals: boolean;
   /** Called once, when every listener is ready. */
   readonly onReady: (info: ReadyInfo) => void;
+  /** Reads the config again, for a reload. Default: what runs is made ready once more. */
+  readonly load?: (() => Promise<LoadResult>) | undefined;
   /** Ends it, as a signal would. */
   readonly stop?: AbortSignal;
 }
@@ -49,162 +51,152 @@ export interface ServerOptions {
  * @throws {Error} If it cannot start for another reason. Nothing runs then.
  */
 export async function runServer(config: Config, options: ServerOptions): Promise<void> {
-  const running = startLog(config.log);
-  const log = logger("server");
+  const log = new ServerLog(config);
   const metrics = new ProgramMetrics();
-  const guard = guardProcess(log, metrics);
+  const guard = guardProcess(log.logger, metrics);
+  const held = new HeldListeners();
   try {
-    const held = HeldListeners.bind(config);
-    try {
-      await serve(held, options, { log, running, metrics });
-    } finally {
-      held.close();
-    }
+    const change = await held.prepare(config);
+    change.commit();
+    await serve(change.config, options, { held, log, metrics });
   } finally {
+    held.close();
     guard.release();
-    await running.close();
+    await log.close();
   }
 }
 
 /** What there is from the first moment to the last. */
 interface Surroundings {
-  readonly log: Logger;
-  readonly running: RunningLog;
+  readonly held: HeldListeners;
+  readonly log: ServerLog;
   readonly metrics: ProgramMetrics;
 }
 
 async function serve(
-  held: HeldListeners,
+  config: Config,
   options: ServerOptions,
-  { log, running, metrics }: Surroundings,
+  { held, log: { logger }, log, metrics }: Surroundings,
 ): Promise<void> {
-  const { config } = held;
   const graph = new ServiceGraph();
-  const endpoints = new PluginEndpoints(config.upstreams, log);
+  const surgery = new SocketSurgery(logger);
   const records = new PluginRecords(metrics);
-  let host: PluginHost | null = null;
-  graph.add({
-    name: "plugins",
-    dependsOn: [],
-    async start() {
-      host = await startPlugins(config, endpoints, (event) => records.note(event));
-    },
-    stop: () => host!.close(),
-  });
-  const watch = new UpstreamWatch({
+  const editions = new Editions({
     config,
-    log,
-    plugins: endpoints,
+    held,
+    log: logger,
     metrics,
-    broadcast: (message) => edges.forEach((edge) => edge.tell(message)),
-    onHealth: (change) => host?.tellHealth(change),
+    surgery,
+    logLevel: (next) => log.levelOf(next),
+    onPlugin: (event) => records.note(event),
   });
-  graph.add(watch);
-  const certificates = new CertificateWatch({
-    config,
-    log,
-    broadcast: (message) => edges.forEach((edge) => edge.tell(message)),
-  });
-  graph.add(certificates);
-  const surgery = SocketSurgery.prepare(config.listeners.some(({ tls }) => tls !== null), log);
-  const edges: EdgeService[] = config.services.map((service) =>
-    new EdgeService({
-      config,
-      service,
-      plugins: () => host!,
-      upstreams: () => watch.state(),
-      metrics,
-      logLevel: () => running.level,
-      credentials: () => certificates.state(),
-      surgery,
-      log,
-    })
-  );
-  for (const edge of edges) graph.add(edge);
+  for (const service of editions.services) graph.add(service);
   metrics.book.collect((sink) => {
-    sink.add("sluice_log_lines_dropped_total", ["operational"], running.dropped);
-    if (host !== null) records.collect(sink, host);
+    sink.add("sluice_log_lines_dropped_total", ["operational"], log.dropped);
+    if (editions.host !== null) records.collect(sink, editions.host);
   });
-  const reopen = options.signals
-    ? onReopen(() => edges.forEach((edge) => edge.reopenLogs()))
-    : null;
-  const stop = whenToldToStop(options.signals, options.stop);
-  const drain = Promise.withResolvers<string>();
   let state: ProgramState = "starting";
-  const listeners = config.listeners.map(({ name, address }) => ({
-    name,
-    address: formatAddress(address),
-  }));
+  const stop = whenToldToStop(options.signals, options.stop);
+  const plugins = () => editions.host === null ? [] : records.status(editions.host);
+  const listeners = () =>
+    editions.config.listeners.map(({ name, address }) => ({
+      name,
+      address: formatAddress(address),
+    }));
+  const reloader = new Reloader({
+    load: options.load ?? (() => Promise.resolve({ config: editions.config })),
+    async change(next) {
+      const operated = await operations.prepare(next.admin, next.metrics);
+      try {
+        await editions.change(next);
+      } catch (error) {
+        operated.abort();
+        throw error;
+      }
+      operated.commit();
+      log.follow(next);
+    },
+    metrics,
+    log: logger,
+  });
   const operations = await Operations.open({
     admin: config.admin,
     metrics: config.metrics,
-    log,
+    log: logger,
     subject: {
       metrics,
-      actions: { drain: drain.resolve, reload: null, upgrade: null },
+      actions: { drain: stop.ask, reload: () => reloadAction(reloader), upgrade: null },
       state: () => state,
-      config: () => config,
-      status: () => programStatus({ state, metrics, listeners, edges, plugins: plugins() }),
+      config: () => editions.config,
+      status: () =>
+        programStatus({
+          state,
+          metrics,
+          listeners: listeners(),
+          edges: editions.edges,
+          plugins: plugins(),
+        }),
       async upstreams() {
+        const { edges, watch } = editions;
         const reports = await Promise.all(edges.map((edge) => edge.inspectUpstreams()));
         return viewUpstreams(watch.upstreams, watch.settings, reports.flat());
       },
-      memberSetting: (group, id) => watch.settings.get(group, id),
-      setMember: (setting) => watch.set(setting),
-      plugins: () => plugins(),
+      memberSetting: (group, id) => editions.watch.settings.get(group, id),
+      setMember: (setting) => editions.watch.set(setting),
+      plugins,
       async restartPlugin(name) {
-        await host!.replace(name);
+        await editions.host!.replace(name);
       },
-      logLevel: () => running.level,
+      logLevel: () => log.level,
       setLogLevel(level) {
-        running.setLevel(level);
-        for (const edge of edges) edge.tell({ kind: "log_level", level });
-        log.info(`The log level is ${level} now: an operator set it`);
+        log.level = level;
+        editions.tell({ kind: "log_level", level });
+        logger.info(`The log level is ${level} now: an operator set it`);
       },
     },
   });
-  const plugins = () => host === null ? [] : records.status(host);
+  const handlers = options.signals
+    ? [
+      onSignal("SIGUSR2", () => editions.reopenLogs()),
+      onSignal("SIGHUP", () => void reloader.reload("SIGHUP")),
+    ]
+    : [];
   try {
     await graph.start();
     state = "ready";
     options.onReady({
-      listeners,
-      plugins: host!.loaded.map(reportOf),
+      listeners: listeners(),
+      plugins: editions.host!.loaded.map(reportOf),
       operations: operations.addresses,
     });
-    const reason = await Promise.race([stop.asked, drain.promise]);
+    const reason = await stop.asked;
     state = "draining";
-    log.info(`Draining: ${reason}`, { grace_ms: config.server.gracePeriod });
+    const { gracePeriod, shutdownDelay } = editions.config.server;
+    if (shutdownDelay > 0) {
+      logger.info(`Stopping: ${reason}; goes on serving until load balancers have noticed`, {
+        delay_ms: shutdownDelay,
+      });
+      await new Promise((resolve) => setTimeout(resolve, shutdownDelay));
+    }
+    logger.info(`Draining: ${reason}`, { grace_ms: gracePeriod });
     // Held any longer, the port would go on taking connections that nobody accepts.
     held.close();
     await graph.stop();
-    log.info("Stopped");
+    logger.info("Stopped");
   } finally {
     operations.close();
     stop.release();
-    reopen?.release();
+    for (const handler of handlers) handler.release();
     surgery.close();
   }
 }
 
-/** Keeps one stray error of the main thread from ending the program. */
-function guardProcess(log: Logger, metrics: ProgramMetrics): { release(): void } {
-  const rejected = (event: PromiseRejectionEvent) => {
-    event.preventDefault();
-    metrics.strayError();
-    log.error("A promise was rejected and nobody listened", { error: event.reason });
-  };
-  const thrown = (event: ErrorEvent) => {
-    event.preventDefault();
-    metrics.strayError();
-    log.error("An error was thrown and nobody caught it", { error: event.error });
-  };
-  globalThis.addEventListener("unhandledrejection", rejected);
-  globalThis.addEventListener("error", thrown);
+/** A reload as operators ask for it. */
+async function reloadAction(reloader: Reloader): Promise<ActionResult> {
+  const { ok, generation, duration, error } = await reloader.reload("an operator asked to");
   return {
-    release() {
-      globalThis.removeEventListener("unhandledrejection", rejected);
-      globalThis.removeEventListener("error", thrown);
-    },
+    ok,
+    message: error ?? `Generation ${generation} of the config serves.`,
+    details: { generation, duration_ms: duration },
   };
 }

@@ -8,6 +8,8 @@
 export interface StopRequest {
   /** Resolves with who asked. */
   readonly asked: Promise<string>;
+  /** Asks for it, for a reason. */
+  ask(reason: string): void;
   /** Stops listening. */
   release(): void;
 }
@@ -35,6 +37,7 @@ export function whenToldToStop(signals: boolean, signal?: AbortSignal): StopRequ
   signal?.addEventListener("abort", onAbort);
   return {
     asked: promise,
+    ask: resolve,
     release() {
       for (const [name, handler] of handlers) Deno.removeSignalListener(name, handler);
       signal?.removeEventListener("abort", onAbort);
@@ -42,8 +45,8 @@ export function whenToldToStop(signals: boolean, signal?: AbortSignal): StopRequ
   };
 }
 
-/** Calls `reopen` at each SIGUSR2: log files were moved away. */
-export function onReopen(reopen: () => void): { release(): void } {
-  Deno.addSignalListener("SIGUSR2", reopen);
-  return { release: () => Deno.removeSignalListener("SIGUSR2", reopen) };
+/** Calls `handler` at each signal of this name. */
+export function onSignal(name: Deno.Signal, handler: () => void): { release(): void } {
+  Deno.addSignalListener(name, handler);
+  return { release: () => Deno.removeSignalListener(name, handler) };
 }

@@ -12,18 +12,18 @@ const SECOND_LOOK = 1_000;
 
 /** Remedies for listeners with native TLS. */
 export class SocketSurgery {
-  readonly #kernel: KernelSockets | null;
+  /** `undefined`: nobody has needed it yet. */
+  #loaded: KernelSockets | null | undefined;
   readonly #log: Logger;
   readonly #timers = new Set<ReturnType<typeof setTimeout>>();
 
-  private constructor(kernel: KernelSockets | null, log: Logger) {
-    this.#kernel = kernel;
+  constructor(log: Logger) {
     this.#log = log;
   }
 
-  /** @param wanted Whether any listener has TLS; without one, libc is left alone. */
-  static prepare(wanted: boolean, log: Logger): SocketSurgery {
-    return new SocketSurgery(wanted ? KernelSockets.load() : null, log);
+  /** Loaded by the first who needs it: without TLS, libc is left alone. */
+  get #kernel(): KernelSockets | null {
+    return this.#loaded === undefined ? this.#loaded = KernelSockets.load() : this.#loaded;
   }
 
   /** Whether anything can be done. */
@@ -62,6 +62,6 @@ export class SocketSurgery {
   /** Lets go of libc. */
   close(): void {
     for (const timer of this.#timers) clearTimeout(timer);
-    this.#kernel?.close();
+    this.#loaded?.close();
   }
 }

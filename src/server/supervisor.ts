@@ -1,35 +1,50 @@
 /**
- * Keeps the workers of one service running: starts them, replaces those that die or hang, drains them.
+ * Keeps the workers of one service running: starts them, replaces those that die or hang, moves them to another
+ * edition of the config, drains them.
  *
  * @module
  */
-import type { ServerMessage, WorkerMessage } from "../service/control.ts";
+import type {
+  ServerMessage,
+  WorkerEdition,
+  WorkerMessage,
+  WorkerSetup,
+} from "../service/control.ts";
+import type { UpstreamState } from "../service/upstream_runtime.ts";
+import { type Death, ServiceWorker } from "./service_worker.ts";
 import type { WorkerPermissions } from "./worker_permissions.ts";
+
+/** What workers are run by; may be another after a reload. */
+export interface WorkerTerms {
+  /** How many there are. */
+  readonly threads: number;
+  readonly permissions: WorkerPermissions;
+  /** Silence in milliseconds after which a worker counts as hanging; it says each second that it is alive. */
+  readonly heartbeatTimeout: number;
+  /** How long a worker that was replaced may go on with what it has, in milliseconds. */
+  readonly retireTimeout: number;
+  /** How many that were replaced may go on at a time; the oldest is cut when there are more. */
+  readonly maxRetired: number;
+}
 
 /** What a {@linkcode Supervisor} needs to know and to tell. */
 export interface SupervisorOptions {
   /** Name of the service. */
   readonly service: string;
-  readonly threads: number;
-  readonly permissions: WorkerPermissions;
-  /** Makes the start message of a worker, and what is transferred with it. */
-  readonly setup: (index: number) => { message: ServerMessage; transfer: Transferable[] };
+  readonly terms: WorkerTerms;
+  /** Makes what a worker is started with, and what is transferred with it. */
+  readonly setup: (
+    worker: ServiceWorker,
+    index: number,
+    edition: WorkerEdition | null,
+  ) => { setup: WorkerSetup; transfer: Transferable[] };
+  /** Called once for each worker that is no more, whatever ended it. */
+  readonly onGone: (worker: ServiceWorker) => void;
+  /** No request of a worker uses this edition any more. */
+  readonly onReleased: (worker: ServiceWorker, edition: number) => void;
   readonly onEvent: (event: SupervisorEvent) => void;
   /** Takes what workers say beside how they are. */
-  readonly onMessage: (index: number, message: WorkerMessage) => void;
-}
-
-/** A worker as operators see it. */
-export interface WorkerStatus {
-  /** Name of the service and position in it. */
-  readonly id: string;
-  readonly state: "starting" | "ready" | "waiting";
-  /** How often another one has taken its place. */
-  readonly restarts: number;
-  /** Milliseconds since it began to serve; `null` if it does not. */
-  readonly uptime: number | null;
-  /** Milliseconds since it was last heard of; `null` if there is none now. */
-  readonly silence: number | null;
+  readonly onMessage: (worker: ServiceWorker, message: WorkerMessage) => void;
 }
 
 /** Something that happened to a worker. */
@@ -39,91 +54,218 @@ export type SupervisorEvent =
     readonly kind: "died";
     readonly index: number;
     readonly reason: string;
+    /** Whether its thread may run on, because it listens to nobody. */
+    readonly hangs: boolean;
+    /** Milliseconds until another starts. */
     readonly delay: number;
-  };
+  }
+  /** A worker that was replaced has ended; so many connections of it were cut. */
+  | { readonly kind: "retired"; readonly index: number; readonly cut: number };
 
-/** Silence after which a worker counts as hanging; it says each second that it is alive. */
-const HEARTBEAT_TIMEOUT = 10_000;
-const START_TIMEOUT = 30_000;
+/** How workers are to change, all of them or none. */
+export interface WorkerChange {
+  readonly edition: WorkerEdition;
+  readonly terms: WorkerTerms;
+  /** Whether workers have to be replaced by others, because their rights do not suffice. */
+  readonly replace: boolean;
+}
+
+/** A worker as operators see it. */
+export interface WorkerStatus {
+  /** Name of the service and position in it. */
+  readonly id: string;
+  /** `retired`: another has taken its place, and it finishes what it has. */
+  readonly state: "starting" | "ready" | "waiting" | "retired";
+  /** How often another one has taken its place because it died. */
+  readonly restarts: number;
+  /** Milliseconds since it began to serve; `null` if it does not. */
+  readonly uptime: number | null;
+  /** Milliseconds since it was last heard of; `null` if there is none now. */
+  readonly silence: number | null;
+}
+
 const FIRST_DELAY = 100;
 const LONGEST_DELAY = 5_000;
 /** A worker that ran so long has recovered: its next death is the first again. */
 const STABLE_AFTER = 30_000;
+/** Between two looks at the heartbeats, in milliseconds. */
+const HEARTBEAT_INTERVAL = 1_000;
 
 interface Slot {
   readonly index: number;
-  worker: Worker | null;
-  ready: boolean;
+  worker: ServiceWorker | null;
+  /** Ready to take its place, but not listening yet. */
+  next: ServiceWorker | null;
+  /** Still serves until there is another. */
+  leaving: ServiceWorker | null;
   restarts: number;
   /** Deaths in a row. */
   failures: number;
   readyAt: number;
-  heardAt: number;
   timer: ReturnType<typeof setTimeout> | undefined;
-  onDrained: ((cut: number) => void) | null;
 }
 
 /** The workers of one service. */
 export class Supervisor {
   readonly #options: SupervisorOptions;
-  readonly #slots: Slot[];
+  #terms: WorkerTerms;
+  readonly #slots: Slot[] = [];
+  /** Workers that were replaced and finish what they have, oldest first. */
+  readonly #retired = new Map<ServiceWorker, number>();
+  #change: WorkerChange | null = null;
   #watch: ReturnType<typeof setInterval> | undefined;
+  /** Number of the edition that workers are to serve by. */
+  #edition = 0;
+  #running = false;
   #stopping = false;
+  /** Workers that were told to cut what they have. */
+  readonly #cut = new WeakSet<ServiceWorker>();
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
-    this.#slots = Array.from({ length: options.threads }, (_, index) => ({
-      index,
-      worker: null,
-      ready: false,
-      restarts: 0,
-      failures: 0,
-      readyAt: 0,
-      heardAt: 0,
-      timer: undefined,
-      onDrained: null,
-    }));
+    this.#terms = options.terms;
+    for (let index = 0; index < options.terms.threads; index++) this.#slots.push(makeSlot(index));
   }
 
   /** How many workers serve. */
   get ready(): number {
-    return this.#slots.filter((slot) => slot.ready).length;
+    return this.#slots.filter(({ worker }) => worker?.ready === true).length;
+  }
+
+  /** Rights of the workers. */
+  get permissions(): WorkerPermissions {
+    return this.#terms.permissions;
   }
 
   /** How each worker is. */
   get status(): WorkerStatus[] {
+    const { service } = this.#options;
     const now = performance.now();
-    return this.#slots.map((slot) => ({
-      id: `${this.#options.service}-${slot.index}`,
-      state: slot.ready ? "ready" : slot.worker === null ? "waiting" : "starting",
-      restarts: slot.restarts,
-      uptime: slot.ready ? now - slot.readyAt : null,
-      silence: slot.worker === null ? null : now - slot.heardAt,
+    const serving = this.#slots.map(({ index, worker, restarts, readyAt }): WorkerStatus => ({
+      id: `${service}-${index}`,
+      state: worker === null ? "waiting" : worker.ready ? "ready" : "starting",
+      restarts,
+      uptime: worker?.ready === true ? now - readyAt : null,
+      silence: worker === null ? null : worker.silence,
     }));
+    const retired = [...this.#retired].map(([worker, index]): WorkerStatus => ({
+      id: `${service}-${index}`,
+      state: "retired",
+      restarts: 0,
+      uptime: null,
+      silence: worker.silence,
+    }));
+    return [...serving, ...retired];
   }
 
   /**
-   * Starts all workers; resolves when all serve.
+   * Makes all workers ready, without letting them listen.
    *
-   * @throws {Error} If one cannot start. The others are stopped then.
+   * @throws {Error} If one cannot start. The others are ended then.
    */
   async start(): Promise<void> {
     try {
-      await Promise.all(this.#slots.map((slot) => this.#startFirst(slot)));
+      await Promise.all(this.#slots.map(async (slot) => {
+        slot.worker = this.#make(slot.index, this.#terms.permissions);
+        await this.#begin(slot.worker, slot.index, null);
+      }));
     } catch (error) {
       this.terminate();
       throw error;
     }
-    this.#watch = setInterval(() => this.#checkHeartbeats(), 1_000);
   }
 
-  /** Sends a message to every worker; `make` is called once for each, because ports can go only once. */
-  broadcast(make: (index: number) => { message: ServerMessage; transfer: Transferable[] }): void {
-    for (const slot of this.#slots) {
-      if (slot.worker === null) continue;
-      const { message, transfer } = make(slot.index);
-      slot.worker.postMessage(message, transfer);
+  /**
+   * Lets all workers listen; resolves when all do.
+   *
+   * @throws {Error} If one cannot. All are ended then.
+   */
+  async listen(): Promise<void> {
+    try {
+      await Promise.all(this.#slots.map((slot) => this.#serve(slot)));
+    } catch (error) {
+      this.terminate();
+      throw error;
     }
+    this.#running = true;
+    this.#watch = setInterval(() => this.#checkHeartbeats(), HEARTBEAT_INTERVAL);
+  }
+
+  /**
+   * Makes another edition ready, in the workers or in workers that are to replace them.
+   *
+   * @throws {Error} If one cannot; `abort` must follow then.
+   */
+  async prepare(change: WorkerChange): Promise<void> {
+    this.#change = change;
+    const work: Promise<unknown>[] = [];
+    for (let index = 0; index < change.terms.threads; index++) {
+      const slot = this.#slots[index] ?? makeSlot(index);
+      this.#slots[index] = slot;
+      if (!change.replace && slot.worker?.ready === true) {
+        work.push(slot.worker.prepare(change.edition));
+        continue;
+      }
+      // In place of one that is being started by the old edition, too.
+      const next = this.#make(index, change.terms.permissions);
+      slot.next = next;
+      work.push(this.#begin(next, index, change.edition));
+    }
+    const results = await Promise.allSettled(work);
+    for (const result of results) if (result.status === "rejected") throw result.reason;
+  }
+
+  /** Serves by the edition that was made ready. What cannot is replaced like a worker that died. */
+  async commit(upstreams: UpstreamState): Promise<void> {
+    const { edition, terms } = this.#change!;
+    this.#change = null;
+    this.#terms = terms;
+    this.#edition = edition.number;
+    await Promise.all(this.#slots.map(async (slot) => {
+      const { worker, next } = slot;
+      if (slot.index >= terms.threads) return this.#dismiss(slot);
+      if (next === null) {
+        // If it fails, it dies, and another is started by the new edition.
+        await worker?.commit(edition.number, upstreams).catch(() => {});
+        return;
+      }
+      clearTimeout(slot.timer);
+      slot.next = null;
+      slot.leaving = worker;
+      slot.worker = next;
+      try {
+        next.tell({ kind: "refresh", upstreams });
+        await this.#serve(slot);
+      } catch (error) {
+        next.giveUp((error as Error).message);
+      }
+    }));
+    this.#slots.length = terms.threads;
+  }
+
+  /** Everything stays as it is. */
+  abort(): void {
+    const change = this.#change;
+    this.#change = null;
+    if (change === null) return;
+    for (const slot of this.#slots) {
+      if (slot.next === null) slot.worker?.abort(change.edition.number);
+      slot.next?.end();
+      slot.next = null;
+    }
+    this.#slots.length = this.#terms.threads;
+  }
+
+  /** Tells the workers that serve something; those that begin hear it when they do. */
+  tell(message: ServerMessage): void {
+    for (const { worker } of this.#slots) worker?.tell(message);
+  }
+
+  /** Tells something to those, too, that only finish what they have. */
+  tellAll(message: ServerMessage): void {
+    this.tell(message);
+    for (const { leaving } of this.#slots) leaving?.tell(message);
+    for (const worker of this.#retired.keys()) worker.tell(message);
   }
 
   /**
@@ -135,7 +277,20 @@ export class Supervisor {
   async drain(grace: number): Promise<number> {
     this.#stopping = true;
     clearInterval(this.#watch);
-    const cuts = await Promise.all(this.#slots.map((slot) => this.#drainSlot(slot, grace)));
+    const workers: ServiceWorker[] = [];
+    for (const { worker, next, leaving, timer } of this.#slots) {
+      clearTimeout(timer);
+      next?.end();
+      for (const one of [worker, leaving]) if (one !== null) workers.push(one);
+    }
+    const left = new Set(this.#retired.keys());
+    // Those that were replaced drain already; from now on the grace period holds for them, too.
+    const timer = setTimeout(() => left.forEach((worker) => worker.tell({ kind: "cut" })), grace);
+    const cuts = await Promise.all([
+      ...workers.map((worker) => worker.drain(grace)),
+      this.#whenRetired(),
+    ]);
+    clearTimeout(timer);
     this.terminate();
     return cuts.reduce((sum, cut) => sum + cut, 0);
   }
@@ -146,117 +301,131 @@ export class Supervisor {
     clearInterval(this.#watch);
     for (const slot of this.#slots) {
       clearTimeout(slot.timer);
-      slot.worker?.terminate();
-      slot.worker = null;
-      slot.ready = false;
+      for (const worker of [slot.worker, slot.next, slot.leaving]) worker?.end();
+    }
+    for (const worker of this.#retired.keys()) worker.end();
+  }
+
+  #make(index: number, permissions: WorkerPermissions): ServiceWorker {
+    return new ServiceWorker({
+      name: `${this.#options.service}-${index}`,
+      permissions,
+      onDeath: (worker, death) => this.#died(worker, death),
+      onGone: (worker) => this.#options.onGone(worker),
+      onReleased: (worker, edition) => this.#options.onReleased(worker, edition),
+      onMessage: (worker, message) => this.#options.onMessage(worker, message),
+    });
+  }
+
+  async #begin(worker: ServiceWorker, index: number, edition: WorkerEdition | null): Promise<void> {
+    try {
+      await worker.start(() => this.#options.setup(worker, index, edition));
+    } catch (error) {
+      worker.end();
+      throw error;
     }
   }
 
-  #startFirst(slot: Slot): Promise<void> {
-    return new Promise((resolve, reject) => this.#spawn(slot, resolve, reject));
+  /** Lets the worker of a slot listen, and the one before it go. */
+  async #serve(slot: Slot): Promise<void> {
+    await slot.worker!.listen();
+    slot.readyAt = performance.now();
+    this.#options.onEvent({ kind: "ready", index: slot.index, restarts: slot.restarts });
+    if (slot.leaving !== null) void this.#retire(slot.leaving, slot.index);
+    slot.leaving = null;
   }
 
-  #spawn(slot: Slot, onReady: () => void, onFailed: (error: Error) => void): void {
-    const worker = new Worker(new URL("../service/worker.ts", import.meta.url), {
-      type: "module",
-      name: `${this.#options.service}-${slot.index}`,
-      deno: { permissions: this.#options.permissions },
-    });
-    slot.worker = worker;
-    slot.heardAt = performance.now();
-    let settled = false;
-    const fail = (reason: string) => {
-      if (slot.worker !== worker) return;
-      clearTimeout(slot.timer);
-      slot.worker = null;
-      slot.ready = false;
-      worker.terminate();
-      slot.onDrained?.(0);
-      if (!settled) {
-        settled = true;
-        onFailed(new Error(reason));
-      } else if (!this.#stopping) {
-        this.#scheduleRestart(slot, reason);
-      }
-    };
-    slot.timer = setTimeout(
-      () => fail(`it did not start within ${START_TIMEOUT / 1000} s`),
-      START_TIMEOUT,
-    );
-    worker.onerror = (event) => {
-      // Without this the whole program would end with the worker.
-      event.preventDefault();
-      fail(event.message || "it ended with an unknown error");
-    };
-    worker.onmessageerror = () => fail("a message from it could not be read");
-    worker.onmessage = (event: MessageEvent<WorkerMessage>) => {
-      slot.heardAt = performance.now();
-      switch (event.data.kind) {
-        case "loaded": {
-          const { message, transfer } = this.#options.setup(slot.index);
-          worker.postMessage(message, transfer);
-          break;
-        }
-        case "ready":
-          clearTimeout(slot.timer);
-          slot.ready = true;
-          slot.readyAt = performance.now();
-          if (!settled) {
-            settled = true;
-            onReady();
-          }
-          this.#options.onEvent({ kind: "ready", index: slot.index, restarts: slot.restarts });
-          break;
-        case "failed":
-          fail(event.data.message);
-          break;
-        case "drained":
-          slot.onDrained?.(event.data.cut);
-          break;
-        case "alive":
-          break;
-        default:
-          this.#options.onMessage(slot.index, event.data);
-      }
-    };
+  #dismiss(slot: Slot): void {
+    clearTimeout(slot.timer);
+    if (slot.worker !== null) void this.#retire(slot.worker, slot.index);
+    slot.worker = null;
   }
 
-  #scheduleRestart(slot: Slot, reason: string): void {
+  /** Lets a worker finish what it has, while others serve what is new. */
+  async #retire(worker: ServiceWorker, index: number): Promise<void> {
+    if (worker.dead) return;
+    this.#retired.set(worker, index);
+    if (this.#retired.size > this.#terms.maxRetired) {
+      const oldest = [...this.#retired.keys()].find((one) => !this.#cut.has(one));
+      oldest?.tell({ kind: "cut" });
+      if (oldest !== undefined) this.#cut.add(oldest);
+    }
+    const cut = await worker.drain(this.#terms.retireTimeout);
+    this.#retired.delete(worker);
+    this.#options.onEvent({ kind: "retired", index, cut });
+    this.#onRetired?.();
+  }
+
+  #onRetired: (() => void) | null = null;
+
+  async #whenRetired(): Promise<number> {
+    while (this.#retired.size > 0) {
+      await new Promise<void>((resolve) => this.#onRetired = resolve);
+    }
+    return 0;
+  }
+
+  #died(worker: ServiceWorker, { reason, hangs }: Death): void {
+    const slot = this.#slots.find((one) => one.worker === worker || one.leaving === worker);
+    if (slot === undefined) return;
+    if (slot.leaving === worker) {
+      slot.leaving = null;
+      return;
+    }
+    // Whoever starts the first ones hears of it there.
+    if (!this.#running) return;
+    slot.worker = null;
+    if (!this.#stopping) this.#scheduleRestart(slot, reason, hangs);
+  }
+
+  #scheduleRestart(slot: Slot, reason: string, hangs: boolean): void {
     if (performance.now() - slot.readyAt > STABLE_AFTER) slot.failures = 0;
     const delay = Math.min(FIRST_DELAY * 2 ** slot.failures, LONGEST_DELAY);
     slot.failures++;
     slot.restarts++;
-    this.#options.onEvent({ kind: "died", index: slot.index, reason, delay });
-    slot.timer = setTimeout(() => {
-      if (this.#stopping) return;
-      this.#spawn(slot, () => {}, (error) => this.#scheduleRestart(slot, error.message));
-    }, delay);
+    this.#options.onEvent({ kind: "died", index: slot.index, reason, hangs, delay });
+    slot.timer = setTimeout(() => void this.#restart(slot), delay);
   }
 
-  #checkHeartbeats(): void {
-    const now = performance.now();
-    for (const slot of this.#slots) {
-      if (!slot.ready || now - slot.heardAt < HEARTBEAT_TIMEOUT) continue;
-      const { worker } = slot;
+  async #restart(slot: Slot): Promise<void> {
+    if (this.#stopping) return;
+    const worker = this.#make(slot.index, this.#terms.permissions);
+    slot.worker = worker;
+    try {
+      await this.#begin(worker, slot.index, null);
+      if (slot.worker !== worker) return;
+      if (worker.edition < this.#edition) {
+        // While it started, the others went on to another edition.
+        worker.end();
+        return await this.#restart(slot);
+      }
+      await this.#serve(slot);
+    } catch (error) {
+      worker.end();
+      if (slot.worker !== worker || this.#stopping) return;
       slot.worker = null;
-      slot.ready = false;
-      worker?.terminate();
-      this.#scheduleRestart(slot, `it was silent for ${HEARTBEAT_TIMEOUT / 1000} s`);
+      this.#scheduleRestart(slot, (error as Error).message, false);
     }
   }
 
-  #drainSlot(slot: Slot, grace: number): Promise<number> {
-    clearTimeout(slot.timer);
-    const { worker } = slot;
-    if (worker === null || !slot.ready) return Promise.resolve(0);
-    return new Promise((resolve) => {
-      // A worker that hangs cannot say that it is done.
-      const timer = setTimeout(() => resolve(0), grace + 1_000);
-      slot.onDrained = (cut) => {
-        clearTimeout(timer);
-        resolve(cut);
-      };
-      worker.postMessage({ kind: "drain", grace } satisfies ServerMessage);
-    });
+  #checkHeartbeats(): void {
+    const { heartbeatTimeout } = this.#terms;
+    for (const { worker } of this.#slots) {
+      if (worker?.ready !== true || worker.silence < heartbeatTimeout) continue;
+      worker.giveUp(`it was silent for ${Math.round(worker.silence / 100) / 10} s`, true);
+    }
   }
+}
+
+function makeSlot(index: number): Slot {
+  return {
+    index,
+    worker: null,
+    next: null,
+    leaving: null,
+    restarts: 0,
+    failures: 0,
+    readyAt: 0,
+    timer: undefined,
+  };
 }

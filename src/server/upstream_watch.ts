@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { same } from "../base/same.ts";
 import { systemClock } from "../base/clock.ts";
 import { TimerWheel } from "../base/timer_wheel.ts";
 import type { Endpoint } from "../balancer/backend.ts";
@@ -39,6 +40,8 @@ export interface UpstreamWatchOptions {
   readonly metrics: ProgramMetrics;
   /** Tells all service workers. */
   readonly broadcast: (message: ServerMessage) => void;
+  /** Key of the sticky cookies that have none of their own. Default: drawn. */
+  readonly stickySecret?: string | undefined;
   /** Called when active checks have found a member to work, or not to. */
   readonly onHealth: (change: HealthChange) => void;
 }
@@ -55,7 +58,7 @@ export interface WatchedUpstream {
 }
 
 interface Watched extends WatchedUpstream {
-  readonly upstream: UpstreamConfig;
+  upstream: UpstreamConfig;
   readonly active: ActiveHealth | null;
   readonly discovery: Discovery | null;
   /** Whether the last answer of the discovery was good. */
@@ -63,6 +66,18 @@ interface Watched extends WatchedUpstream {
   endpoints: readonly Endpoint[];
   /** Resolves when the discovery has told something, good or bad. */
   readonly heard: Promise<void>;
+  /** Whether the service workers are to hear of it. */
+  live: boolean;
+}
+
+/** Upstreams of another edition of the config that are watched already. Exactly one of the two must follow. */
+export interface WatchChange {
+  /** What is known of them now. */
+  state(): UpstreamState;
+  /** They are the upstreams from now on. */
+  commit(): void;
+  /** Lets go of those that are not watched by the edition before. */
+  abort(): void;
 }
 
 /** Discovery and active health checks of all upstreams. */
@@ -71,13 +86,14 @@ export class UpstreamWatch implements Service {
   readonly dependsOn: readonly string[] = ["plugins"];
   readonly #options: UpstreamWatchOptions;
   readonly #wheel = new TimerWheel();
-  readonly #watched: Watched[] = [];
+  #watched: readonly Watched[] = [];
   /** Drawn once, so that all workers understand each other's cookies. */
-  readonly #stickySecret = crypto.randomUUID() + crypto.randomUUID();
+  readonly #stickySecret: string;
   readonly #settings = new MemberSettings();
 
   constructor(options: UpstreamWatchOptions) {
     this.#options = options;
+    this.#stickySecret = options.stickySecret ?? crypto.randomUUID() + crypto.randomUUID();
     options.metrics.book.collect((sink) => {
       for (const { upstream, endpoints, discovery, works } of this.#watched) {
         sink.add("sluice_upstream_endpoints", [upstream.name], endpoints.length);
@@ -86,6 +102,11 @@ export class UpstreamWatch implements Service {
         }
       }
     });
+  }
+
+  /** Key of the sticky cookies that have none of their own. */
+  get stickySecret(): string {
+    return this.#stickySecret;
   }
 
   /** What is known of each upstream here. */
@@ -105,43 +126,81 @@ export class UpstreamWatch implements Service {
   }
 
   async start(): Promise<void> {
-    for (const upstream of this.#options.config.upstreams) {
-      const watched = this.#watch(upstream);
-      this.#watched.push(watched);
-      watched.active?.update(targets(upstream, watched.endpoints));
-    }
-    const first = Promise.all(this.#watched.map(({ heard }) => heard));
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    await Promise.race([
-      first,
-      new Promise((resolve) => timer = setTimeout(resolve, FIRST_ANSWER)),
-    ]);
-    clearTimeout(timer);
+    const change = await this.prepare(this.#options.config);
+    change.commit();
   }
 
   stop(): Promise<void> {
-    for (const { active, discovery } of this.#watched) {
-      active?.stop();
-      discovery?.stop();
-    }
+    for (const watched of this.#watched) endWatch(watched);
     this.#wheel.close();
     return Promise.resolve();
   }
 
   /** What a worker that begins now has to know. */
   state(): UpstreamState {
-    const discovered = this.#watched.filter(({ discovery }) => discovery !== null);
+    return this.#stateOf(this.#watched);
+  }
+
+  /**
+   * Watches the upstreams of another edition. Those that are to be what they are go on being watched.
+   *
+   * @param silent Plugins that will name endpoints only when they serve.
+   */
+  async prepare(config: Config, silent: readonly string[] = []): Promise<WatchChange> {
+    this.#options.plugins.add(config.upstreams);
+    const fresh: Watched[] = [];
+    const next = config.upstreams.map((upstream) => {
+      const known = this.#watched.find((one) => sameWatch(one.upstream, upstream));
+      if (known !== undefined) return known;
+      const watched = this.#watch(upstream, isSilent(upstream, config, silent));
+      fresh.push(watched);
+      watched.active?.update(targets(upstream, watched.endpoints));
+      return watched;
+    });
+    const first = Promise.all(fresh.map(({ heard }) => heard));
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    await Promise.race([
+      first,
+      new Promise((resolve) => timer = setTimeout(resolve, FIRST_ANSWER)),
+    ]);
+    clearTimeout(timer);
+    return {
+      state: () => this.#stateOf(next),
+      commit: () => {
+        for (const watched of this.#watched) if (!next.includes(watched)) endWatch(watched);
+        this.#watched = next;
+        next.forEach((watched, i) => this.#adopt(watched, config.upstreams[i]!));
+        this.#options.plugins.keep(config.upstreams);
+      },
+      abort: () => {
+        for (const watched of fresh) endWatch(watched);
+        this.#options.plugins.keep(this.#watched.map(({ upstream }) => upstream));
+      },
+    };
+  }
+
+  #adopt(watched: Watched, upstream: UpstreamConfig): void {
+    watched.live = true;
+    watched.upstream = upstream;
+    if (watched.discovery !== null || same(watched.endpoints, upstream.endpoints)) return;
+    watched.endpoints = upstream.endpoints;
+    watched.active?.update(targets(upstream, upstream.endpoints));
+  }
+
+  #stateOf(all: readonly Watched[]): UpstreamState {
+    const discovered = all.filter(({ discovery }) => discovery !== null);
     return {
       endpoints: Object.fromEntries(
         discovered.map(({ upstream, endpoints }) => [upstream.name, endpoints]),
       ),
-      flips: this.#watched.flatMap(({ active }) => active?.flips() ?? []),
+      flips: all.flatMap(({ active }) => active?.flips() ?? []),
       settings: this.#settings.all,
       stickySecret: this.#stickySecret,
     };
   }
 
-  #watch(upstream: UpstreamConfig): Watched {
+  /** @param silent Whether nothing can be heard of its discovery before it serves. */
+  #watch(upstream: UpstreamConfig, silent: boolean): Watched {
     const { active: settings } = upstream.health;
     const active = settings === null ? null : new ActiveHealth({
       group: upstream.name,
@@ -150,33 +209,27 @@ export class UpstreamWatch implements Service {
       wheel: this.#wheel,
       clock: systemClock,
       slots: new CheckSlots(settings.concurrency),
-      onFlip: (flip) => this.#flipped(flip),
+      onFlip: (flip) => {
+        if (watched.live) this.#flipped(flip);
+      },
     });
-    if (upstream.discovery === null) {
-      return {
-        upstream,
-        active,
-        discovery: null,
-        works: true,
-        endpoints: upstream.endpoints,
-        heard: Promise.resolve(),
-      };
-    }
+    const watched: Mutable<Watched> = {
+      upstream,
+      active,
+      discovery: null,
+      works: true,
+      endpoints: upstream.endpoints,
+      heard: Promise.resolve(),
+      live: false,
+    };
+    if (upstream.discovery === null) return watched;
     const discovery = createDiscovery(upstream.discovery.source, {
       ...this.#tools(),
       pluginSource: (plugin) => this.#options.plugins.source(plugin),
     });
     const heard = Promise.withResolvers<void>();
-    // Inline plugins are set up in the service workers, which begin after this.
-    if (this.#foundInline(upstream)) heard.resolve();
-    const watched: Watched = {
-      upstream,
-      active,
-      discovery,
-      works: false,
-      endpoints: [],
-      heard: heard.promise,
-    };
+    if (silent) heard.resolve();
+    Object.assign(watched, { discovery, works: false, endpoints: [], heard: heard.promise });
     discovery.start({
       onUpdate: (endpoints) => {
         this.#found(watched, endpoints);
@@ -201,13 +254,6 @@ export class UpstreamWatch implements Service {
       },
     });
     return watched;
-  }
-
-  #foundInline({ discovery }: UpstreamConfig): boolean {
-    if (discovery?.source.type !== "plugin") return false;
-    const { plugin } = discovery.source;
-    const { plugins } = this.#options.config;
-    return plugins.some(({ name, isolation }) => name === plugin && isolation === "inline");
   }
 
   #count<
@@ -256,6 +302,7 @@ export class UpstreamWatch implements Service {
       { upstream: upstream.name },
     );
     active?.update(targets(upstream, endpoints));
+    if (!watched.live) return;
     this.#options.broadcast({
       kind: "endpoint_set",
       group: upstream.name,
@@ -263,6 +310,37 @@ export class UpstreamWatch implements Service {
       at: Date.now(),
     });
   }
+}
+
+type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
+
+function endWatch({ active, discovery }: Watched): void {
+  active?.stop();
+  discovery?.stop();
+}
+
+/** Whether an upstream is watched by the same; the endpoints that are written down may be others. */
+function sameWatch(a: UpstreamConfig, b: UpstreamConfig): boolean {
+  const plain = ({ name, discovery, health, tls, options }: UpstreamConfig) => ({
+    name,
+    discovery,
+    active: health.active,
+    tls,
+    options,
+  });
+  return same(plain(a), plain(b));
+}
+
+function isSilent(
+  { discovery }: UpstreamConfig,
+  { plugins }: Config,
+  silent: readonly string[],
+): boolean {
+  if (discovery?.source.type !== "plugin") return false;
+  const { plugin } = discovery.source;
+  // Inline plugins are set up in the service workers, which begin after this.
+  return silent.includes(plugin) ||
+    plugins.some(({ name, isolation }) => name === plugin && isolation === "inline");
 }
 
 function targets(upstream: UpstreamConfig, endpoints: readonly Endpoint[]) {

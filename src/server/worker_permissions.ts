@@ -95,6 +95,16 @@ export function workerPermissions(
   };
 }
 
+/** Whether a worker with the rights `held` may do all that `needed` says. */
+export function covers(held: WorkerPermissions, needed: WorkerPermissions): boolean {
+  return (["net", "read", "write", "env", "sys"] as const).every((kind) => {
+    const [has, needs] = [held[kind], needed[kind]];
+    // Having everything is not a right to go on having it.
+    if (typeof has === "boolean" || typeof needs === "boolean") return has === needs;
+    return needs.every((one) => has.includes(one));
+  });
+}
+
 function hostPort(host: string, port: number): string {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }

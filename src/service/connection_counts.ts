@@ -38,11 +38,34 @@ export class ListenerCounts {
   readonly refused: ReadonlyMap<RefusalReason, { count: number }> = new Map(
     [...new Set(Object.values(REASONS))].map((reason) => [reason, { count: 0 }]),
   );
+  /** Of the sockets that it had before the one that it has. */
+  readonly #before = { accepted: 0, rejected: 0 };
+  #accepted = 0;
+  #rejected = 0;
   readonly #protocols = new Map<string, ProtocolCounts>();
 
   /** Counts a connection that was closed before its first request. */
   refuse(error: ErrorType): void {
     this.refused.get(REASONS[error] ?? "tls_failure")!.count++;
+  }
+
+  /** Connections that were accepted, and those that were closed at once because there were too many. */
+  get accepted(): { readonly accepted: number; readonly rejected: number } {
+    const { accepted, rejected } = this.#before;
+    return { accepted: accepted + this.#accepted, rejected: rejected + this.#rejected };
+  }
+
+  /** What the socket that it has says. */
+  accept(accepted: number, rejected: number): void {
+    this.#accepted = accepted;
+    this.#rejected = rejected;
+  }
+
+  /** The socket that it had is closed. */
+  closed(accepted: number, rejected: number): void {
+    this.#before.accepted += accepted;
+    this.#before.rejected += rejected;
+    this.accept(0, 0);
   }
 
   /** The connections that speak `name`: `h1`, `h2`. */
@@ -77,6 +100,9 @@ export class ConnectionCounts {
   /** Tells them all. */
   collect(sink: SampleSink): void {
     for (const [listener, counts] of this.#listeners) {
+      const { accepted, rejected } = counts.accepted;
+      sink.add("sluice_connections_accepted_total", [listener], accepted);
+      sink.add("sluice_connections_rejected_total", [listener, "max_connections"], rejected);
       for (const [reason, { count }] of counts.refused) {
         sink.add("sluice_connections_rejected_total", [listener, reason], count);
       }

@@ -4,16 +4,32 @@
  * @module
  */
 import type { ListenerCredentials } from "../config/credentials.ts";
-import type { Config } from "../config/types.ts";
+import type { Config, LogLevel } from "../config/types.ts";
 import type { EndpointSet } from "../balancer/discovery/discovery.ts";
 import type { HealthFlip } from "../balancer/health/messages.ts";
 import type { MetricReport } from "../observe/metrics/book.ts";
 import type { PluginsInit } from "../sandbox/wire.ts";
-import type { LogLevel } from "../config/types.ts";
-import type { UpstreamReport } from "./upstream_report.ts";
-import type { MemberSetting, UpstreamState } from "./upstream_runtime.ts";
 import type { ConnectionEnds } from "../transport/kernel_sockets.ts";
 import type { TlsState } from "./tls_listeners.ts";
+import type { UpstreamReport } from "./upstream_report.ts";
+import type { MemberSetting, UpstreamState } from "./upstream_runtime.ts";
+
+/** An edition of the config, and what goes with it everywhere. Plain data. */
+export interface EditionSetup {
+  /** Counts up from 1 with every reload that was tried. */
+  readonly number: number;
+  readonly config: Config;
+  /** What was found out about the upstreams by now. */
+  readonly upstreams: UpstreamState;
+  /** The slot of each plugin of the config, in its order. */
+  readonly slots: readonly number[];
+}
+
+/** An edition as a service worker gets it. */
+export interface WorkerEdition extends EditionSetup {
+  /** Certificates of the listeners, and what shows them. */
+  readonly tls: TlsState;
+}
 
 /** What a service worker is started with. */
 export interface WorkerSetup {
@@ -21,18 +37,25 @@ export interface WorkerSetup {
   readonly service: string;
   /** Position among the workers of its service, from 0. */
   readonly index: number;
-  readonly config: Config;
-  /** What was found out about the upstreams by now. */
-  readonly upstreams: UpstreamState;
-  /** Certificates of the listeners, and what shows them. */
-  readonly tls: TlsState;
+  readonly edition: WorkerEdition;
   /** How to reach the plugins; its `wire` is transferred with the message. */
   readonly plugins: PluginsInit;
 }
 
 /** Server to service worker. */
 export type ServerMessage =
+  /** Make everything ready, and say `prepared`. */
   | { readonly kind: "start"; readonly setup: WorkerSetup }
+  /** Listen, and say `ready`. */
+  | { readonly kind: "listen" }
+  /** Make another edition ready beside the one that serves, and say `prepared` or `refused`. */
+  | { readonly kind: "prepare"; readonly edition: WorkerEdition }
+  /** Serve by the edition that was prepared, and say `committed`. */
+  | { readonly kind: "commit"; readonly number: number; readonly upstreams: UpstreamState }
+  /** Forget the edition that was prepared. */
+  | { readonly kind: "abort"; readonly number: number }
+  /** What has been found out about the upstreams since `start`. */
+  | { readonly kind: "refresh"; readonly upstreams: UpstreamState }
   /** A group has other endpoints. */
   | EndpointSet
   /** A member of a group has begun or ceased to work. */
@@ -51,6 +74,8 @@ export type ServerMessage =
   }
   /** Stop accepting, finish what runs, say `drained`; what is left after `grace` milliseconds is cut. */
   | { readonly kind: "drain"; readonly grace: number }
+  /** The drain has taken long enough: cut what is left. */
+  | { readonly kind: "cut" }
   /** The log files were moved away: open new ones. */
   | { readonly kind: "reopen_logs" };
 
@@ -58,6 +83,14 @@ export type ServerMessage =
 export type WorkerMessage =
   /** The program is loaded and waits for `start`. */
   | { readonly kind: "loaded" }
+  /** An edition is ready to serve. */
+  | { readonly kind: "prepared"; readonly number: number }
+  /** An edition cannot be made; the one before goes on. */
+  | { readonly kind: "refused"; readonly number: number; readonly message: string }
+  /** An edition serves. */
+  | { readonly kind: "committed"; readonly number: number }
+  /** No request uses an edition any more that another has followed. */
+  | { readonly kind: "released"; readonly number: number }
   /** Listening. */
   | { readonly kind: "ready" }
   /** Sent each second. */
@@ -72,6 +105,8 @@ export type WorkerMessage =
   }
   /** Connections that were closed and are still there: cut them. */
   | { readonly kind: "cut"; readonly connections: readonly ConnectionEnds[] }
-  /** Cannot start; restarting would not help. */
+  /** Cannot go on. */
   | { readonly kind: "failed"; readonly message: string }
+  /** It has ended itself: nothing more will be heard of it. */
+  | { readonly kind: "ended" }
   | { readonly kind: "drained"; readonly cut: number };

@@ -4,8 +4,9 @@
  * @module
  */
 import type { HealthEvent } from "../balancer/health/messages.ts";
+import { same } from "../base/same.ts";
 import type { TimerWheel } from "../base/timer_wheel.ts";
-import type { Config, ListenerConfig, ServiceConfig } from "../config/types.ts";
+import type { ListenerConfig } from "../config/types.ts";
 import { Connector } from "../connector/connector.ts";
 import type { DownstreamConnection } from "../http/downstream.ts";
 import type { ConnectionFacts, DownstreamSession } from "../http/session.ts";
@@ -13,28 +14,21 @@ import { TrustedNetworks } from "../http/trusted_networks.ts";
 import { UPSTREAM_LIMITS } from "../http/limits.ts";
 import { CHUNK_LIMITS } from "../http1/limits.ts";
 import type { SampleSink } from "../observe/metrics/book.ts";
-import type { PhaseHandler } from "../plugin/handler.ts";
-import type { HealthChange } from "../plugin/upstream.ts";
 import { PhaseEngine } from "../proxy/engine.ts";
 import { errorResponse } from "../proxy/error_response.ts";
 import type { ExchangeOptions } from "../proxy/exchange.ts";
 import type { HostPolicy } from "../proxy/host_check.ts";
-import { HttpProxy } from "../proxy/http_proxy.ts";
-import { compilePlan, type Link } from "../proxy/plan.ts";
-import { compileRoutes } from "../proxy/router.ts";
-import type { Route } from "../proxy/route.ts";
-import type { Upstreams } from "../proxy/upstreams.ts";
 import { listen } from "../transport/listen.ts";
 import type { Listener } from "../transport/listener.ts";
 import { unmapIpv4 } from "../transport/address.ts";
 import type { Admission } from "../transport/connection_setup.ts";
 import type { ProxyHeaderPolicy } from "../transport/proxy_accept.ts";
 import type { Socket } from "../transport/socket.ts";
-import { chooseCodec, type CodecOptions } from "./choose_codec.ts";
-import { ConnectionCounts, type ProtocolCounts } from "./connection_counts.ts";
 import type { CertificateFinder, TlsServer } from "../transport/tls_server.ts";
 import { CertificateLookup } from "./certificate_lookup.ts";
-import { makeRoute } from "./make_route.ts";
+import { chooseCodec, type CodecOptions } from "./choose_codec.ts";
+import { ConnectionCounts, type ProtocolCounts } from "./connection_counts.ts";
+import { Edition, type EditionOptions, type EditionTools } from "./edition.ts";
 import type { ServiceObserver } from "./service_observer.ts";
 import type { TlsListeners } from "./tls_listeners.ts";
 import { tellConnections, tellRoutes, tellUpstreams } from "./upstream_metrics.ts";
@@ -44,19 +38,29 @@ const CUT_TIME = 500;
 
 /** What a {@linkcode HttpService} is made from. */
 export interface HttpServiceOptions {
-  readonly config: Config;
-  readonly service: ServiceConfig;
+  /** Name of the service. */
+  readonly service: string;
   /** Position among the workers of the service. */
   readonly index: number;
   /** Where all deadlines wait. */
   readonly wheel: TimerWheel;
-  /** The groups of the config. */
-  readonly upstreams: Upstreams;
-  /** The plugins of the config, by plugin and use. */
-  readonly handler: (plugin: number, use: number) => PhaseHandler;
+  /** Idle connections to upstreams that are kept, over all peers. */
+  readonly poolSize: number;
   readonly observer: ServiceObserver;
   /** TLS of the listeners. */
   readonly tls: TlsListeners;
+  /** Called when no request uses an edition any more that another has followed. */
+  readonly onReleased: (edition: Edition) => void;
+}
+
+/** A listener at work. What is accepted from now on is served by its settings of now. */
+interface Door {
+  config: ListenerConfig;
+  readonly listener: Listener;
+  readonly tls: { readonly server: TlsServer; readonly engine: string } | null;
+  exchange: ExchangeOptions;
+  codec: CodecOptions;
+  readonly connections: Set<DownstreamConnection>;
 }
 
 let lastConnection = 0;
@@ -66,59 +70,39 @@ export class HttpService {
   readonly #options: HttpServiceOptions;
   readonly #connector: Connector;
   readonly #engine: PhaseEngine;
-  readonly #proxy: HttpProxy;
-  /** Routes without their chains: budgets and mirrors outlive the replacement of a plugin. */
-  readonly #bases: readonly Omit<Route, "plan">[];
-  #routes: readonly Route[] = [];
-  #admission: readonly Link[] = [];
-  #certificates: readonly Link[] = [];
-  /** Who wants to know of members that become usable or unusable: each use of each plugin, on a route or not. */
-  #healthHooks: readonly PhaseHandler[] = [];
+  readonly #tools: EditionTools;
+  readonly #doors = new Map<string, Door>();
+  /** Who serves new requests. */
+  #edition: Edition | null = null;
+  /** All that have requests, and the one that serves. */
+  readonly #editions = new Set<Edition>();
+  /** Of listeners that are gone, too. */
   readonly #connections = new Set<DownstreamConnection>();
   readonly #counts = new ConnectionCounts();
-  readonly #listeners: Listener[] = [];
   #draining = false;
   #whenOver: (() => void) | null = null;
-  /** Requests that something is still done for. */
-  #serving = 0;
 
   constructor(options: HttpServiceOptions) {
-    const { config, service, observer } = options;
+    const { wheel, observer } = options;
     this.#options = options;
     this.#engine = new PhaseEngine((handler, phase, error) =>
       observer.hookFailed(handler.name, phase, error)
     );
     this.#connector = new Connector({
-      wheel: options.wheel,
-      poolSize: config.server.upstreamKeepalivePoolSize,
+      wheel,
+      poolSize: options.poolSize,
       limits: UPSTREAM_LIMITS,
       chunkLimits: CHUNK_LIMITS,
       clearTextEngine: "deno",
     });
-    this.#bases = service.routes.map((route) =>
-      makeRoute(route, {
-        connector: this.#connector,
-        upstreams: options.upstreams,
-        wheel: options.wheel,
-      })
-    );
-    const find = compileRoutes(service.routes);
-    this.replan();
-    this.#proxy = new HttpProxy({
-      engine: this.#engine,
+    this.#tools = {
+      wheel,
       connector: this.#connector,
-      upstreams: options.upstreams,
-      wheel: options.wheel,
-      route: (head) => this.#routes[find(head)] ?? null,
-      maxRetries: config.server.maxRetries,
-      onFinished: (exchange) => observer.finished(exchange),
-      onReleased: () => {
-        this.#serving--;
-        this.#checkOver();
-      },
-      onError: (exchange, error, summary, final) =>
-        observer.failed(exchange, error, summary, final),
-    });
+      engine: this.#engine,
+      observer,
+      kept: new WeakMap(),
+      worker: `${options.service}-${options.index}`,
+    };
   }
 
   /** What makes connections to upstreams. */
@@ -126,84 +110,85 @@ export class HttpService {
     return this.#connector;
   }
 
+  /** The edition that serves. */
+  get edition(): Edition | null {
+    return this.#edition;
+  }
+
   /** Tells what is there now, and what is counted anyway. */
   collect(sink: SampleSink): void {
-    const { service, upstreams } = this.#options;
-    sink.add("http_server_active_requests", [service.name], this.#serving);
-    for (const { name, accepted, rejected } of this.#listeners) {
-      sink.add("sluice_connections_accepted_total", [name], accepted);
-      sink.add("sluice_connections_rejected_total", [name, "max_connections"], rejected);
+    let serving = 0;
+    for (const edition of this.#editions) serving += edition.serving;
+    sink.add("http_server_active_requests", [this.#options.service], serving);
+    for (const [name, { listener: { accepted, rejected } }] of this.#doors) {
+      this.#counts.of(name).accept(accepted, rejected);
     }
     this.#counts.collect(sink);
-    tellRoutes(sink, this.#bases);
-    tellUpstreams(sink, upstreams.all);
-    tellConnections(sink, this.#connector, upstreams.all);
+    if (this.#edition === null) return;
+    const groups = this.#edition.upstreams.upstreams;
+    tellRoutes(sink, this.#edition.routes);
+    tellUpstreams(sink, groups.all);
+    tellConnections(sink, this.#connector, groups.all);
+  }
+
+  /** Makes an edition that is not used yet. */
+  make(options: Omit<EditionOptions, "before">): Edition {
+    return new Edition({ ...options, before: this.#edition }, this.#tools);
+  }
+
+  /** New requests go to this edition from now on. */
+  use(edition: Edition): void {
+    const old = this.#edition;
+    this.#edition = edition;
+    this.#editions.add(edition);
+    this.#connector.resize(edition.config.server.upstreamKeepalivePoolSize);
+    for (const door of this.#doors.values()) {
+      const config = edition.config.listeners.find(({ name }) => name === door.config.name);
+      if (
+        config !== undefined && !same(config, door.config) && this.#fits(door, config)
+      ) this.#refit(door, config);
+    }
+    if (old === null) return;
+    old.whenOver(() => {
+      if (!this.#editions.delete(old)) return;
+      this.#options.onReleased(old);
+      this.#checkOver();
+    });
   }
 
   /** Makes the chains of all routes anew: a plugin was replaced by one with other hooks. */
   replan(): void {
-    const { config, service, handler } = this.#options;
-    this.#routes = this.#bases.map((base, i) => ({
-      ...base,
-      plan: compilePlan(
-        service.routes[i]!.plugins.map(({ plugin, use, when }) => ({
-          handler: handler(plugin, use),
-          when,
-        })),
-      ),
-    }));
-    this.#admission = connectionLinks(this.#routes, "connectionFilter");
-    this.#certificates = connectionLinks(this.#routes, "certificate");
-    this.#healthHooks = config.plugins
-      .flatMap(({ uses }, plugin) => uses.map((_, use) => handler(plugin, use)))
-      .filter(({ phases }) => phases.has("upstreamHealth"));
+    for (const edition of this.#editions) edition.replan();
   }
 
-  /** Tells the plugins that the traffic of this worker has made a member usable or unusable. Nobody waits for them. */
-  tellHealth({ kind, group, id, reason, at }: HealthEvent): void {
-    if (this.#healthHooks.length === 0) return;
-    const { service, index } = this.#options;
-    const worker = `${service.name}-${index}`;
-    const change: HealthChange = { upstream: group, endpoint: id, kind, reason, at, worker };
-    for (const hook of this.#healthHooks) {
-      // Each gets its own, which it may keep and change.
-      void this.#engine.notify(hook, "upstreamHealth", { ...change });
-    }
+  /** Tells the plugins that the traffic of this worker has made a member usable or unusable. */
+  tellHealth(event: HealthEvent): void {
+    this.#edition?.tellHealth(event);
   }
 
   /**
-   * Binds all listeners.
+   * Binds the listeners of the edition that are not bound yet, and closes those that it does not have any more; their
+   * connections finish what they do.
    *
    * @throws {Error} If one cannot be bound.
    */
   async listen(): Promise<void> {
-    for (const name of this.#options.service.listeners) {
-      const listener = this.#options.config.listeners.find((one) => one.name === name)!;
+    const { config, service } = this.#edition!;
+    const wanted = config.listeners.filter(({ name, address }) =>
       // A unix socket has one owner: nothing like a shared accept queue exists for it.
-      if (listener.address.kind === "unix" && this.#options.index > 0) continue;
-      const { observer, tls } = this.#options;
-      const secure = tls.add(listener, this.#finderOf(listener));
-      this.#listeners.push(
-        await listen({
-          name,
-          address: listener.address,
-          engine: "deno",
-          backlog: listener.backlog,
-          unixMode: listener.unixMode,
-          unixOwner: listener.unixOwner,
-          maxConnections: listener.maxConnections,
-          proxyHeader: proxyHeaderPolicy(listener),
-          admission: this.#admissionOf(name),
-          tls: secure,
-          surgeon: tls.surgeon,
-          onSocket: this.#acceptor(listener, secure?.server ?? null),
-          onError: (error) => observer.listenerFailed(name, error),
-          onRefused: (error) => {
-            this.#counts.of(name).refuse(error.type);
-            observer.connectionRefused(name, error);
-          },
-        }),
-      );
+      service.listeners.includes(name) && (address.kind !== "unix" || this.#options.index === 0)
+    );
+    const left = new Map(this.#doors);
+    for (const listener of wanted) {
+      const door = this.#doors.get(listener.name);
+      if (door !== undefined && this.#fits(door, listener)) left.delete(listener.name);
+      else await this.#openDoor(listener);
+    }
+    for (const [name, door] of left) {
+      door.listener.close();
+      this.#counts.of(name).closed(door.listener.accepted, door.listener.rejected);
+      for (const connection of [...door.connections]) connection.drain();
+      if (this.#doors.get(name) === door) this.#doors.delete(name);
     }
   }
 
@@ -215,7 +200,7 @@ export class HttpService {
    */
   async drain(grace: number): Promise<number> {
     this.#draining = true;
-    for (const listener of this.#listeners) listener.close();
+    for (const { listener } of this.#doors.values()) listener.close();
     for (const connection of [...this.#connections]) connection.drain();
     this.#connector.drain();
     await this.#over(grace);
@@ -227,65 +212,114 @@ export class HttpService {
     return cut;
   }
 
+  /** Does not wait any longer for what a drain waits for. */
+  cut(): void {
+    for (const connection of [...this.#connections]) connection.destroy();
+  }
+
   /** Waits until no connection is open and no request is left, but no longer than `ms` milliseconds. */
   async #over(ms: number): Promise<void> {
-    if (this.#connections.size === 0 && this.#serving === 0) return;
+    if (this.#isOver) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, ms);
       this.#whenOver = () => {
         clearTimeout(timer);
         resolve();
       };
+      this.#edition?.whenOver(() => this.#checkOver());
     });
   }
 
-  #checkOver(): void {
-    if (this.#connections.size === 0 && this.#serving === 0) this.#whenOver?.();
+  get #isOver(): boolean {
+    if (this.#connections.size > 0) return false;
+    for (const edition of this.#editions) if (edition.serving > 0) return false;
+    return true;
   }
 
-  #acceptor(listener: ListenerConfig, tls: TlsServer | null): (socket: Socket) => void {
-    const { observer } = this.#options;
-    const exchangeOptions: ExchangeOptions = {
-      forward: {
-        trusted: new TrustedNetworks(listener.trustedProxies),
-        fields: listener.forwarded,
-        clientCert: listener.tls?.forwardClientCert ?? "off",
-      },
-      bodyBuffer: listener.pluginBodyBuffer,
-      hosts: tls && hostPolicy(listener, tls),
+  #checkOver(): void {
+    if (this.#isOver) this.#whenOver?.();
+  }
+
+  async #openDoor(config: ListenerConfig): Promise<void> {
+    const { observer, tls } = this.#options;
+    const { name } = config;
+    const secure = tls.add(config, this.#finderOf(config));
+    const door: Mutable<Door> = {
+      config,
+      tls: secure,
+      exchange: exchangeOptions(config, secure?.server ?? null),
+      codec: undefined!,
+      connections: new Set(),
+      listener: undefined!,
     };
-    const serverOptions: CodecOptions = {
-      listener: listener.name,
-      protocols: listener.protocols,
-      limits: listener.limits,
-      http2: listener.http2,
-      chunkLimits: CHUNK_LIMITS,
-      wheel: this.#options.wheel,
-      allowConnect: listener.allowConnect,
-      abortOnClose: listener.abortOnClose,
-      serve: (session: DownstreamSession) => {
-        this.#serving++;
-        return this.#proxy.serve(session, exchangeOptions);
+    door.codec = this.#codecOptions(door);
+    door.listener = await listen({
+      name,
+      address: config.address,
+      engine: "deno",
+      backlog: config.backlog,
+      unixMode: config.unixMode,
+      unixOwner: config.unixOwner,
+      maxConnections: config.maxConnections,
+      proxyHeader: proxyHeaderPolicy(config),
+      admission: this.#admissionOf(name),
+      tls: secure,
+      surgeon: tls.surgeon,
+      onSocket: (socket) => this.#open(socket, door),
+      onError: (error) => observer.listenerFailed(name, error),
+      onRefused: (error) => {
+        this.#counts.of(name).refuse(error.type);
+        observer.connectionRefused(name, error);
       },
+    });
+    this.#doors.set(name, door);
+  }
+
+  /** Whether a listener can go on as it is, but for what is asked when a connection has been accepted. */
+  #fits(door: Door, config: ListenerConfig): boolean {
+    return same(socketPart(door.config), socketPart(config)) &&
+      (door.tls?.engine ?? null) === this.#options.tls.engineOf(config.name);
+  }
+
+  #refit(door: Door, config: ListenerConfig): void {
+    door.config = config;
+    door.exchange = exchangeOptions(config, door.tls?.server ?? null);
+    door.codec = this.#codecOptions(door);
+    if (door.tls !== null) this.#options.tls.refresh(config.name);
+  }
+
+  #codecOptions(door: Door): CodecOptions {
+    const { observer, wheel } = this.#options;
+    const { name, protocols, limits, http2, allowConnect, abortOnClose } = door.config;
+    return {
+      listener: name,
+      protocols,
+      limits,
+      http2,
+      chunkLimits: CHUNK_LIMITS,
+      wheel,
+      allowConnect,
+      abortOnClose,
+      serve: (session: DownstreamSession) => this.#edition!.serve(session, door.exchange),
       refuse: (error, facts) => {
         const requestId = crypto.randomUUID();
         const answer = errorResponse(error, { request: null, requestId });
-        observer.refused(listener.name, facts, error, answer.head.status, requestId);
+        observer.refused(name, facts, error, answer.head.status, requestId);
         return answer;
       },
-      onFault: (error, facts) => observer.connectionFailed(listener.name, facts, error),
+      onFault: (error, facts) => observer.connectionFailed(name, facts, error),
     };
-    return (socket) => this.#open(socket, serverOptions);
   }
 
   /** Asks plugins for certificates. Which those are may change. */
   #finderOf({ name, tls }: ListenerConfig): CertificateFinder | null {
     if (tls === null) return null;
+    const links = () => this.#edition!.certificates;
     const lookup = new CertificateLookup({
       listener: name,
       settings: tls.certificateHook,
-      needed: () => this.#certificates.length > 0,
-      ask: (request) => this.#engine.certificate(this.#certificates, request),
+      needed: () => links().length > 0,
+      ask: (request) => this.#engine.certificate(links(), request),
       onError: (error) => this.#options.observer.certificateFailed(name, error),
     });
     return (host) => lookup.find(host);
@@ -293,8 +327,8 @@ export class HttpService {
 
   /** Asks the plugins that decide about connections. Which those are may change. */
   #admissionOf(listener: string): Admission {
-    // Read on each connection: a plugin may be replaced by one that has the hook, or has it no more.
-    const links = () => this.#admission;
+    // Read on each connection: another edition may have other plugins.
+    const links = () => this.#edition!.admission;
     return {
       get needed() {
         return links().length > 0;
@@ -308,7 +342,7 @@ export class HttpService {
     };
   }
 
-  #open(socket: Socket, options: CodecOptions): void {
+  #open(socket: Socket, door: Door): void {
     if (this.#draining) {
       socket.destroy();
       return;
@@ -323,21 +357,37 @@ export class HttpService {
       since: performance.now(),
     };
     let counts: ProtocolCounts | null = null;
-    const connection = chooseCodec(socket, facts, options, {
+    const connection = chooseCodec(socket, facts, door.codec, {
       onProtocol: (protocol) => {
-        counts = this.#counts.of(options.listener).protocol(protocol);
+        counts = this.#counts.of(door.config.name).protocol(protocol);
         counts.opened++;
         counts.open++;
       },
       onClosed: () => {
         if (counts !== null) counts.open--;
         this.#connections.delete(connection);
+        door.connections.delete(connection);
         this.#checkOver();
       },
     });
     this.#connections.add(connection);
+    door.connections.add(connection);
     connection.start();
   }
+}
+
+type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
+
+function exchangeOptions(listener: ListenerConfig, tls: TlsServer | null): ExchangeOptions {
+  return {
+    forward: {
+      trusted: new TrustedNetworks(listener.trustedProxies),
+      fields: listener.forwarded,
+      clientCert: listener.tls?.forwardClientCert ?? "off",
+    },
+    bodyBuffer: listener.pluginBodyBuffer,
+    hosts: tls && hostPolicy(listener, tls),
+  };
 }
 
 function proxyHeaderPolicy({ proxyProtocol }: ListenerConfig): ProxyHeaderPolicy | null {
@@ -355,14 +405,25 @@ function hostPolicy({ tls }: ListenerConfig, server: TlsServer): HostPolicy {
   };
 }
 
-/** The hooks that are called for connections: those of all routes, each plugin once. */
-function connectionLinks(
-  routes: readonly Route[],
-  phase: "connectionFilter" | "certificate",
-): readonly Link[] {
-  const links = new Map<PhaseHandler, Link>();
-  for (const { plan } of routes) {
-    for (const link of plan[phase] ?? []) links.set(link.handler, link);
-  }
-  return [...links.values()];
+/** What of a listener its socket is opened with. Certificates are shown by the next handshake, whichever they are. */
+function socketPart(
+  { address, unixMode, unixOwner, maxConnections, proxyProtocol, tls }: ListenerConfig,
+) {
+  return {
+    address,
+    unixMode,
+    unixOwner,
+    maxConnections,
+    proxyProtocol,
+    tls: tls && {
+      ...tls,
+      certificates: [],
+      clientAuth: tls.clientAuth && tls.clientAuth.mode,
+      hostAuth: tls.hostAuth.map(({ host, mode }) => [host, mode]),
+      forwardClientCert: null,
+      strictHost: null,
+      watch: null,
+      expiryWarning: null,
+    },
+  };
 }

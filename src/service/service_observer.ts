@@ -24,23 +24,22 @@ const LINES_PER_SECOND = 20;
 /** Access log, operational log and metrics of one service worker. */
 export class ServiceObserver implements UpstreamListener {
   readonly #log: Logger;
-  readonly #accessLog: AccessLog | null;
+  #accessLog: AccessLog | null = null;
   /** One for all requests: it is written out before the next one is filled in. */
   readonly #record: AccessRecord = emptyAccessRecord();
   readonly #refused = new Map<string, RefusalCounts>();
   readonly #limit = new LineLimit(LINES_PER_SECOND);
   readonly #metrics: RequestMetrics | null;
 
-  constructor(
-    service: string,
-    log: Logger,
-    accessLog: AccessLog | null,
-    metrics: RequestMetrics | null,
-  ) {
+  constructor(service: string, log: Logger, metrics: RequestMetrics | null) {
     this.#log = log;
-    this.#accessLog = accessLog;
     this.#metrics = metrics;
     this.#record.service = service;
+  }
+
+  /** Where a line for each request goes from now on; `null`: nowhere. */
+  set accessLog(accessLog: AccessLog | null) {
+    this.#accessLog = accessLog;
   }
 
   /** A request is over. */

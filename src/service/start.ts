@@ -5,126 +5,295 @@
  */
 import type { Endpoint } from "../balancer/backend.ts";
 import type { HealthFlip } from "../balancer/health/messages.ts";
+import { same } from "../base/same.ts";
 import { TimerWheel } from "../base/timer_wheel.ts";
-import { openAccessLog } from "../observe/access_log.ts";
-import { logger, type RunningLog } from "../observe/log.ts";
-import { MetricBook, type MetricReport } from "../observe/metrics/book.ts";
-import { connectPlugins } from "../sandbox/connect.ts";
-import type { WorkerMessage, WorkerSetup } from "./control.ts";
-import { HttpService } from "./http_service.ts";
 import type { ListenerCredentials } from "../config/credentials.ts";
+import type { Config } from "../config/types.ts";
+import { type AccessLog, openAccessLog } from "../observe/access_log.ts";
+import { type Logger, logger } from "../observe/log.ts";
+import { MetricBook, type MetricReport, type SampleSink } from "../observe/metrics/book.ts";
+import { connectPlugins, type PluginConnections } from "../sandbox/connect.ts";
+import type { ConnectionEnds } from "../transport/kernel_sockets.ts";
+import type { WorkerEdition, WorkerSetup } from "./control.ts";
+import type { Edition } from "./edition.ts";
+import { HttpService } from "./http_service.ts";
 import { MeteredHandler } from "./metered_handler.ts";
 import { RequestMetrics } from "./request_metrics.ts";
 import { ServiceObserver } from "./service_observer.ts";
 import { strayErrors } from "./stray_errors.ts";
+import { TlsListeners, type TlsState } from "./tls_listeners.ts";
 import { reportUpstreams, type UpstreamReport } from "./upstream_report.ts";
-import { TlsListeners } from "./tls_listeners.ts";
-import { type MemberSetting, UpstreamRuntime } from "./upstream_runtime.ts";
+import {
+  type MemberSetting,
+  type UpstreamListener,
+  UpstreamRuntime,
+  type UpstreamState,
+} from "./upstream_runtime.ts";
+
+/** What a service in this worker tells. */
+export interface ServiceEvents {
+  /** No request uses an edition any more that another has followed. */
+  readonly onReleased: (number: number) => void;
+  /** The edition that serves from now on has other settings for the operational log. */
+  readonly onLog: (settings: Config["log"]) => void;
+  /** Lines of the operational log that were dropped. */
+  readonly linesDropped: () => number;
+  /** Asks the server to cut connections that were closed and are still there. */
+  readonly onCut: (connections: readonly ConnectionEnds[]) => void;
+}
+
+/**
+ * Makes a service ready, without listening yet.
+ *
+ * @throws {Error} If a log cannot be opened, or an inline plugin cannot be loaded.
+ */
+export async function startService(
+  setup: WorkerSetup,
+  events: ServiceEvents,
+): Promise<RunningService> {
+  const log = logger("service", setup.service);
+  const wheel = new TimerWheel();
+  const plugins = await connectPlugins(setup.plugins, {
+    timers: wheel,
+    onChange: () => service.replan(),
+  });
+  const service = new RunningService({ setup, events, log, wheel, plugins });
+  await service.prepare(setup.edition);
+  await service.commit(setup.edition.number, setup.edition.upstreams, false);
+  return service;
+}
+
+interface Parts {
+  readonly setup: WorkerSetup;
+  readonly events: ServiceEvents;
+  readonly log: Logger;
+  readonly wheel: TimerWheel;
+  readonly plugins: PluginConnections;
+}
 
 /** A service that runs in this worker. */
-export interface RunningService {
+export class RunningService {
+  readonly #parts: Parts;
+  readonly #observer: ServiceObserver;
+  readonly #http: HttpService;
+  readonly #book: MetricBook | null;
+  readonly #requests: RequestMetrics | null;
+  #accessLog: AccessLog | null = null;
+  /** Lines of access logs that were closed since. */
+  #droppedBefore = 0;
+  readonly #tls: TlsListeners;
+  #prepared: { readonly edition: Edition; readonly tls: TlsState } | null = null;
+  /** Number of the edition that was asked for last and not called off. */
+  #preparing = 0;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    const { setup, wheel, log, events } = parts;
+    // Whether anything is counted is settled when a worker begins.
+    this.#book = setup.edition.config.metrics === null ? null : new MetricBook();
+    this.#requests = this.#book && new RequestMetrics(this.#book, setup.service);
+    this.#observer = new ServiceObserver(setup.service, log, this.#requests);
+    this.#tls = new TlsListeners(setup.edition.tls, events.onCut);
+    this.#http = new HttpService({
+      service: setup.service,
+      index: setup.index,
+      wheel,
+      poolSize: setup.edition.config.server.upstreamKeepalivePoolSize,
+      observer: this.#observer,
+      tls: this.#tls,
+      onReleased: (edition) => {
+        edition.upstreams.release();
+        events.onReleased(edition.number);
+      },
+    });
+    this.#book?.collect((sink) => this.#collect(sink));
+  }
+
+  /** Plugins have other hooks now. */
+  replan(): void {
+    this.#http.replan();
+    this.#prepared?.edition.replan();
+  }
+
+  /**
+   * Makes another edition ready beside the one that serves.
+   *
+   * @throws {Error} If it cannot be: nothing has changed then.
+   */
+  async prepare(wanted: WorkerEdition): Promise<void> {
+    const { number, config, upstreams: state, slots, tls } = wanted;
+    const { setup, wheel, plugins } = this.#parts;
+    const service = config.services.find(({ name }) => name === setup.service);
+    if (service === undefined) throw new Error(`there is no service ${setup.service}`);
+    this.#preparing = number;
+    await plugins.attached(slots);
+    if (this.#preparing !== number) throw new Error(`edition ${number} is not wanted any more`);
+    const before = this.#http.edition;
+    const book = this.#book;
+    const requests = this.#requests;
+    const upstreams = new UpstreamRuntime({
+      config,
+      state,
+      wheel,
+      listener: this.#listener(),
+      before: before?.upstreams ?? null,
+      onAttempt: requests && ((group, outcome) => requests.attempted(group, outcome)),
+    });
+    try {
+      const edition = this.#http.make({
+        number,
+        config,
+        service,
+        upstreams,
+        handler(plugin, use) {
+          const handler = plugins.handler(slots[plugin]!, use);
+          return book === null ? handler : new MeteredHandler(handler, book);
+        },
+      });
+      this.#prepared = { edition, tls };
+    } catch (error) {
+      upstreams.release();
+      throw error;
+    }
+  }
+
+  /**
+   * Serves by the edition that was prepared.
+   *
+   * @param listening Whether its listeners are to be bound, and others closed.
+   * @throws {Error} If one cannot be bound, or the access log cannot be opened.
+   */
+  async commit(number: number, state: UpstreamState, listening: boolean): Promise<void> {
+    const prepared = this.#prepared;
+    if (prepared?.edition.number !== number) throw new Error(`edition ${number} was not prepared`);
+    const { edition, tls } = prepared;
+    this.#prepared = null;
+    this.#tls.state = tls;
+    const before = this.#http.edition;
+    this.#openLog(edition.config, before?.config ?? null);
+    edition.upstreams.begin(state, this.#http.connector);
+    this.#http.use(edition);
+    if (listening) await this.#http.listen();
+  }
+
+  /** Forgets the edition that was prepared. */
+  abort(number: number): void {
+    if (this.#preparing === number) this.#preparing = 0;
+    const prepared = this.#prepared;
+    if (prepared?.edition.number !== number) return;
+    this.#prepared = null;
+    prepared.edition.upstreams.release();
+  }
+
+  /**
+   * Binds all listeners.
+   *
+   * @throws {Error} If one cannot be bound.
+   */
+  listen(): Promise<void> {
+    return this.#http.listen();
+  }
+
   /**
    * Finishes what runs, writes what is left to write, and stops.
    *
    * @param grace Milliseconds that requests may still take.
    * @returns How many connections were cut.
    */
-  drain(grace: number): Promise<number>;
-  /** The members of an upstream group are others now. */
-  setEndpoints(group: string, endpoints: readonly Endpoint[]): void;
-  /** A member of a group has begun or ceased to work. */
-  applyFlip(flip: HealthFlip): void;
-  /** An operator has set something for a member of a group. */
-  applySetting(setting: MemberSetting): void;
-  /** The upstream groups as this worker sees them. */
-  reportUpstreams(): UpstreamReport[];
-  /** What is counted, as it stands; `null` without metrics. */
-  metrics(): MetricReport | null;
-  /** The files of a listener's certificates hold something else now. */
-  replaceCredentials(listener: string, credentials: ListenerCredentials): void;
-  /** Opens log files anew, after they were moved away. */
-  reopenLogs(): Promise<void>;
-}
+  async drain(grace: number): Promise<number> {
+    const { plugins, wheel } = this.#parts;
+    const cut = await this.#http.drain(grace);
+    this.#http.edition?.upstreams.release();
+    await plugins.close();
+    wheel.close();
+    await this.#accessLog?.close();
+    return cut;
+  }
 
-/**
- * Starts a service.
- *
- * @param running The operational log.
- * @param say Tells the server.
- * @throws {Error} If a listener cannot be bound, a log cannot be opened, or an inline plugin cannot be loaded.
- */
-export async function startService(
-  setup: WorkerSetup,
-  running: RunningLog,
-  say: (message: WorkerMessage) => void,
-): Promise<RunningService> {
-  const { config, index } = setup;
-  const service = config.services.find(({ name }) => name === setup.service)!;
-  const log = logger("service", service.name);
-  const accessLog = openAccessLog(
-    config.accessLog,
-    (error) => log.error("The access log cannot be written", { error }),
-  );
-  const wheel = new TimerWheel();
-  const plugins = await connectPlugins(setup.plugins, {
-    timers: wheel,
-    onChange: () => http.replan(),
-  });
-  const book = config.metrics === null ? null : new MetricBook();
-  const requests = book && new RequestMetrics(book, service.name);
-  const observer = new ServiceObserver(service.name, log, accessLog, requests);
-  const upstreams = new UpstreamRuntime(config, setup.upstreams, wheel, {
-    groupChanged: (group, event) => observer.groupChanged(group, event),
-    healthChanged(event) {
-      observer.healthChanged(event);
-      if (event.kind === "ejected" || event.kind === "returned") {
-        const labels = [event.group, event.kind] as const;
-        book?.add(book.place("sluice_upstream_health_flips_total", labels), 1);
-      }
-      // What active checks find, the server tells plugins itself: once, and not once per worker.
-      if (event.kind === "ejected" || event.kind === "returned") http.tellHealth(event);
-    },
-    breakerChanged: (group, state) => observer.breakerChanged(group, state),
-  }, requests && ((group, outcome) => requests.attempted(group, outcome)));
-  const tls = new TlsListeners(setup.tls, (connections) => say({ kind: "cut", connections }));
-  const http: HttpService = new HttpService({
-    config,
-    service,
-    index,
-    wheel,
-    handler(plugin, use) {
-      const handler = plugins.handler(plugin, use);
-      return book === null ? handler : new MeteredHandler(handler, book);
-    },
-    upstreams: upstreams.upstreams,
-    observer,
-    tls,
-  });
-  book?.collect((sink) => {
-    http.collect(sink);
-    sink.add("sluice_log_lines_dropped_total", ["access"], accessLog?.dropped ?? 0);
-    sink.add("sluice_log_lines_dropped_total", ["operational"], running.dropped);
+  /** Cuts what a drain still waits for. */
+  cut(): void {
+    this.#http.cut();
+  }
+
+  /** What has been found out about the upstreams since the start. */
+  refresh(state: UpstreamState): void {
+    this.#http.edition?.upstreams.begin(state, this.#http.connector);
+  }
+
+  /** The members of an upstream group are others now. */
+  setEndpoints(group: string, endpoints: readonly Endpoint[]): void {
+    this.#http.edition?.upstreams.setEndpoints(group, endpoints);
+  }
+
+  /** A member of a group has begun or ceased to work. */
+  applyFlip(flip: HealthFlip): void {
+    this.#http.edition?.upstreams.applyFlip(flip);
+  }
+
+  /** An operator has set something for a member of a group. */
+  applySetting(setting: MemberSetting): void {
+    this.#http.edition?.upstreams.applySetting(setting);
+  }
+
+  /** The upstream groups as this worker sees them. */
+  reportUpstreams(): UpstreamReport[] {
+    const edition = this.#http.edition;
+    if (edition === null) return [];
+    return reportUpstreams(edition.upstreams.upstreams.all, this.#http.connector);
+  }
+
+  /** What is counted, as it stands; `null` without metrics. */
+  metrics(): MetricReport | null {
+    return this.#book && this.#book.report();
+  }
+
+  /** The files of a listener's certificates hold something else now. */
+  replaceCredentials(listener: string, credentials: ListenerCredentials): void {
+    this.#tls.replace(listener, credentials);
+  }
+
+  /** Opens log files anew, after they were moved away. */
+  async reopenLogs(): Promise<void> {
+    await this.#accessLog?.reopen();
+  }
+
+  #openLog(config: Config, before: Config | null): void {
+    if (before !== null && !same(before.log, config.log)) this.#parts.events.onLog(config.log);
+    if (before !== null && same(before.accessLog, config.accessLog)) return;
+    const old = this.#accessLog;
+    this.#accessLog = openAccessLog(
+      config.accessLog,
+      (error) => this.#parts.log.error("The access log cannot be written", { error }),
+    );
+    this.#observer.accessLog = this.#accessLog;
+    // What it still has to write is written; nobody waits for a disk that stalls.
+    void old?.close();
+    this.#droppedBefore += old?.dropped ?? 0;
+  }
+
+  #collect(sink: SampleSink): void {
+    this.#http.collect(sink);
+    const dropped = this.#droppedBefore + (this.#accessLog?.dropped ?? 0);
+    sink.add("sluice_log_lines_dropped_total", ["access"], dropped);
+    sink.add("sluice_log_lines_dropped_total", ["operational"], this.#parts.events.linesDropped());
     sink.add("sluice_unhandled_errors_total", ["service"], strayErrors());
-  });
-  await http.listen();
-  upstreams.keepWarm(http.connector);
-  return {
-    async drain(grace) {
-      const cut = await http.drain(grace);
-      upstreams.stop();
-      await plugins.close();
-      wheel.close();
-      await accessLog?.close();
-      return cut;
-    },
-    setEndpoints: (group, endpoints) => upstreams.setEndpoints(group, endpoints),
-    applyFlip: (flip) => upstreams.applyFlip(flip),
-    applySetting: (setting) => upstreams.applySetting(setting),
-    reportUpstreams: () => reportUpstreams(upstreams.upstreams.all, http.connector),
-    metrics: () => book && book.report(),
-    replaceCredentials: (listener, credentials) => tls.replace(listener, credentials),
-    async reopenLogs() {
-      await accessLog?.reopen();
-    },
-  };
+  }
+
+  #listener(): UpstreamListener {
+    const observer = this.#observer;
+    const book = this.#book;
+    return {
+      groupChanged: (group, event) => observer.groupChanged(group, event),
+      healthChanged: (event) => {
+        observer.healthChanged(event);
+        if (event.kind === "ejected" || event.kind === "returned") {
+          const labels = [event.group, event.kind] as const;
+          book?.add(book.place("sluice_upstream_health_flips_total", labels), 1);
+        }
+        // What active checks find, the server tells plugins itself: once, and not once per worker.
+        if (event.kind === "ejected" || event.kind === "returned") this.#http.tellHealth(event);
+      },
+      breakerChanged: (group, state) => observer.breakerChanged(group, state),
+    };
+  }
 }

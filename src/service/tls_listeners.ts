@@ -26,14 +26,15 @@ const GATHER = 100;
 
 /** TLS servers by listener. */
 export class TlsListeners {
-  readonly #state: TlsState;
+  /** By which listeners are opened from now on. */
+  state: TlsState;
   readonly #servers = new Map<string, TlsServer>();
   /** Cuts connections that engine `native` cannot close; `null` where nobody can. */
   readonly surgeon: SocketSurgeon | null;
 
   /** @param cut Asks the server to cut connections. */
   constructor(state: TlsState, cut: (connections: readonly ConnectionEnds[]) => void) {
-    this.#state = state;
+    this.state = state;
     this.surgeon = state.surgery ? gatheringSurgeon(cut) : null;
   }
 
@@ -48,9 +49,20 @@ export class TlsListeners {
     find: CertificateFinder | null,
   ): { readonly server: TlsServer; readonly engine: TlsEngine } | null {
     if (tls === null) return null;
-    const server = new TlsServer({ ...tls, find }, readied(this.#state.credentials[name]!));
+    const server = new TlsServer({ ...tls, find }, readied(this.state.credentials[name]!));
     this.#servers.set(name, server);
-    return { server, engine: this.#state.engines[name]! };
+    return { server, engine: this.state.engines[name]! };
+  }
+
+  /** The engine that a listener is to have; `null` without TLS. */
+  engineOf(name: string): TlsEngine | null {
+    return this.state.engines[name] ?? null;
+  }
+
+  /** A listener shows what the state says. */
+  refresh(name: string): void {
+    const credentials = this.state.credentials[name];
+    if (credentials !== undefined) this.replace(name, credentials);
   }
 
   /** The files of a listener hold something else now. Connections that are there stay. */

@@ -4,11 +4,13 @@
  * @module
  */
 import { systemClock } from "../base/clock.ts";
+import { same } from "../base/same.ts";
 import type { TimerWheel } from "../base/timer_wheel.ts";
 import type { Endpoint } from "../balancer/backend.ts";
 import { type GroupEvent, UpstreamGroup } from "../balancer/group.ts";
 import type { HealthEvent, HealthFlip } from "../balancer/health/messages.ts";
 import { GroupHealth } from "../balancer/health/view.ts";
+import type { LoadBook } from "../balancer/load_book.ts";
 import type { StickyOptions } from "../balancer/sticky.ts";
 import { endpointPeer } from "../config/endpoint_peer.ts";
 import type { Config } from "../config/types.ts";
@@ -54,28 +56,68 @@ interface Entry extends Upstream {
   readonly health: GroupHealth;
   /** What operators have set, by id; for members that come back, too. */
   readonly settings: Map<string, MemberSetting>;
+  /** What it was made from; its endpoints are those that were written last. */
+  config: UpstreamConfig;
+  /** What ends the warming of a peer. */
+  warmed: Map<Peer, () => void>;
+  /** How many editions of the config have it. */
+  holders: number;
 }
 
-/** All groups of a service worker. */
+/** What an {@linkcode UpstreamRuntime} is made from. */
+export interface UpstreamRuntimeOptions {
+  readonly config: Config;
+  readonly state: UpstreamState;
+  readonly wheel: TimerWheel;
+  readonly listener: UpstreamListener;
+  /** The groups of the edition before: those that are to be what they were are taken over with all they know. */
+  readonly before: UpstreamRuntime | null;
+  /** Told once for each attempt; `null`: nobody is. */
+  readonly onAttempt: AttemptListener | null;
+}
+
+/** All groups of one edition of the config in a service worker. */
 export class UpstreamRuntime {
   readonly upstreams: Upstreams;
+  readonly #config: Config;
   readonly #entries = new Map<string, Entry>();
-  /** What ends the warming of a peer, by group. */
-  readonly #warmed = new Map<string, Map<Peer, () => void>>();
   #connector: Pick<Connector, "keepWarm"> | null = null;
+  #released = false;
 
-  /** @param onAttempt Told once for each attempt; `null`: nobody is. */
-  constructor(
-    config: Config,
-    state: UpstreamState,
-    wheel: TimerWheel,
-    listener: UpstreamListener,
-    onAttempt: AttemptListener | null,
-  ) {
+  constructor(options: UpstreamRuntimeOptions) {
+    const { config, state, wheel, listener, before, onAttempt } = options;
+    this.#config = config;
     for (const upstream of config.upstreams) {
-      this.#entries.set(upstream.name, makeEntry(upstream, state, wheel, listener));
+      const known = before === null ? undefined : before.#entries.get(upstream.name);
+      const entry = known !== undefined && sameGroup(known.config, upstream)
+        ? known
+        : makeEntry(upstream, state, wheel, listener, known?.group.book);
+      entry.holders++;
+      this.#entries.set(upstream.name, entry);
     }
     this.upstreams = new Upstreams(this.#entries, PEER_OPTIONS, onAttempt);
+    for (const flip of state.flips) {
+      // Groups that were taken over know it already.
+      if (this.#entries.get(flip.group)?.holders === 1) this.applyFlip(flip);
+    }
+  }
+
+  /** Whether a group is the very same in another edition. */
+  shares(group: string, other: UpstreamRuntime): boolean {
+    return this.#entries.get(group) === other.#entries.get(group);
+  }
+
+  /** This edition begins to serve: groups that were taken over get the endpoints that it names. */
+  begin(state: UpstreamState, connector: Pick<Connector, "keepWarm">): void {
+    this.#connector = connector;
+    for (const upstream of this.#config.upstreams) {
+      const entry = this.#entries.get(upstream.name)!;
+      const endpoints = state.endpoints[upstream.name] ??
+        (same(entry.config.endpoints, upstream.endpoints) ? null : upstream.endpoints);
+      entry.config = upstream;
+      if (endpoints !== null) this.setEndpoints(upstream.name, endpoints);
+      else this.#warm(entry);
+    }
     for (const flip of state.flips) this.applyFlip(flip);
     for (const setting of state.settings) this.applySetting(setting);
   }
@@ -100,16 +142,11 @@ export class UpstreamRuntime {
     apply(entry, setting);
   }
 
-  /** Keeps connections ready for the members of all groups that ask for it, now and when the members change. */
-  keepWarm(connector: Pick<Connector, "keepWarm">): void {
-    this.#connector = connector;
-    for (const entry of this.#entries.values()) this.#warm(entry);
-  }
-
-  #warm({ group }: Entry): void {
+  /** Keeps connections ready for the members of a group that ask for it. */
+  #warm(entry: Entry): void {
+    const { group, warmed: before } = entry;
     const connector = this.#connector;
     if (connector === null) return;
-    const before = this.#warmed.get(group.name) ?? new Map<Peer, () => void>();
     const now = new Map<Peer, () => void>();
     for (const { peer, endpoint } of group.backends) {
       if (peer.options.prewarm === 0 || endpoint.weight === 0) continue;
@@ -117,7 +154,7 @@ export class UpstreamRuntime {
       before.delete(peer);
     }
     for (const end of before.values()) end();
-    this.#warmed.set(group.name, now);
+    entry.warmed = now;
   }
 
   /** An active check has found a member to work, or not to. */
@@ -125,14 +162,22 @@ export class UpstreamRuntime {
     this.#entries.get(flip.group)?.health.applyFlip(flip);
   }
 
-  /** Lets go of the wheel. */
-  stop(): void {
-    for (const warmed of this.#warmed.values()) for (const end of warmed.values()) end();
-    for (const { group, health } of this.#entries.values()) {
-      group.close();
-      health.stop();
+  /** No request uses this edition any more. Groups that no other has let go of the wheel. */
+  release(): void {
+    if (this.#released) return;
+    this.#released = true;
+    for (const entry of this.#entries.values()) {
+      if (--entry.holders > 0) continue;
+      for (const end of entry.warmed.values()) end();
+      entry.group.close();
+      entry.health.stop();
     }
   }
+}
+
+/** Whether a group can go on as it is, its endpoints aside: those may change at any time. */
+function sameGroup(a: UpstreamConfig, b: UpstreamConfig): boolean {
+  return same({ ...a, endpoints: [] }, { ...b, endpoints: [] });
 }
 
 function makeEntry(
@@ -140,6 +185,7 @@ function makeEntry(
   state: UpstreamState,
   wheel: TimerWheel,
   listener: UpstreamListener,
+  book: LoadBook | undefined,
 ): Entry {
   const { name, balancing, health: watched } = upstream;
   const health = new GroupHealth({
@@ -163,13 +209,23 @@ function makeEntry(
     subset: balancing.subset,
     sticky: balancing.sticky && stickyOptions(balancing.sticky, state.stickySecret),
     onEvent: (event) => listener.groupChanged(name, event),
+    // What it knows of the load of its members, a group leaves to the one in its place.
+    ...(book === undefined ? {} : { book }),
   });
   health.update(group.backends);
   const breaker = upstream.breaker === null ? null : new Breaker(upstream.breaker);
   if (breaker !== null) {
     breaker.onChange = (to) => listener.breakerChanged(name, to);
   }
-  return { group, breaker, health, settings: new Map() };
+  return {
+    group,
+    breaker,
+    health,
+    settings: new Map(),
+    config: upstream,
+    warmed: new Map(),
+    holders: 0,
+  };
 }
 
 function apply({ group, health }: Entry, { id, enabled, weight }: MemberSetting): void {

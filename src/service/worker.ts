@@ -15,6 +15,7 @@ import { guardWorker } from "./stray_errors.ts";
 const server = self as unknown as {
   postMessage(message: WorkerMessage, transfer?: Transferable[]): void;
   onmessage: ((event: MessageEvent<ServerMessage>) => void) | null;
+  close(): void;
 };
 const say = (message: WorkerMessage) => server.postMessage(message);
 
@@ -22,19 +23,50 @@ const say = (message: WorkerMessage) => server.postMessage(message);
 const METRICS_INTERVAL = 1_000;
 
 let log: RunningLog | null = null;
+/** Lines that logs before this one had to drop. */
+let droppedBefore = 0;
 let service: RunningService | null = null;
 /** What was said about upstreams while the service was starting. */
 const early: ServerMessage[] = [];
 
 server.onmessage = (event) => hear(event.data);
 
+// Nobody is told when a worker ends itself: it has to say so before it does.
+for (const [owner, name] of [[self, "close"], [Deno, "exit"]] as const) {
+  const end = (owner as unknown as Record<string, () => void>)[name]!.bind(owner);
+  Object.defineProperty(owner, name, {
+    value: () => {
+      say({ kind: "ended" });
+      end();
+    },
+  });
+}
+
 function hear(message: ServerMessage): void {
   switch (message.kind) {
     case "start":
       void start(message);
       break;
+    case "listen":
+      void listen();
+      break;
+    case "prepare":
+      void prepare(message);
+      break;
+    case "commit":
+      void commit(message);
+      break;
+    case "abort":
+      service?.abort(message.number);
+      break;
     case "drain":
       void drain(message.grace);
+      break;
+    case "cut":
+      service?.cut();
+      break;
+    case "refresh":
+      service?.refresh(message.upstreams);
       break;
     case "endpoint_set":
       if (service === null) early.push(message);
@@ -70,19 +102,64 @@ function hear(message: ServerMessage): void {
 }
 
 async function start(message: ServerMessage & { kind: "start" }): Promise<void> {
-  const { config, service: name, index } = message.setup;
-  log = startLog(config.log);
+  const { edition, service: name, index } = message.setup;
+  log = startLog(edition.config.log);
   try {
-    service = await startService(message.setup, log, say);
+    service = await startService(message.setup, {
+      onReleased: (number) => say({ kind: "released", number }),
+      onLog: (settings) => {
+        const old = log;
+        log = startLog(settings);
+        void old?.close();
+        droppedBefore += old?.dropped ?? 0;
+      },
+      onCut: (connections) => say({ kind: "cut", connections }),
+      linesDropped: () => droppedBefore + (log?.dropped ?? 0),
+    });
     for (const one of early.splice(0)) hear(one);
     setInterval(() => say({ kind: "alive" }), 1_000);
-    if (config.metrics !== null) setInterval(tellMetrics, METRICS_INTERVAL);
-    say({ kind: "ready" });
+    if (edition.config.metrics !== null) setInterval(tellMetrics, METRICS_INTERVAL);
+    say({ kind: "prepared", number: edition.number });
   } catch (error) {
     logger("service", name).debug(`Worker ${index} cannot start`, { error });
     await log.close();
-    say({ kind: "failed", message: error instanceof Error ? error.message : String(error) });
+    say({ kind: "failed", message: messageOf(error) });
   }
+}
+
+async function listen(): Promise<void> {
+  try {
+    await service!.listen();
+    say({ kind: "ready" });
+  } catch (error) {
+    say({ kind: "failed", message: messageOf(error) });
+  }
+}
+
+async function prepare({ edition }: ServerMessage & { kind: "prepare" }): Promise<void> {
+  try {
+    await service!.prepare(edition);
+    say({ kind: "prepared", number: edition.number });
+  } catch (error) {
+    say({ kind: "refused", number: edition.number, message: messageOf(error) });
+  }
+}
+
+async function commit(message: ServerMessage & { kind: "commit" }): Promise<void> {
+  try {
+    await service!.commit(message.number, message.upstreams, true);
+    say({ kind: "committed", number: message.number });
+  } catch (error) {
+    // Some of it serves by now: another worker, which begins with it, is the only way to be sure.
+    say({ kind: "failed", message: messageOf(error) });
+  }
+}
+
+async function drain(grace: number): Promise<void> {
+  const cut = await service?.drain(grace) ?? 0;
+  tellMetrics();
+  await log?.close();
+  say({ kind: "drained", cut });
 }
 
 function tellMetrics(): void {
@@ -91,11 +168,8 @@ function tellMetrics(): void {
   server.postMessage({ kind: "metrics", report }, [report.values.buffer]);
 }
 
-async function drain(grace: number): Promise<void> {
-  const cut = await service?.drain(grace) ?? 0;
-  tellMetrics();
-  await log?.close();
-  say({ kind: "drained", cut });
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 guardWorker();

@@ -4,9 +4,10 @@
  * @module
  */
 import { ProxyError } from "../base/error.ts";
-import { formatAddress, type TcpAddress } from "./address.ts";
+import { formatAddress, type TcpAddress, type UnixAddress } from "./address.ts";
 import { reason } from "./io_error.ts";
 import { bindTcp } from "./listen.ts";
+import { bindUnix } from "./unix_path.ts";
 
 /** A port that is bound. Those who listen on it in this process share its accept queue. */
 export interface HeldPort {
@@ -27,6 +28,26 @@ export function holdPort(name: string, address: TcpAddress, backlog: number): He
     const bound = bindTcp(address.host, address.port, backlog);
     const { port } = bound.addr as Deno.NetAddr;
     return { address: { ...address, port }, close: () => bound.close() };
+  } catch (error) {
+    throw new ProxyError(
+      "bind_error",
+      `Listener "${name}" cannot listen on ${formatAddress(address)}: ${reason(error)}`,
+      { source: "internal", cause: error },
+    );
+  }
+}
+
+/**
+ * Makes sure that a unix socket can be bound, by doing so for a moment.
+ *
+ * @param name Of the listener, for messages.
+ * @throws {ProxyError} `bind_error`.
+ */
+export async function checkUnixPath(name: string, address: UnixAddress): Promise<void> {
+  try {
+    const { listener, release } = await bindUnix(address.path, { mode: 0o600 });
+    listener.close();
+    release();
   } catch (error) {
     throw new ProxyError(
       "bind_error",

@@ -35,8 +35,8 @@ export interface SluiceOptions {
   readonly listen?: string;
   /** Further arguments. */
   readonly args?: readonly string[];
-  /** `--threads`. Default 1, because most tests ask for one answer at a time. */
-  readonly threads?: number;
+  /** `--threads`; `null`: what the config says. Default 1, because most tests ask for one answer at a time. */
+  readonly threads?: number | null;
   /** Environment variables of the program, beside those of the test. */
   readonly env?: Readonly<Record<string, string>>;
   /** How long it may take until it listens, in milliseconds. Default 30,000. */
@@ -314,7 +314,7 @@ async function prepare(options: SluiceOptions) {
     if (plugins !== undefined) args.push("--plugins", plugins);
     if (options.upstream !== undefined) args.push("--upstream", options.upstream);
   }
-  if (!(options.args ?? []).includes("--threads")) {
+  if (options.threads !== null && !(options.args ?? []).includes("--threads")) {
     args.push("--threads", String(options.threads ?? 1));
   }
   if (!(options.args ?? []).includes("--access-log")) {

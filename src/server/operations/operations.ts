@@ -6,14 +6,16 @@
  */
 import { dirname } from "node:path";
 import process from "node:process";
+import { same } from "../../base/same.ts";
 import type { AdminConfig, MetricsConfig } from "../../config/types.ts";
 import { literal, type Logger } from "../../observe/log.ts";
-import { formatAddress } from "../../transport/address.ts";
+import { type Address, formatAddress } from "../../transport/address.ts";
 import { type AdminSubject, answerAdmin } from "./admin_api.ts";
 import {
   type EndpointAnswer,
   type EndpointRequest,
   HttpEndpoint,
+  type HttpEndpointOptions,
   problem,
 } from "./http_endpoint.ts";
 import { answerMetrics, answerProbe } from "./probes.ts";
@@ -32,10 +34,36 @@ export interface OperationsAddresses {
   readonly metrics: string | null;
 }
 
+/** The endpoints of another edition of the config. Exactly one of the two must follow. */
+export interface OperationsChange {
+  /** These are the endpoints from now on. */
+  commit(): void;
+  /** Closes those that were opened for it. */
+  abort(): void;
+}
+
+interface Opened {
+  /** As the config has it. */
+  readonly written: Address;
+  readonly endpoint: HttpEndpoint;
+}
+
+/** What is open, and by which settings it answers. */
+interface State {
+  readonly admin: AdminConfig | null;
+  readonly metrics: MetricsConfig | null;
+  readonly opened: { readonly admin: Opened | null; readonly metrics: Opened | null };
+}
+
 /** Both endpoints. */
 export class Operations {
-  readonly #endpoints: HttpEndpoint[] = [];
-  #addresses: OperationsAddresses = { admin: null, metrics: null };
+  readonly #options: OperationsOptions;
+  #state: State;
+
+  private constructor(options: OperationsOptions) {
+    this.#options = options;
+    this.#state = { admin: null, metrics: null, opened: { admin: null, metrics: null } };
+  }
 
   /**
    * Opens what the config asks for.
@@ -43,55 +71,84 @@ export class Operations {
    * @throws {ProxyError} `bind_error` if an address that the config names cannot be listened on.
    */
   static async open(options: OperationsOptions): Promise<Operations> {
-    const operations = new Operations();
-    try {
-      const metrics = await operations.#openMetrics(options);
-      const admin = await operations.#openAdmin(options);
-      operations.#addresses = { admin, metrics };
-      return operations;
-    } catch (error) {
-      operations.close();
-      throw error;
-    }
+    const operations = new Operations(options);
+    const change = await operations.prepare(options.admin, options.metrics);
+    change.commit();
+    return operations;
   }
 
   get addresses(): OperationsAddresses {
-    return this.#addresses;
+    const { admin, metrics } = this.#state.opened;
+    return {
+      admin: admin && formatAddress(admin.endpoint.address),
+      metrics: metrics && formatAddress(metrics.endpoint.address),
+    };
+  }
+
+  /**
+   * Opens what another edition of the config asks for. What has its address already stays open.
+   *
+   * @throws {ProxyError} `bind_error` if an address that the config names cannot be listened on.
+   */
+  async prepare(
+    admin: AdminConfig | null,
+    metrics: MetricsConfig | null,
+  ): Promise<OperationsChange> {
+    const before = this.#state.opened;
+    const abort = () => {
+      for (const kind of KINDS) if (opened[kind] !== before[kind]) opened[kind]?.endpoint.close();
+    };
+    const opened: { -readonly [Kind in keyof State["opened"]]: State["opened"][Kind] } = {
+      admin: null,
+      metrics: null,
+    };
+    try {
+      opened.metrics = await this.#openMetrics(metrics);
+      opened.admin = await this.#openAdmin(admin);
+    } catch (error) {
+      abort();
+      throw error;
+    }
+    return {
+      commit: () => {
+        for (const kind of KINDS) if (opened[kind] !== before[kind]) before[kind]?.endpoint.close();
+        this.#state = { admin, metrics, opened };
+      },
+      abort,
+    };
   }
 
   /** Closes them, and every connection to them. */
   close(): void {
-    for (const endpoint of this.#endpoints.splice(0)) endpoint.close();
+    const { opened } = this.#state;
+    this.#state = { admin: null, metrics: null, opened: { admin: null, metrics: null } };
+    for (const kind of KINDS) opened[kind]?.endpoint.close();
   }
 
-  async #openMetrics({ metrics, subject, log }: OperationsOptions): Promise<string | null> {
+  async #openMetrics(metrics: MetricsConfig | null): Promise<Opened | null> {
     if (metrics === null || metrics.listen === null) return null;
-    return await this.#start({
-      name: "metrics",
-      address: metrics.listen,
-      log,
-      answer: (request) => answerScrape(request, metrics, subject),
+    return await this.#start("metrics", metrics.listen, (request) => {
+      const { metrics: now } = this.#state;
+      return now === null ? GONE : answerScrape(request, now, this.#options.subject);
     });
   }
 
-  async #openAdmin({ admin, subject, log }: OperationsOptions): Promise<string | null> {
+  async #openAdmin(admin: AdminConfig | null): Promise<Opened | null> {
     if (admin === null) return null;
-    const whole: AdminSubject = { ...subject, admin };
+    const { address, named } = admin;
     const open = () =>
-      this.#start({
-        name: "admin",
-        address: admin.address,
-        log,
-        answer: (request) => answerAdmin(request, whole),
+      this.#start("admin", address, (request) => {
+        const { admin: now } = this.#state;
+        return now === null ? GONE : answerAdmin(request, { ...this.#options.subject, admin: now });
       });
-    if (admin.named) return await open();
+    if (named) return await open();
     // Nobody asked for it by name: a proxy that cannot be administered still proxies.
     try {
-      if (admin.address.kind === "unix") ownFolder(dirname(admin.address.path));
+      if (address.kind === "unix") ownFolder(dirname(address.path));
       return await open();
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
-      log.warn(
+      this.#options.log.warn(
         `No admin interface: ${
           literal(why)
         }. Name another place with admin.listen, or write "admin: off"`,
@@ -100,12 +157,25 @@ export class Operations {
     }
   }
 
-  async #start(options: Parameters<typeof HttpEndpoint.start>[0]): Promise<string> {
-    const endpoint = await HttpEndpoint.start(options);
-    this.#endpoints.push(endpoint);
-    return formatAddress(endpoint.address);
+  async #start(
+    kind: keyof State["opened"],
+    written: Address,
+    answer: HttpEndpointOptions["answer"],
+  ): Promise<Opened> {
+    const known = this.#state.opened[kind];
+    if (known !== null && same(known.written, written)) return known;
+    const { log } = this.#options;
+    return {
+      written,
+      endpoint: await HttpEndpoint.start({ name: kind, address: written, log, answer }),
+    };
   }
 }
+
+const KINDS = ["admin", "metrics"] as const;
+
+/** For a request that arrives while its endpoint goes. */
+const GONE: EndpointAnswer = problem(503, "closing", "Nothing is answered here any more.");
 
 function answerScrape(
   request: EndpointRequest,

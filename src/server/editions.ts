@@ -1,0 +1,306 @@
+/**
+ * The config at work in the whole program: plugins, upstreams, listeners and services by one edition of it, and the
+ * step to the next, which all of them take or none.
+ *
+ * @module
+ */
+import type { Config, LogLevel } from "../config/types.ts";
+import type { Logger } from "../observe/log.ts";
+import type { PluginHost } from "../sandbox/host.ts";
+import type { PluginEvent } from "../sandbox/runner.ts";
+import { credentialsIn } from "../config/credentials.ts";
+import type { EditionSetup, ServerMessage } from "../service/control.ts";
+import { CertificateWatch } from "./certificate_watch.ts";
+import { EdgeService } from "./edge_service.ts";
+import { EditionLedger } from "./edition_ledger.ts";
+import type { HeldListeners } from "./held_listeners.ts";
+import type { ProgramMetrics } from "./operations/program_metrics.ts";
+import { PluginEndpoints } from "./plugin_endpoints.ts";
+import { preparePlugins, startPlugins } from "./plugins.ts";
+import type { Service } from "./service_graph.ts";
+import type { SocketSurgery } from "./socket_surgery.ts";
+import type { ServiceWorker } from "./service_worker.ts";
+import { upstreamReach } from "./upstream_reach.ts";
+import { UpstreamWatch } from "./upstream_watch.ts";
+
+/** What {@linkcode Editions} are made from. */
+export interface EditionsOptions {
+  /** The first edition, with its ports bound. */
+  readonly config: Config;
+  readonly held: HeldListeners;
+  readonly log: Logger;
+  readonly metrics: ProgramMetrics;
+  readonly surgery: SocketSurgery;
+  /** What is logged with a config, which an operator may have changed. */
+  readonly logLevel: (config: Config) => LogLevel;
+  /** Told of what happens to plugins. */
+  readonly onPlugin: (event: PluginEvent) => void;
+  /** Key of the sticky cookies that have none of their own. Default: drawn. */
+  readonly stickySecret?: string | undefined;
+}
+
+/** What has to be taken back if the next edition is refused, in the opposite order. */
+type Undo = () => void | Promise<void>;
+
+/** The edition that serves, and those that have requests left. */
+export class Editions {
+  readonly #options: EditionsOptions;
+  readonly #endpoints: PluginEndpoints;
+  readonly #watch: UpstreamWatch;
+  readonly #edges = new Map<string, EdgeService>();
+  /** Services that are no more, and finish what they have. */
+  readonly #leaving = new Map<EdgeService, Promise<void>>();
+  readonly #certificates: CertificateWatch;
+  readonly #ledger: EditionLedger<ServiceWorker>;
+  #host: PluginHost | null = null;
+  #config: Config;
+  /** Number of the edition that serves. */
+  #number = 1;
+  /** Number of the last edition that was tried. */
+  #tried = 1;
+  #work: Promise<unknown> = Promise.resolve();
+
+  constructor(options: EditionsOptions) {
+    const { config, log } = options;
+    this.#options = options;
+    this.#config = config;
+    this.#endpoints = new PluginEndpoints(config.upstreams, log);
+    this.#watch = new UpstreamWatch({
+      config,
+      log,
+      metrics: options.metrics,
+      plugins: this.#endpoints,
+      stickySecret: options.stickySecret,
+      broadcast: (message) => this.tell(message),
+      onHealth: (change) => this.#host?.tellHealth(change),
+    });
+    this.#certificates = new CertificateWatch({
+      config,
+      log,
+      broadcast: (message) => this.tell(message),
+    });
+    options.metrics.book.collect((sink) => {
+      for (const { name, ready } of this.edges) sink.add("sluice_workers", [name], ready);
+    });
+    this.#ledger = new EditionLedger({ onUnused: (slots) => void this.#host?.release(slots) });
+  }
+
+  /** The config that serves, with its ports bound. */
+  get config(): Config {
+    return this.#config;
+  }
+
+  /** The plugins; `null` before they have started. */
+  get host(): PluginHost | null {
+    return this.#host;
+  }
+
+  /** The services that serve. */
+  get edges(): EdgeService[] {
+    return [...this.#edges.values()];
+  }
+
+  /** What is known of the upstreams. */
+  get watch(): UpstreamWatch {
+    return this.#watch;
+  }
+
+  /** Key of the sticky cookies that have none of their own. */
+  get stickySecret(): string {
+    return this.#watch.stickySecret;
+  }
+
+  /** What the program starts and stops, in order. */
+  get services(): Service[] {
+    return [
+      {
+        name: "plugins",
+        dependsOn: [],
+        start: async () => {
+          this.#host = await startPlugins(
+            this.#config,
+            this.#endpoints,
+            this.#options.onPlugin,
+          );
+        },
+        stop: () => this.#host!.close(),
+      },
+      this.#watch,
+      this.#certificates,
+      {
+        name: "edges",
+        dependsOn: ["plugins", "upstreams", "certificates"],
+        start: () => this.#startEdges(),
+        stop: () => this.#stopEdges(),
+      },
+    ];
+  }
+
+  /** Tells the workers that serve something. */
+  tell(message: ServerMessage): void {
+    for (const edge of this.#edges.values()) edge.tell(message);
+  }
+
+  /** Log files were moved away: all workers open new ones. */
+  reopenLogs(): void {
+    for (const edge of [...this.#edges.values(), ...this.#leaving.keys()]) edge.reopenLogs();
+  }
+
+  /**
+   * Serves by another config. One after the other, when several are asked for.
+   *
+   * @throws {PluginStartError} If plugins cannot be loaded.
+   * @throws {Error} If anything else of it cannot be made ready. The edition before goes on then, untouched.
+   */
+  change(written: Config): Promise<void> {
+    const work = this.#work.then(() => this.#change(written));
+    this.#work = work.catch(() => {});
+    return work;
+  }
+
+  async #startEdges(): Promise<void> {
+    const { slots } = this.#host!;
+    this.#ledger.open(1, slots);
+    const plan = { edition: this.#current(), reach: await upstreamReach(this.#config) };
+    for (const { name } of this.#config.services) this.#edges.set(name, this.#makeEdge(name));
+    const edges = [...this.#edges.values()];
+    try {
+      await all(edges.map((edge) => edge.start(plan)));
+      await all(edges.map((edge) => edge.listen()));
+    } catch (error) {
+      for (const edge of edges) edge.terminate();
+      throw error;
+    }
+    const { retireTimeout, maxRetired } = this.#config.server;
+    this.#ledger.serve(1, retireTimeout, maxRetired);
+  }
+
+  async #stopEdges(): Promise<void> {
+    // What is half done of a change is finished or taken back first: it would start workers behind our back.
+    await this.#work;
+    const { gracePeriod } = this.#config.server;
+    const leaving = [...this.#leaving];
+    const timer = setTimeout(() => leaving.forEach(([edge]) => edge.cut()), gracePeriod);
+    await Promise.all([
+      ...[...this.#edges.values()].map((edge) => edge.stop(gracePeriod)),
+      ...leaving.map(([, left]) => left),
+    ]);
+    clearTimeout(timer);
+    this.#ledger.close();
+  }
+
+  async #change(written: Config): Promise<void> {
+    const undo: Undo[] = [];
+    try {
+      await this.#switch(written, undo);
+    } catch (error) {
+      for (const step of undo.reverse()) await step();
+      throw error;
+    }
+  }
+
+  async #switch(written: Config, undo: Undo[]): Promise<void> {
+    const host = this.#host!;
+    const number = ++this.#tried;
+    const held = await this.#options.held.prepare(written);
+    undo.push(held.abort);
+    const { config } = held;
+    const plugins = await preparePlugins(host, config);
+    undo.push(plugins.abort);
+    const watch = await this.#watch.prepare(config, plugins.started);
+    undo.push(watch.abort);
+    const edition: EditionSetup = {
+      number,
+      config,
+      upstreams: watch.state(),
+      slots: plugins.slots,
+    };
+    this.#ledger.open(number, plugins.slots);
+    undo.push(() => this.#ledger.cancel(number));
+    const reach = await upstreamReach(config);
+    const { kept, added, removed } = this.#sort(config);
+    undo.push(() => {
+      for (const edge of kept) edge.abort();
+      for (const edge of added) edge.terminate();
+    });
+    await all([
+      ...kept.map((edge) => edge.prepare({ edition, reach })),
+      ...added.map((edge) => edge.start({ edition, reach })),
+    ]);
+
+    // From here on nothing is taken back.
+    undo.length = 0;
+    plugins.commit();
+    watch.commit();
+    this.#certificates.follow(config);
+    this.#config = config;
+    this.#number = number;
+    for (const edge of removed) this.#dismiss(edge);
+    for (const edge of added) this.#edges.set(edge.name, edge);
+    await Promise.all([
+      ...kept.map((edge) => edge.commit(watch.state())),
+      ...added.map((edge) => this.#listen(edge)),
+    ]);
+    held.commit();
+    this.#ledger.serve(number, config.server.retireTimeout, config.server.maxRetired);
+  }
+
+  async #listen(edge: EdgeService): Promise<void> {
+    try {
+      edge.tell({ kind: "refresh", upstreams: this.#watch.state() });
+      await edge.listen();
+    } catch (error) {
+      this.#options.log.error(`Service ${edge.name} does not listen`, { error });
+    }
+  }
+
+  /** Services of a config: those there are, those to come and those to go. */
+  #sort(config: Config) {
+    const names = new Set(config.services.map(({ name }) => name));
+    const edges = [...this.#edges.values()];
+    return {
+      kept: edges.filter(({ name }) => names.has(name)),
+      removed: edges.filter(({ name }) => !names.has(name)),
+      added: [...names].filter((name) => !this.#edges.has(name))
+        .map((name) => this.#makeEdge(name)),
+    };
+  }
+
+  #makeEdge(name: string): EdgeService {
+    return new EdgeService({
+      name,
+      host: this.#host!,
+      edition: () => this.#current(),
+      ledger: this.#ledger,
+      metrics: this.#options.metrics,
+      surgery: this.#options.surgery,
+      credentials: (config) =>
+        config === this.#config ? this.#certificates.state() : credentialsIn(config),
+      logLevel: this.#options.logLevel,
+      log: this.#options.log,
+    });
+  }
+
+  #dismiss(edge: EdgeService): void {
+    this.#edges.delete(edge.name);
+    const left = edge.stop(this.#config.server.retireTimeout)
+      .finally(() => this.#leaving.delete(edge));
+    this.#leaving.set(edge, left);
+  }
+
+  #current(): EditionSetup {
+    return {
+      number: this.#number,
+      config: this.#config,
+      upstreams: this.#watch.state(),
+      slots: this.#host!.slots,
+    };
+  }
+}
+
+/** Waits for all, and then throws what one of them threw. */
+async function all(work: readonly Promise<unknown>[]): Promise<void> {
+  for (const result of await Promise.allSettled(work)) {
+    if (result.status === "rejected") throw result.reason;
+  }
+}

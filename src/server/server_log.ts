@@ -1,0 +1,55 @@
+/**
+ * The operational log of the main thread, by the settings of the config that serves and by what operators have set.
+ *
+ * @module
+ */
+import { same } from "../base/same.ts";
+import type { Config, LogLevel } from "../config/types.ts";
+import { type Logger, logger, type RunningLog, startLog } from "../observe/log.ts";
+
+/** The operational log of the main thread. */
+export class ServerLog {
+  readonly logger: Logger = logger("server");
+  #running: RunningLog;
+  #settings: Config["log"];
+  #droppedBefore = 0;
+
+  constructor({ log }: Config) {
+    this.#settings = log;
+    this.#running = startLog(log);
+  }
+
+  /** The least severe lines that are written. */
+  get level(): LogLevel {
+    return this.#running.level;
+  }
+
+  set level(level: LogLevel) {
+    this.#running.setLevel(level);
+  }
+
+  /** Lines that were dropped. */
+  get dropped(): number {
+    return this.#droppedBefore + this.#running.dropped;
+  }
+
+  /** The level that holds with a config: what an operator has set, until the config says something else. */
+  levelOf({ log }: Config): LogLevel {
+    return same(log, this.#settings) ? this.level : log.level;
+  }
+
+  /** Another config serves. */
+  follow({ log }: Config): void {
+    if (same(log, this.#settings)) return;
+    const old = this.#running;
+    this.#settings = log;
+    this.#running = startLog(log);
+    this.#droppedBefore += old.dropped;
+    void old.close();
+  }
+
+  /** Writes what has gathered, and ends the log. */
+  close(): Promise<void> {
+    return this.#running.close();
+  }
+}

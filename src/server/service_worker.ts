@@ -1,0 +1,279 @@
+/**
+ * One service worker as the server has it: what it is asked, what it answers, and when it is given up.
+ *
+ * @module
+ */
+import type {
+  ServerMessage,
+  WorkerEdition,
+  WorkerMessage,
+  WorkerSetup,
+} from "../service/control.ts";
+import type { UpstreamState } from "../service/upstream_runtime.ts";
+import type { WorkerPermissions } from "./worker_permissions.ts";
+
+/** How long a worker may take to load its code and to make its first edition ready, in milliseconds. */
+const START_TIMEOUT = 30_000;
+/** How long it may take to make another edition ready, in milliseconds. */
+const PREPARE_TIMEOUT = 30_000;
+/** How long it may take to begin serving by it, in milliseconds. */
+const COMMIT_TIMEOUT = 10_000;
+/** What a worker gets beyond the grace period to say that it has cut what was left, in milliseconds. */
+const LAST_WORDS = 1_000;
+
+/** What a {@linkcode ServiceWorker} is made from. */
+export interface ServiceWorkerOptions {
+  /** For debuggers. */
+  readonly name: string;
+  readonly permissions: WorkerPermissions;
+  /** Called once if it ends, fails or is given up before it was told to end. */
+  readonly onDeath: (worker: ServiceWorker, death: Death) => void;
+  /** Called once when it is no more, whatever ended it. */
+  readonly onGone: (worker: ServiceWorker) => void;
+  /** No request of it uses this edition any more. */
+  readonly onReleased: (worker: ServiceWorker, edition: number) => void;
+  /** Takes what it says beside how it is. */
+  readonly onMessage: (worker: ServiceWorker, message: WorkerMessage) => void;
+}
+
+/** Why a worker is no more. */
+export interface Death {
+  readonly reason: string;
+  /** Whether its thread may still run, because it does not listen to anybody. */
+  readonly hangs: boolean;
+}
+
+interface Waiter {
+  resolve(): void;
+  reject(error: Error): void;
+}
+
+/** A service worker. */
+export class ServiceWorker {
+  readonly permissions: WorkerPermissions;
+  readonly #options: ServiceWorkerOptions;
+  readonly #worker: Worker;
+  /** Who waits for which answer. */
+  readonly #waiters = new Map<string, Waiter>();
+  #edition = 0;
+  #drained: ((cut: number) => void) | null = null;
+  #listening = false;
+  #dead = false;
+  #heardAt = performance.now();
+
+  constructor(options: ServiceWorkerOptions) {
+    this.#options = options;
+    this.permissions = options.permissions;
+    this.#worker = new Worker(new URL("../service/worker.ts", import.meta.url), {
+      type: "module",
+      name: options.name,
+      deno: { permissions: options.permissions },
+    });
+    this.#worker.onerror = (event) => {
+      // Without this the whole program would end with the worker.
+      event.preventDefault();
+      this.giveUp(event.message || "it ended with an unknown error");
+    };
+    this.#worker.onmessageerror = () => this.giveUp("a message from it could not be read");
+    this.#worker.onmessage = (event: MessageEvent<WorkerMessage>) => this.#hear(event.data);
+  }
+
+  /** Whether it serves. */
+  get ready(): boolean {
+    return this.#listening && !this.#dead;
+  }
+
+  get dead(): boolean {
+    return this.#dead;
+  }
+
+  /** Number of the edition that it serves by; `0` before the first. */
+  get edition(): number {
+    return this.#edition;
+  }
+
+  /** Milliseconds since it last said anything. */
+  get silence(): number {
+    return performance.now() - this.#heardAt;
+  }
+
+  /**
+   * Starts it, without letting it listen.
+   *
+   * @param make Makes what it is started with, as late as can be: what is said afterwards reaches it by `tell`.
+   * @throws {Error} If it cannot start.
+   */
+  async start(make: () => { setup: WorkerSetup; transfer: Transferable[] }): Promise<void> {
+    await this.#answer("loaded", START_TIMEOUT, "it did not start");
+    const { setup, transfer } = make();
+    const prepared = this.#answer(
+      `prepared ${setup.edition.number}`,
+      START_TIMEOUT,
+      "it did not start",
+    );
+    this.#post({ kind: "start", setup }, transfer);
+    await prepared;
+    this.#edition = setup.edition.number;
+  }
+
+  /**
+   * Lets it listen; resolves when it does.
+   *
+   * @throws {Error} If it cannot.
+   */
+  async listen(): Promise<void> {
+    const ready = this.#answer("ready", START_TIMEOUT, "it did not listen");
+    this.#post({ kind: "listen" });
+    await ready;
+    this.#listening = true;
+  }
+
+  /**
+   * Lets it make another edition ready.
+   *
+   * @throws {Error} If it cannot; the edition before goes on.
+   */
+  async prepare(edition: WorkerEdition): Promise<void> {
+    const prepared = this.#answer(
+      `prepared ${edition.number}`,
+      PREPARE_TIMEOUT,
+      "it did not make the new config ready",
+    );
+    this.#post({ kind: "prepare", edition });
+    await prepared;
+  }
+
+  /**
+   * Lets it serve by the edition that it has made ready.
+   *
+   * @throws {Error} If it does not. It is given up then.
+   */
+  async commit(number: number, upstreams: UpstreamState): Promise<void> {
+    const committed = this.#answer(`committed ${number}`, COMMIT_TIMEOUT, "it did not switch");
+    this.#post({ kind: "commit", number, upstreams });
+    try {
+      await committed;
+      this.#edition = number;
+    } catch (error) {
+      this.giveUp((error as Error).message);
+      throw error;
+    }
+  }
+
+  /** Lets it forget the edition that it has made ready. */
+  abort(number: number): void {
+    this.#post({ kind: "abort", number });
+  }
+
+  /** Tells it something that has no answer. */
+  tell(message: ServerMessage): void {
+    this.#post(message);
+  }
+
+  /**
+   * Lets it finish what runs, then ends it.
+   *
+   * @param grace Milliseconds that this may take.
+   * @returns How many connections were cut.
+   */
+  async drain(grace: number): Promise<number> {
+    if (this.#dead) return 0;
+    if (!this.#listening) {
+      this.end();
+      return 0;
+    }
+    this.#listening = false;
+    const cut = await new Promise<number>((resolve) => {
+      // A worker that hangs cannot say that it is done.
+      const timer = setTimeout(() => resolve(0), grace + LAST_WORDS);
+      this.#drained = (count) => {
+        clearTimeout(timer);
+        resolve(count);
+      };
+      this.#post({ kind: "drain", grace });
+    });
+    this.end();
+    return cut;
+  }
+
+  /** Ends it at once, and tells nobody. */
+  end(): void {
+    this.#gone("it was ended");
+  }
+
+  /** Ends it at once, and tells that it died. */
+  giveUp(reason: string, hangs = false): void {
+    if (this.#dead) return;
+    this.#gone(reason);
+    this.#options.onDeath(this, { reason, hangs });
+  }
+
+  #gone(reason: string): void {
+    if (this.#dead) return;
+    this.#dead = true;
+    this.#listening = false;
+    this.#worker.terminate();
+    for (const waiter of [...this.#waiters.values()]) waiter.reject(new Error(reason));
+    this.#waiters.clear();
+    this.#drained?.(0);
+    this.#options.onGone(this);
+  }
+
+  #post(message: ServerMessage, transfer: Transferable[] = []): void {
+    if (!this.#dead) this.#worker.postMessage(message, transfer);
+  }
+
+  #answer(what: string, ms: number, missed: string): Promise<void> {
+    if (this.#dead) return Promise.reject(new Error("it has ended"));
+    return new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(
+        () => waiter.reject(new Error(`${missed} within ${ms / 1000} s`)),
+        ms,
+      );
+      const settle = (then: () => void) => {
+        clearTimeout(timer);
+        if (this.#waiters.get(what) === waiter) this.#waiters.delete(what);
+        then();
+      };
+      const waiter: Waiter = {
+        resolve: () => settle(resolve),
+        reject: (error) => settle(() => reject(error)),
+      };
+      this.#waiters.set(what, waiter);
+    });
+  }
+
+  #hear(message: WorkerMessage): void {
+    if (this.#dead) return;
+    this.#heardAt = performance.now();
+    switch (message.kind) {
+      case "loaded":
+      case "ready":
+        this.#waiters.get(message.kind)?.resolve();
+        break;
+      case "prepared":
+      case "committed":
+        this.#waiters.get(`${message.kind} ${message.number}`)?.resolve();
+        break;
+      case "refused":
+        this.#waiters.get(`prepared ${message.number}`)?.reject(new Error(message.message));
+        break;
+      case "released":
+        this.#options.onReleased(this, message.number);
+        break;
+      case "failed":
+        this.giveUp(message.message);
+        break;
+      case "ended":
+        this.giveUp("it ended itself");
+        break;
+      case "drained":
+        this.#drained?.(message.cut);
+        break;
+      case "alive":
+        break;
+      default:
+        this.#options.onMessage(this, message);
+    }
+  }
+}
