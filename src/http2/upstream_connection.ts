@@ -8,6 +8,8 @@ import { Deadline, type TimerWheel } from "../base/timer_wheel.ts";
 import type { ConnectionFacts, UpstreamSession } from "../http/session.ts";
 import type { Socket } from "../transport/socket.ts";
 import { Http2Connection } from "./connection.ts";
+import { SETTINGS_TIMEOUT } from "./constants.ts";
+import { Http2Error } from "./error.ts";
 import type { Http2Limits } from "./limits.ts";
 import type { Http2Stream } from "./stream.ts";
 import { Http2UpstreamSession, type UpstreamHost } from "./upstream_session.ts";
@@ -227,7 +229,9 @@ export class Http2UpstreamConnection implements UpstreamHost {
     if (fault === null) {
       return failure("connection_closed", "HTTP/2: closed by the upstream before its SETTINGS");
     }
-    if (fault.type === "read_timeout") {
+    const { cause } = fault;
+    const isLate = cause instanceof Http2Error && cause.code === SETTINGS_TIMEOUT;
+    if (isLate || fault.type === "read_timeout") {
       return failure(
         "connect_timeout",
         "HTTP/2: the SETTINGS of the upstream did not come in time",

@@ -161,6 +161,8 @@ export class Http2OriginConnection {
   readonly #open = new Map<number, OriginRequest>();
   #block: Uint8Array | null = null;
   #blockFlags = 0;
+  /** Whether the test sends SETTINGS, and says that it has seen ours. */
+  #manual = false;
   #waiters: (() => void)[] = [];
   #writing: Promise<unknown> = Promise.resolve();
 
@@ -253,9 +255,8 @@ export class Http2OriginConnection {
 
   async #run(): Promise<void> {
     try {
-      if (this.#options.onConnection?.(this) !== false) {
-        await this.settings(...this.#options.settings ?? []);
-      }
+      this.#manual = this.#options.onConnection?.(this) === false;
+      if (!this.#manual) await this.settings(...this.#options.settings ?? []);
       await this.#read();
     } catch {
       // The other side is gone.
@@ -294,7 +295,7 @@ export class Http2OriginConnection {
     this.frames.push(frame);
     const { type, flags, stream, payload } = frame;
     const { pong = true, windows = true } = this.#options;
-    if (type === F.SETTINGS && (flags & ACK) === 0) {
+    if (type === F.SETTINGS && (flags & ACK) === 0 && !this.#manual) {
       void this.frame(F.SETTINGS, ACK, 0, new Uint8Array(0));
     } else if (type === F.PING && (flags & ACK) === 0 && pong) {
       void this.frame(F.PING, ACK, 0, payload);
