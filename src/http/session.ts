@@ -56,6 +56,11 @@ export interface BodySource {
    * @throws {ProxyError} If the content is malformed, cut short, too slow or too large.
    */
   readBody(): Uint8Array | Promise<Uint8Array>;
+  /**
+   * From here on content may pause for as long as it likes, and come as slowly: whoever calls this watches the time for
+   * both sides.
+   */
+  allowSilence(): void;
 }
 
 /** Where content goes to. Heads and small pieces are gathered, so that a small message is one write. */

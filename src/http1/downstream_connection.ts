@@ -159,8 +159,10 @@ export class Http1DownstreamConnection
 
   // What the session calls.
 
-  wantBytes(isTunnel: boolean): void {
-    if (!isTunnel) {
+  wantBytes(patient: boolean): void {
+    if (patient) {
+      this.#disarm();
+    } else {
       this.#arm(this.limits.bodyTimeout);
       this.#waitingSince = this.#options.wheel.now;
     }
@@ -222,7 +224,7 @@ export class Http1DownstreamConnection
           if (this.reader.done) this.#watch();
           break;
         }
-        if (!session.isTunnel && !this.#isFastEnough()) {
+        if (!session.patient && !this.#isFastEnough()) {
           session.failBody(bodyTimeout("came too slowly"));
           break;
         }
@@ -499,7 +501,7 @@ export class Http1DownstreamConnection
         this.#guard(this.#onHeadTimeout);
         break;
       case SERVING:
-        if (this.#session!.waiting && !this.#session!.isTunnel) {
+        if (this.#session!.waiting && !this.#session!.patient) {
           this.#session!.failBody(bodyTimeout("did not come"));
         }
         break;

@@ -27,8 +27,8 @@ export interface DownstreamHost {
   readonly writer: BodyWriter;
   /** Whether it will carry another request, as far as the connection itself goes. */
   readonly reusable: boolean;
-  /** Asks for bytes for the session, within the time that content has; a tunnel has no such time. */
-  wantBytes(isTunnel: boolean): void;
+  /** Asks for bytes for the session, within the time that content has unless it is `patient`. */
+  wantBytes(patient: boolean): void;
   /** The content is complete: from here on bytes are a sign of life, or the next request. */
   contentEnded(): void;
   /** Closes at once, so that the client sees that something is missing. */
@@ -55,6 +55,8 @@ export class Http1DownstreamSession implements DownstreamSession {
   #keepAlive: boolean;
   #continued = false;
   #tunnel = false;
+  /** Whether what the client sends may pause for as long as it likes. */
+  #patient = false;
   #writeEnded = false;
   #bodyError: ProxyError | null = null;
   #waiting = false;
@@ -126,6 +128,11 @@ export class Http1DownstreamSession implements DownstreamSession {
     return this.#tunnel;
   }
 
+  /** Whether there is no limit on how slowly bytes may come. */
+  get patient(): boolean {
+    return this.#patient;
+  }
+
   /** Whether somebody waits in `readBody`. */
   get waiting(): boolean {
     return this.#waiting;
@@ -142,11 +149,15 @@ export class Http1DownstreamSession implements DownstreamSession {
       throw new ProxyError("internal_error", "Request content: read twice at a time");
     }
     this.#waiting = true;
-    host.wantBytes(this.#tunnel);
+    host.wantBytes(this.#patient);
     return new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
     });
+  }
+
+  allowSilence(): void {
+    this.#patient = true;
   }
 
   limitBody(bytes: number): void {
@@ -229,7 +240,7 @@ export class Http1DownstreamSession implements DownstreamSession {
     if (!host.reader.done) {
       throw new ProxyError("internal_error", "Tunnel: the content of the request was not read");
     }
-    this.#tunnel = true;
+    this.#tunnel = this.#patient = true;
     this.#keepAlive = false;
     host.output.flush();
     host.input.dropView();
@@ -266,7 +277,7 @@ export class Http1DownstreamSession implements DownstreamSession {
       return;
     }
     if (piece === null) {
-      host.wantBytes(this.#tunnel);
+      host.wantBytes(this.#patient);
       return;
     }
     this.#waiting = false;

@@ -68,6 +68,7 @@ export class Http1UpstreamSession implements UpstreamSession {
   #offersUpgrade = false;
   #writeEnded = false;
   #persistent = true;
+  #patient = false;
   #informational = 0;
   #error: ProxyError | null = null;
   #fields: Fields | null = null;
@@ -179,6 +180,10 @@ export class Http1UpstreamSession implements UpstreamSession {
       this.#resolve = resolve;
       this.#reject = reject;
     });
+  }
+
+  allowSilence(): void {
+    this.#patient = true;
   }
 
   startTunnel(): void {
@@ -347,7 +352,7 @@ export class Http1UpstreamSession implements UpstreamSession {
 
   /** From the end of the request on the upstream is expected to begin, and then to go on. */
   #awaited(): Awaited {
-    if (this.#state === TUNNEL) return "nothing";
+    if (this.#state === TUNNEL || (this.#patient && this.#state === BODY)) return "nothing";
     if (this.#state !== HEAD || this.#host.input.size > 0) return "more";
     return this.#sent && this.#host.writer.done ? "first_byte" : "nothing";
   }

@@ -107,6 +107,10 @@ export class Http2DownstreamSession implements DownstreamSession, StreamHandler 
     return this.#hasNoContent ? NONE : this.stream.content.read();
   }
 
+  allowSilence(): void {
+    this.stream.content.timeout = this.stream.content.minRate = 0;
+  }
+
   limitBody(bytes: number): void {
     if (!this.#tunnelAsked) this.stream.content.limit = bytes;
   }
@@ -209,7 +213,9 @@ export class Http2DownstreamSession implements DownstreamSession, StreamHandler 
   }
 
   abort(error: ProxyError): void {
-    if (this.#over || this.complete) return;
+    if (this.#over) return;
+    // A tunnel whose other direction has ended still waits for the client.
+    if (this.complete && (!this.#tunnel || this.stream.content.done)) return;
     this.onFailure = null;
     this.failure ??= error;
     this.stream.reset(error.source === "internal" ? INTERNAL_ERROR : CANCEL, error);

@@ -82,6 +82,8 @@ export class Http2UpstreamSession implements UpstreamSession, StreamHandler {
   /** Content bytes still to be written; `-1` if nobody knows. */
   #left = -1;
   #writeEnded = false;
+  /** Whether the content of the response may pause for as long as it likes. */
+  #patient = false;
   /** Whether an extended CONNECT was sent, whose 2xx is shown as 101. */
   #asksUpgrade = false;
   #deadline: Deadline | null = null;
@@ -130,7 +132,7 @@ export class Http2UpstreamSession implements UpstreamSession, StreamHandler {
     const stream = this.#stream = host.open();
     stream.handler = this;
     const { content } = stream;
-    content.timeout = host.readTimeout;
+    content.timeout = this.#patient ? 0 : host.readTimeout;
     content.onTimeout = () => this.#timedOut("read_timeout", "did not go on in time");
     // What is written here must still be there for another attempt.
     const copy = head.fork();
@@ -206,6 +208,11 @@ export class Http2UpstreamSession implements UpstreamSession, StreamHandler {
       throw new ProxyError("internal_error", "Response content: read at the wrong time");
     }
     return this.#stream!.content.read();
+  }
+
+  allowSilence(): void {
+    this.#patient = true;
+    if (this.#stream !== null) this.#stream.content.timeout = 0;
   }
 
   startTunnel(): void {

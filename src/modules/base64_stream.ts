@@ -26,7 +26,8 @@ export class Base64Decoder {
    * @throws {ProxyError} `invalid_request`, if it is not base64.
    */
   decode(text: Uint8Array, end: boolean): Uint8Array {
-    const out = new Uint8Array(((text.length + 3) >> 2) * 3);
+    // Up to three letters have come before.
+    const out = new Uint8Array(Math.ceil((text.length + 3) / 4) * 3);
     let length = 0;
     for (let i = 0; i < text.length; i++) {
       const letter = text[i]!;

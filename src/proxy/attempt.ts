@@ -17,6 +17,7 @@ import { sendResponse, startUpload, type Upload } from "./duplex.ts";
 import type { PhaseEngine } from "./engine.ts";
 import type { Exchange } from "./exchange.ts";
 import { judge } from "./failure.ts";
+import type { GrpcCall } from "./grpc_call.ts";
 import { mayHedge, raceForHead } from "./hedge.ts";
 import type { HedgeSettings } from "./route.ts";
 import { applyRules } from "./rules.ts";
@@ -66,7 +67,7 @@ export async function makeAttempt(exchange: Exchange, tools: AttemptTools): Prom
     if (plan.upstreamRequestFilter !== null) {
       await engine.chain(plan.upstreamRequestFilter, "upstreamRequestFilter", exchange.hooks);
     }
-    const started = startRequest(exchange, upstream, engine);
+    const started = startRequest(exchange, upstream, tools);
     upload = started instanceof Promise ? await started : started;
     if (route.hedge !== null && mayHedge(exchange)) {
       upstream = await hedge(exchange, tools, upstream, route.hedge, clock);
@@ -105,6 +106,7 @@ export async function makeAttempt(exchange: Exchange, tools: AttemptTools): Prom
     throw error;
   } finally {
     clock?.stop();
+    exchange.grpc?.stop();
   }
 }
 
@@ -112,7 +114,7 @@ export async function makeAttempt(exchange: Exchange, tools: AttemptTools): Prom
 function startRequest(
   exchange: Exchange,
   upstream: UpstreamSession,
-  engine: PhaseEngine,
+  { engine, wheel }: AttemptTools,
 ): Upload | null | Promise<Upload> {
   const { mirrors, retry } = exchange.route!;
   const request = exchange.upstreamRequest();
@@ -124,10 +126,23 @@ function startRequest(
   if (exchange.attempt === 1 && exchange.modules === null) {
     for (const mirror of mirrors) mirror.copy(exchange);
   }
-  exchange.grpc?.passDeadline(request.fields, exchange.attempt, exchange.elapsed);
+  if (exchange.grpc !== null) beginCall(exchange, exchange.grpc, upstream, wheel);
   if (exchange.downstream.upgrade !== "") prepareUpgrade(exchange, upstream);
   exchange.content.rewind(retry.settings.bufferBytes);
   return startUpload(exchange, upstream, engine);
+}
+
+/** A gRPC call has a deadline to be passed on, and its messages may be far apart. */
+function beginCall(
+  exchange: Exchange,
+  call: GrpcCall,
+  upstream: UpstreamSession,
+  wheel: TimerWheel,
+): void {
+  const { downstream, peer, attempt, elapsed } = exchange;
+  call.passDeadline(exchange.upstreamRequest().fields, attempt, elapsed);
+  const { tunnelIdleTimeout } = peer!.options;
+  call.watch([downstream, upstream], wheel, tunnelIdleTimeout, (error) => upstream.abort(error));
 }
 
 /** Asks others, too, if the answer is late. Returns whoever answered first. */

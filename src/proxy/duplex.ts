@@ -126,6 +126,7 @@ async function sendContent(
     let piece = next instanceof Promise ? await flushed(next, upstream.flush()) : next;
     if (upload.stopped) return;
     const end = content.done;
+    exchange.grpc?.touch();
     if (module !== null) piece = module(piece, end);
     if (filters !== null) {
       piece = await engine.content(filters, "requestBodyFilter", exchange.uploadHooks, piece, end);
@@ -179,19 +180,19 @@ export function sendResponse(
   const next = isEmpty ? NOTHING : upstream.readBody();
   // Nobody reads the rest of a request that is answered already.
   if ((isEmpty || upstream.bodyDone) && !downstream.bodyDone) downstream.keepAlive = false;
+  const all = !filtered && !(next instanceof Promise) && upstream.bodyDone &&
+    upstream.trailers === null;
   // To HEAD, what a GET would have got, where that is known: filters may make it another length.
   downstream.writeHead(
     response,
     !filtered && upstream.contentLength >= 0
       ? { kind: "length", length: upstream.contentLength }
-      : isEmpty
+      : isEmpty || (all && next.length === 0)
       ? NO_CONTENT
       : STREAM,
   );
   if (isEmpty) return downstream.endBody(null);
-  if (!filtered && !(next instanceof Promise) && upstream.bodyDone && upstream.trailers === null) {
-    return downstream.writeBody(next, true);
-  }
+  if (all) return downstream.writeBody(next, true);
   return relay(exchange, upstream, engine, next, upstreamFilters, filters, module);
 }
 
@@ -209,6 +210,7 @@ async function relay(
   for (;;) {
     let piece = next instanceof Promise ? await flushed(next, downstream.flush()) : next;
     const end = upstream.bodyDone;
+    exchange.grpc?.touch();
     if (upstreamFilters !== null) {
       piece = await engine.content(
         upstreamFilters,

@@ -4,6 +4,7 @@
  * @module
  */
 import { ProxyError } from "../base/error.ts";
+import type { TimerWheel } from "../base/timer_wheel.ts";
 import { CONTENT_TYPE } from "../http/field_names.ts";
 import { Fields } from "../http/fields.ts";
 import {
@@ -17,7 +18,9 @@ import {
   writeTimeout,
 } from "../http/grpc.ts";
 import { type RequestHead, ResponseHead } from "../http/message.ts";
+import type { BodySource } from "../http/session.ts";
 import { errorDetail, proxyStatus } from "./error_response.ts";
+import { SilenceClock } from "./silence_clock.ts";
 
 /** One gRPC call. */
 export class GrpcCall {
@@ -26,6 +29,7 @@ export class GrpcCall {
   readonly timeout: number;
   /** Code of `grpc-status`, wherever it came from; `-1` while there is none. */
   status = -1;
+  #clock: SilenceClock | null = null;
   /** Whether the route lets it take less time than its client would. */
   readonly #isShortened: boolean;
 
@@ -61,6 +65,37 @@ export class GrpcCall {
   codeOf(response: ResponseHead): number {
     const own = readStatus(response.fields);
     return own >= 0 || response.status === 200 ? own : statusOfHttp(response.status);
+  }
+
+  /**
+   * Watches an attempt in place of its sessions: messages of a call may be far apart, as long as somebody says something.
+   *
+   * @param silence Milliseconds without a piece of content either way; `0`: no limit.
+   * @param cut Ends the call.
+   */
+  watch(
+    sides: readonly BodySource[],
+    wheel: TimerWheel,
+    silence: number,
+    cut: (error: ProxyError) => void,
+  ): void {
+    this.stop();
+    for (const side of sides) side.allowSilence();
+    this.#clock = new SilenceClock(wheel, { silence, duration: 0 }, () => {
+      const text = `Call: silent both ways for tunnel_idle (${silence} ms)`;
+      cut(new ProxyError("tunnel_idle_timeout", text, { source: "downstream" }));
+    });
+  }
+
+  /** A piece of content has passed. */
+  touch(): void {
+    this.#clock?.touch();
+  }
+
+  /** The attempt is over. */
+  stop(): void {
+    this.#clock?.stop();
+    this.#clock = null;
   }
 
   /** Takes note of a status in trailers, or in the head of a response that has nothing else. */

@@ -74,12 +74,12 @@ class Tunnel {
           ? new ProxyError(
             "tunnel_idle_timeout",
             `Tunnel: silent for tunnel_idle (${tunnelIdleTimeout} ms)`,
-            { source: "internal" },
+            { source: "downstream" },
           )
           : new ProxyError(
             "tunnel_timeout",
             `Tunnel: had lasted for tunnel (${tunnelTimeout} ms)`,
-            { source: "internal" },
+            { source: "downstream" },
           ),
       );
     });

@@ -225,6 +225,40 @@ Deno.test("a tunnel may be silent for longer than readTimeout, on the upstream's
   assert.equal(text(await reading), "still here");
 });
 
+Deno.test("content of a response may pause for as long as it likes, if the session is told so", async () => {
+  const { socket, connection, pass } = connectUpstream({ timeouts: { readTimeout: 1000 } });
+  const session = connection.begin("POST");
+  session.writeHead(upgradeHead(), { kind: "none" });
+  session.flush();
+  session.allowSilence();
+  socket.feed("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+  await session.readHead();
+  const reading = Promise.resolve(session.readBody());
+  await pass(100_000);
+  socket.feed("3\r\nend\r\n");
+  assert.equal(text(await reading), "end");
+});
+
+Deno.test("content of a request may pause and trickle, if the session is told so", async () => {
+  const got: string[] = [];
+  const { socket, pass } = connectDownstream({
+    limits: { bodyTimeout: 100, bodyMinRate: 1000 },
+    async serve(session) {
+      session.allowSilence();
+      while (!session.bodyDone) got.push(text(await session.readBody()));
+      await answerOk(session);
+    },
+  });
+  socket.feed("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n");
+  for (const byte of "abc") {
+    await pass(100_000);
+    socket.feed(byte);
+    await settled();
+  }
+  assert.equal(got.join(""), "abc");
+  assert.match(socket.text, /^HTTP\/1.1 200 OK\r\n/);
+});
+
 Deno.test("a tunnel whose upstream has finished can be cut while the client says nothing", async () => {
   let failed: unknown = null;
   const { socket } = connectDownstream({

@@ -202,6 +202,20 @@ Deno.test("a request in base64 is decoded however it is cut and wherever it is p
   }));
 });
 
+Deno.test("letters that came before count for what a piece decodes to", () => {
+  for (let length = 1; length <= 12; length++) {
+    const encoded = utf8.encode(btoa("x".repeat(length)));
+    for (let a = 0; a <= encoded.length; a++) {
+      for (let b = a; b <= encoded.length; b++) {
+        const body = begin("application/grpc-web-text").requestBody!();
+        const pieces = [encoded.subarray(0, a), encoded.subarray(a, b), encoded.subarray(b)];
+        const decoded = pieces.map((piece, i) => body(piece, i === 2).slice());
+        assert.equal(text(join(decoded)), "x".repeat(length), `${length} bytes at ${a}, ${b}`);
+      }
+    }
+  }
+});
+
 Deno.test("each attempt decodes from the start", () => {
   const run = begin("application/grpc-web-text");
   const first = run.requestBody!();

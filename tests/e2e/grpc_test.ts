@@ -1,0 +1,219 @@
+/** gRPC through Sluice, with a real server and a real client at its ends. */
+import assert from "node:assert/strict";
+import { configFile } from "../support/config.ts";
+import { eventually } from "../support/deadline.ts";
+import { CODES, GrpcPeers } from "../support/grpc_peers.ts";
+import { deadPort } from "../support/raw_origin.ts";
+import { LogChecks } from "../support/log_checks.ts";
+import { startSluice } from "../support/sluice.ts";
+
+const STATUS = "rpc.grpc.status_code";
+
+function config(port: number): string {
+  const route = (id: string, more: Record<string, unknown>) => ({
+    id,
+    match: { header: { "x-route": id } },
+    upstream: "origin",
+    ...more,
+  });
+  return configFile({
+    listener: { protocols: ["h1", "h2c"], limits: { body_timeout: "300ms" } },
+    top: {
+      services: [{
+        name: "main",
+        routes: [
+          route("dead", { upstream: "dead" }),
+          route("retry", {
+            retry: { attempts: 2, on: ["grpc:unavailable"], backoff: { base: 0 } },
+          }),
+          route("short", { timeouts: { grpc: "300ms" } }),
+          route("idle", { timeouts: { tunnel_idle: "600ms" } }),
+          route("denied", { rules: [{ respond: { status: 403, body: "no" } }] }),
+          { id: "all", upstream: "origin" },
+        ],
+      }],
+      upstreams: [
+        {
+          name: "origin",
+          endpoints: [`http://127.0.0.1:${port}`],
+          transport: { protocol: "h2c", timeouts: { read: "300ms" } },
+        },
+        {
+          name: "dead",
+          endpoints: [`http://127.0.0.1:${deadPort()}`],
+          transport: { protocol: "h2c" },
+        },
+      ],
+      telemetry: { access_log: { output: "access.jsonl" } },
+    },
+  });
+}
+
+Deno.test("gRPC", async (t) => {
+  await using peers = new GrpcPeers();
+  await using sluice = await startSluice({ config: config(await peers.serve()) });
+  const client = await peers.connect(sluice.port());
+  const log = new LogChecks();
+
+  await t.step("a unary call has its message, head and trailers", async () => {
+    const end = await client.call("unary", ["hello"], { metadata: { "x-asked": "1" } });
+    assert.equal(end.code, CODES.ok);
+    assert.equal(end.messages[0], "hello");
+    assert.equal(end.head["x-head"], "yes");
+    assert.equal(end.trailers["x-trailer"], "yes");
+    assert.equal(end.trailers["x-binary-bin"], "AP8K");
+    assert.equal(peers.facts.metadata["x-asked"], "1");
+    log.add("unary", (line) => {
+      assert.deepEqual([line[STATUS], line["http.response.status_code"]], [0, 200]);
+    });
+  });
+
+  await t.step("a call that streams up arrives whole", async () => {
+    const messages = Array.from({ length: 100 }, (_, i) => "x".repeat(i * 100));
+    const end = await client.call("collect", messages);
+    assert.equal(end.code, CODES.ok);
+    assert.equal(end.messages[0], `100 ${99 * 50 * 100}`);
+    log.add("ok");
+  });
+
+  await t.step("a call that streams down arrives whole, and in order", async () => {
+    const end = await client.call("count", ["2000"]);
+    assert.equal(end.code, CODES.ok);
+    assert.equal(end.messages.length, 2000);
+    assert.ok(
+      end.messages.every((message, i) =>
+        message.length === 1000 && message.charCodeAt(0) === (i + 1 & 255)
+      ),
+    );
+    log.add("ok");
+  });
+
+  await t.step("messages go both ways while the call is open", async () => {
+    const call = await client.open("chat");
+    for (const word of ["one", "two", "three"]) {
+      call.send(word);
+      assert.equal(await call.next(), `you said ${word}`);
+    }
+    call.endSending();
+    assert.equal((await call.end()).code, CODES.ok);
+    log.add("ok");
+  });
+
+  await t.step("messages may be further apart than read and body timeouts", async () => {
+    const call = await client.open("silent");
+    call.send("one");
+    assert.equal(await call.next(), "one");
+    await pause(1_000);
+    call.send("two");
+    assert.equal(await call.next(), "two");
+    call.endSending();
+    assert.equal((await call.end()).code, CODES.ok);
+    log.add("ok");
+  });
+
+  await t.step(
+    "a call that is silent both ways for tunnel_idle is ended on both sides",
+    async () => {
+      const call = await client.open("silent", { metadata: { "x-route": "idle" } });
+      call.send("one");
+      assert.equal(await call.next(), "one");
+      const end = await call.end();
+      assert.notEqual(end.code, CODES.ok);
+      await eventually(
+        () => peers.facts.cancelled.includes("silent"),
+        "the server to see the end",
+      );
+      log.add("silent", (line) => assert.equal(line["proxy.error"], "tunnel_idle_timeout"));
+    },
+  );
+
+  await t.step("every status of the server reaches the client, with its message", async () => {
+    for (let code = 1; code <= 16; code++) {
+      log.add(`fail ${code}`, (line) => {
+        assert.deepEqual([line[STATUS], line["http.response.status_code"]], [code, 200]);
+      });
+      const end = await client.call("fail", [String(code)]);
+      assert.equal(end.code, code);
+      assert.equal(end.details, "as you wish: 100% ü");
+    }
+  });
+
+  await t.step("an upstream that cannot be reached is UNAVAILABLE", async () => {
+    const end = await client.call("unary", ["x"], { metadata: { "x-route": "dead" } });
+    assert.equal(end.code, CODES.unavailable);
+    assert.match(end.details, /could not be reached/);
+    log.add("dead", (line) => {
+      assert.deepEqual([line[STATUS], line["proxy.error"]], [14, "connection_refused"]);
+    });
+  });
+
+  await t.step("an answer of HTTP to a call is read by its status", async () => {
+    const end = await client.call("unary", ["x"], { metadata: { "x-route": "denied" } });
+    assert.equal(end.code, CODES.permissionDenied);
+    log.add("ok");
+  });
+
+  await t.step("a deadline is passed on, and kept", async () => {
+    const kept = await client.call("unary", ["x"], { deadline: 20_000 });
+    assert.equal(kept.code, CODES.ok);
+    const left = peers.facts.deadlines.at(-1)!;
+    assert.ok(left > 10_000 && left <= 20_000, String(left));
+    log.add("ok");
+    const short = await client.call("unary", ["x"], {
+      deadline: 20_000,
+      metadata: { "x-route": "short" },
+    });
+    assert.equal(short.code, CODES.ok);
+    assert.ok(peers.facts.deadlines.at(-1)! <= 300);
+    log.add("ok");
+  });
+
+  await t.step(
+    "a call that takes too long for the route ends, and the server is told",
+    async () => {
+      const end = await client.call("never", ["x"], { metadata: { "x-route": "short" } });
+      assert.equal(end.code, CODES.deadlineExceeded);
+      // The server was told of the deadline, so it may be the first to say so.
+      assert.match(end.details, /timeouts\.grpc \(300 ms\)|Deadline exceeded/);
+      await eventually(() => peers.facts.cancelled.includes("never"), "the server to be told");
+      log.add("never", (line) => assert.equal(line[STATUS], 4));
+    },
+  );
+
+  await t.step("a stream that is open when its time is over is cut", async () => {
+    const call = await client.open("chat", { metadata: { "x-route": "short" } });
+    call.send("one");
+    assert.equal(await call.next(), "you said one");
+    assert.notEqual((await call.end()).code, CODES.ok);
+    await eventually(() => peers.facts.cancelled.includes("chat"), "the server to be told");
+    log.add("ok");
+  });
+
+  await t.step("a client that cancels ends the call at the server", async () => {
+    peers.facts.cancelled.length = 0;
+    const call = await client.open("chat");
+    call.send("one");
+    await call.next();
+    call.cancel();
+    assert.equal((await call.end()).code, CODES.cancelled);
+    await eventually(() => peers.facts.cancelled.includes("chat"), "the server to be told");
+    log.add("cancelled", (line) => assert.equal(line["proxy.error_source"], "downstream"));
+  });
+
+  await t.step("a call that is unavailable is made again where the route wants it", async () => {
+    assert.equal((await client.call("flaky", ["x"])).code, CODES.unavailable);
+    assert.equal((await client.call("flaky", ["x"])).code, CODES.unavailable);
+    assert.equal((await client.call("flaky", ["x"])).code, CODES.ok);
+    for (let i = 0; i < 3; i++) log.add("flaky");
+    const end = await client.call("flaky", ["x"], { metadata: { "x-route": "retry" } });
+    assert.equal(end.code, CODES.ok);
+    assert.equal(end.messages[0], "6");
+    log.add("retried", (line) => assert.equal(line["upstream.attempts"], 3));
+  });
+
+  await t.step("the access log says how each call ended", () => log.verify(sluice));
+});
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
