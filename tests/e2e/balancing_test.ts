@@ -1,13 +1,15 @@
 /**
- * A group of real nginx origins under steady load while they are killed, started again, drained and joined by others:
- * no read may fail, no POST may be done twice, and the load must follow the weights.
+ * A group of three real nginx origins, found by DNS, under steady load while one is killed and started again, one is
+ * drained by an operator, and another is added by DNS: no read may fail, no POST may be done twice, and the load must
+ * follow the weights.
  */
 import assert from "node:assert/strict";
+import { DnsServer } from "../balancer/discovery/dns_server.ts";
 import { configFile } from "../support/config.ts";
 import { eventually } from "../support/deadline.ts";
 import { text } from "../support/http_text.ts";
 import { type Nginx, startNginx } from "../support/nginx.ts";
-import { get, RawClient, request } from "../support/raw_client.ts";
+import { get, RawClient, rawRequest, request } from "../support/raw_client.ts";
 import { response } from "../support/raw_origin.ts";
 import { findProgram, testWith } from "../support/require.ts";
 import { type SimpleOrigin, startSimpleOrigin } from "../support/simple_origin.ts";
@@ -140,35 +142,54 @@ testWith(
     for (const name of ["a", "b", "c", "d"]) {
       members[name] = stack.use(await startNamed(name, counting));
     }
-    const list = (weights: Record<string, number>) =>
-      JSON.stringify(
-        Object.entries(weights).map(([name, weight]) => ({
-          address: `127.0.0.1:${members[name]!.port}`,
-          weight,
-        })),
-      );
-    const sluice = stack.use(
-      await startSluice({
-        config: configFile({
-          route: {
-            upstream: "group",
-            retry: { attempts: 2, on: ["connect_failure", "reset"] },
-          },
-          upstreams: [{
-            name: "group",
-            discovery: { type: "file", path: "./members.json" },
-            health_check: {
-              passive: { consecutive_failures: 3, eject: "500ms", max_eject: "500ms" },
-            },
-          }],
-        }),
-        files: { "members.json": list({ a: 3, b: 2, c: 1 }) },
+    const records = (weights: Record<string, number>) => ({
+      ttl: 1,
+      srv: Object.entries(weights).map(([name, weight]) =>
+        [0, weight, members[name]!.port, `${name}.test`] as const
+      ),
+    });
+    const dns = stack.use(
+      await DnsServer.start({
+        "SRV _web._tcp.group.test": records({ a: 3, b: 2, c: 1 }),
+        ...Object.fromEntries(["a", "b", "c", "d"].flatMap((name) => [
+          [`A ${name}.test`, { ttl: 1, a: ["127.0.0.1"] }],
+          [`AAAA ${name}.test`, "no data"],
+        ])),
       }),
     );
-    const setMembers = async (weights: Record<string, number>) => {
-      // Written beside and moved, so that half a file is never read.
-      await Deno.writeTextFile(`${sluice.directory}/new.json`, list(weights));
-      await Deno.rename(`${sluice.directory}/new.json`, `${sluice.directory}/members.json`);
+    const sluice = stack.use(
+      await startSluice({
+        config: (directory) =>
+          configFile({
+            route: {
+              upstream: "group",
+              retry: { attempts: 2, on: ["connect_failure", "reset"] },
+            },
+            upstreams: [{
+              name: "group",
+              discovery: {
+                type: "srv",
+                name: "_web._tcp.group.test",
+                server: dns.address,
+                refresh: "1s",
+              },
+              health_check: {
+                passive: { consecutive_failures: 3, eject: "500ms", max_eject: "500ms" },
+              },
+            }],
+            top: { admin: { listen: `unix:${directory}/admin.sock` } },
+          }),
+      }),
+    );
+    /** Takes a member out of service, or puts it back, as an operator does. */
+    const enable = async (name: string, enabled: boolean) => {
+      const path = `/upstreams/group/endpoints/127.0.0.1:${members[name]!.port}`;
+      const fields = { "Content-Type": "application/json" };
+      const answer = await rawRequest(
+        { path: `${sluice.directory}/admin.sock` },
+        request("PATCH", path, fields, JSON.stringify({ enabled })),
+      );
+      assert.equal(answer.status, 200, text(answer));
     };
     const load = new Load(sluice.port(), 4, 2);
     assertShares(await load.shares(600), { a: 3, b: 2, c: 1 });
@@ -181,14 +202,18 @@ testWith(
     await eventually(() => load.answers.slice(-20).includes("b"), "b to serve again");
     assertShares(await load.shares(600), { a: 3, b: 2, c: 1 });
 
-    await setMembers({ a: 3, b: 2, c: 0 });
+    await enable("c", false);
     await eventually(() => !load.answers.slice(-60).includes("c"), "c to be drained");
     assertShares(await load.shares(500), { a: 3, b: 2 });
 
-    await setMembers({ a: 3, b: 2, d: 5 });
+    dns.zone["SRV _web._tcp.group.test"] = records({ a: 3, b: 2, c: 1, d: 5 });
     await sluice.waitForOutput(/Upstream group: other members/);
     await eventually(() => load.answers.slice(-20).includes("d"), "d to serve");
     assertShares(await load.shares(600), { a: 3, b: 2, d: 5 });
+
+    await enable("c", true);
+    await eventually(() => load.answers.slice(-60).includes("c"), "c to serve again");
+    assertShares(await load.shares(600), { a: 3, b: 2, c: 1, d: 5 });
 
     await load.stop();
     assert.deepEqual(load.failures, []);
