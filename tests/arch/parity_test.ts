@@ -1,0 +1,85 @@
+/**
+ * Where the cases of Pingora's tests of upstreams are here: its test, what that asserts, and the tests of ours that
+ * do, by their names. A test that is renamed has to be renamed here, too.
+ */
+import assert from "node:assert/strict";
+import { ROOT } from "./source_files.ts";
+
+type Case = readonly [pingora: string, asserts: string, tests: Readonly<Record<string, string[]>>];
+
+const STREAMING = "tests/e2e/streaming_test.ts";
+const UPGRADE = "tests/e2e/upgrade_test.ts";
+const SLOW = "tests/e2e/slow_clients_test.ts";
+
+const UPSTREAM_CASES: readonly Case[] = [
+  ["ip_binding", "the upstream sees the configured source address", {
+    [STREAMING]: ["the origin sees the configured local address"],
+  }],
+  ["duplex", "a response arrives while the upload goes on; keep-alive survives", {
+    [STREAMING]: [
+      "a response arrives while the upload goes on, and the connection stays usable",
+    ],
+  }],
+  ["connection_die", "an origin that dies inside of its content cuts the response", {
+    [STREAMING]: [
+      "an origin that dies inside of its content makes a response that is visibly cut",
+    ],
+  }],
+  ["upload_connection_die", "an origin that answers and closes during an upload is heard", {
+    [STREAMING]: [
+      "an origin that answers and closes during an upload still gets its answer through",
+      "an origin that answers an upload and breaks the connection still gets its answer through",
+    ],
+  }],
+  ["upload", "15 MB go up", {
+    [STREAMING]: ["15 MB go up and are echoed intact, with a length and in chunks"],
+  }],
+  ["close_on_response_before_downstream_finish", "an early response says Connection: close", {
+    [STREAMING]: [
+      "a response before the end of the request closes the client's connection, and says so",
+    ],
+  }],
+  ["ws_server_ends_conn", "WebSocket echo; an end from either side reaches the other", {
+    [UPGRADE]: [
+      "a WebSocket echoes text and binary frames, short and long",
+      "a WebSocket that the server closes is closed for the client",
+      "a WebSocket that the server breaks ends for the client",
+      "a WebSocket that the client closes or breaks ends for the server",
+    ],
+  }],
+  ["upgrade_smoke", "101, then raw bytes", {
+    [UPGRADE]: ["after the 101 bytes pass raw in both directions"],
+  }],
+  ["upgrade_body", "the content of the request is delivered, then the tunnel", {
+    [UPGRADE]: ["the content of the request arrives before the tunnel begins"],
+  }],
+  ["upgrade_body_after_101", "content and tunnel that are sent after the 101 arrive", {
+    [UPGRADE]: [
+      "content that the client sends ${when} it has seen an early 101 arrives, and then its tunnel",
+    ],
+  }],
+  ["download_timeout", "a slow reader is cut by the write timeout", {
+    [SLOW]: [
+      "a client that stops reading is cut after the write timeout, and the upstream is let go",
+    ],
+  }],
+  ["download_timeout_min_rate", "min_send_rate gives it more time", {
+    [SLOW]: ["min_send_rate gives a slow reader the time that its rate needs"],
+  }],
+  ["head_with_100_continue", "HEAD, 1xx, then 200: the connection can be used again", {
+    "tests/e2e/informational_test.ts": [
+      "HEAD with 1xx before its answer confuses nobody, and the connection is used again",
+    ],
+  }],
+];
+
+for (const [pingora, asserts, tests] of UPSTREAM_CASES) {
+  Deno.test(`Pingora's ${pingora} is here: ${asserts}`, async () => {
+    for (const [file, names] of Object.entries(tests)) {
+      const text = await Deno.readTextFile(ROOT + file);
+      for (const name of names) {
+        assert.match(text, new RegExp(`["\`]${RegExp.escape(name)}["\`]`), `${file}: ${name}`);
+      }
+    }
+  });
+}
