@@ -53,6 +53,7 @@ export function normalize(data: FileData, context: NormalizeContext): Config {
     heartbeatTimeout: data.server.heartbeat_timeout,
     maxRetries: data.server.max_retries,
     allowedPeers: data.server.allowed_peers,
+    nameServers: data.server.name_servers,
     upstreamKeepalivePoolSize: data.server.upstream_keepalive_pool_size,
   };
   const listeners = data.listeners.map((listener) =>

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { isIP } from "node:net";
 import { z } from "zod";
 import { DOWNSTREAM_LIMITS } from "../http/limits.ts";
 import {
@@ -24,6 +25,7 @@ import { listenerTls, proxyProtocol, unixOwner } from "./schema_listener_tls.ts"
 import { serviceSchema } from "./schema_services.ts";
 import { upstreamSchema } from "./schema_upstreams.ts";
 import { listenerHttp2 } from "./schema_http2.ts";
+import { parseAddress } from "../transport/address.ts";
 import { formatDuration, formatSize } from "./units.ts";
 
 const LIMITS = DOWNSTREAM_LIMITS;
@@ -74,6 +76,11 @@ const server = () =>
       [],
       "Addresses that plugins may name as a peer, beside the endpoints of `upstreams`: `host:port`, `host`, `*.domain` or a network.",
     ),
+    name_servers: withDefault(
+      z.array(nameServer()),
+      [],
+      "Name servers for the names of upstreams, as `ip` or `ip:port`, in place of the system's way to look names up; the hosts file comes first all the same. Discovery has its own.",
+    ),
     upstream_keepalive_pool_size: withDefault(
       integer(0, 65_536),
       1024,
@@ -84,6 +91,21 @@ const server = () =>
       "PEM file with the roots to trust in upstreams. Default: those of the system.",
     ),
   });
+
+const nameServer = () =>
+  leaf(
+    "the IP address of a name server, with a port if it is not 53",
+    { type: "string" },
+    (value) => {
+      if (typeof value !== "string") return new Refusal("", "", true);
+      const bare = isIP(value) === 0 ? parseAddress(value) : null;
+      if (bare === null) return value;
+      if (typeof bare === "string" || bare.kind === "unix" || isIP(bare.host) === 0) {
+        return new Refusal("it is no IP address", "write 10.0.0.2 or 10.0.0.2:5353");
+      }
+      return value;
+    },
+  );
 
 const limits = () =>
   mapping({

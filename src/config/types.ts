@@ -89,6 +89,8 @@ export interface ServerConfig {
    * spell them: `host:port`, `host`, `*.domain`, CIDR. YAML: `server.allowed_peers`, default none.
    */
   readonly allowedPeers: readonly string[];
+  /** Asked for the names of upstreams, as `ip` or `ip:port`; none: as the system looks names up. */
+  readonly nameServers: readonly string[];
   /** Idle upstream connections per service worker, over all peers. */
   readonly upstreamKeepalivePoolSize: number;
 }

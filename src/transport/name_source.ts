@@ -16,6 +16,8 @@ import { dnsError, type NameSource } from "./resolver.ts";
 export interface NameSourceOptions {
   /** Name servers as `ip` or `ip:port`; `null`: those of the system. Default `null`. */
   readonly servers?: readonly string[] | null;
+  /** Whether the resolver of the system is asked when the DNS has no answer. Default `true`. */
+  readonly system?: boolean;
   /** How long a name server has for its first answer; each further try doubles it. Default 1500. */
   readonly tryTimeout?: number;
   /** Tries. Default 2. */
@@ -45,14 +47,17 @@ interface Reply {
  */
 export function nameSource(options: NameSourceOptions = {}): NameSource {
   const { hosts = new HostsFile(), hostsTtl = 10_000, systemTtl = 30_000 } = options;
-  const { familyDelay = 50 } = options;
+  const { familyDelay = 50, system: mayAskSystem = true } = options;
   const resolver = dnsResolver(options);
   return async (host) => {
     const given = await hosts.find(host);
     if (given !== null) return { addresses: given, ttl: hostsTtl };
     // A name of one label means something only with the search domains, which are the system's.
-    const failed = host.includes(".") ? await askDns(resolver, host, familyDelay) : null;
+    const failed = host.includes(".") || !mayAskSystem
+      ? await askDns(resolver, host, familyDelay)
+      : null;
     if (failed !== null && failed.addresses.length > 0) return failed;
+    if (failed !== null && !mayAskSystem) throw failure(host, failed, failed);
     const system = await askSystem(host, systemTtl);
     if (system.addresses.length > 0) return system;
     if (errorCode(system.error) === "EPERM") return { addresses: [host], ttl: systemTtl };

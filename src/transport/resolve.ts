@@ -4,13 +4,27 @@
  * @module
  */
 import { nameSource } from "./name_source.ts";
-import { HostResolver, type ResolveOptions } from "./resolver.ts";
+import { HostResolver, type NameSource, type ResolveOptions } from "./resolver.ts";
 
 let usual: HostResolver | undefined;
 
 /** The resolver of this thread: hosts file, DNS, system, with the usual bounds. */
 export function hostResolver(): HostResolver {
   return usual ??= new HostResolver({ source: nameSource() });
+}
+
+/**
+ * Has this thread ask these name servers in place of the system, after the hosts file. What it remembers is forgotten.
+ *
+ * @param servers As `ip` or `ip:port`; none: those of the system, and the system itself.
+ */
+export function useNameServers(servers: readonly string[]): void {
+  usual = servers.length === 0 ? undefined : new HostResolver({ source: hostSource(servers) });
+}
+
+/** Where this program takes the addresses of names from; see {@linkcode useNameServers}. */
+export function hostSource(servers: readonly string[]): NameSource {
+  return servers.length === 0 ? nameSource() : nameSource({ servers, system: false });
 }
 
 /**

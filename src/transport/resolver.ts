@@ -21,6 +21,9 @@ export interface NameAnswer {
   readonly ttl: number;
 }
 
+/** Addresses by name. Plain data. */
+export type NameTable = Readonly<Record<string, readonly string[]>>;
+
 /**
  * Asks for the addresses of a name. Must come to an end by itself.
  *
@@ -89,6 +92,8 @@ interface Entry {
   /** Until then they may be given out because no new answer can be had. */
   keptUntil: number;
   asking: Promise<void> | null;
+  /** Whether somebody else keeps it up to date: then nobody asks here, and it is not forgotten for room. */
+  told: boolean;
 }
 
 /** A cache of host names. One per thread; see `resolveHost` for the usual one. */
@@ -142,11 +147,27 @@ export class HostResolver {
     return this.#wait(name, known, options);
   }
 
+  /**
+   * Takes the addresses of a name from somebody who keeps looking it up: they hold until others are given, or the name
+   * is forgotten.
+   *
+   * @param addresses None: it is looked up here again.
+   */
+  put(host: string, addresses: readonly string[]): void {
+    const name = host.toLowerCase();
+    if (addresses.length === 0) return this.#forget(name);
+    const entry = this.#entries.get(name) ?? emptyEntry();
+    this.#entries.set(name, entry);
+    entry.told = true;
+    entry.addresses = addresses.slice(0, this.#options.maxAddresses);
+    entry.failure = null;
+    entry.freshUntil = entry.staleUntil = entry.keptUntil = Infinity;
+  }
+
   /** Forgets a name, so that it is asked for again; without a name, all. */
   forget(host?: string): void {
     for (const name of host === undefined ? [...this.#entries.keys()] : [host.toLowerCase()]) {
-      const entry = this.#entries.get(name);
-      if (entry?.asking === null) this.#entries.delete(name);
+      this.#forget(name);
     }
   }
 
@@ -201,19 +222,17 @@ export class HostResolver {
     return answerOf(entry);
   }
 
+  #forget(name: string): void {
+    const entry = this.#entries.get(name);
+    if (entry?.asking === null) this.#entries.delete(name);
+  }
+
   #newEntry(name: string): Entry {
-    for (const [oldest, { asking }] of this.#entries) {
+    for (const [oldest, { asking, told }] of this.#entries) {
       if (this.#entries.size < this.#options.maxNames) break;
-      if (asking === null) this.#entries.delete(oldest);
+      if (asking === null && !told) this.#entries.delete(oldest);
     }
-    const entry: Entry = {
-      addresses: null,
-      failure: null,
-      freshUntil: 0,
-      staleUntil: 0,
-      keptUntil: 0,
-      asking: null,
-    };
+    const entry = emptyEntry();
     this.#entries.set(name, entry);
     return entry;
   }
@@ -240,6 +259,8 @@ export class HostResolver {
   }
 
   #answered(name: string, entry: Entry, { addresses, ttl }: NameAnswer): void {
+    // Who keeps it up to date knows better.
+    if (entry.told) return;
     if (addresses.length === 0) {
       return this.#failed(name, entry, dnsError("dns_error", `Looking up "${name}": no address`));
     }
@@ -254,6 +275,7 @@ export class HostResolver {
 
   #failed(name: string, entry: Entry, error: unknown): void {
     this.#failures++;
+    if (entry.told) return;
     const now = this.#options.clock.now();
     entry.freshUntil = now + this.#options.negativeTtl;
     if (entry.addresses !== null && now < entry.keptUntil) {
@@ -266,6 +288,18 @@ export class HostResolver {
       ? error
       : { type: "dns_error", message: `Looking up "${name}": ${reason(error)}`, cause: error };
   }
+}
+
+function emptyEntry(): Entry {
+  return {
+    addresses: null,
+    failure: null,
+    freshUntil: 0,
+    staleUntil: 0,
+    keptUntil: 0,
+    asking: null,
+    told: false,
+  };
 }
 
 function answerOf({ addresses, failure }: Entry): readonly string[] {

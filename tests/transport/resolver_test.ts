@@ -270,6 +270,35 @@ Deno.test("whatever the source does: bounded, merged, and never an answer older 
   );
 });
 
+Deno.test("addresses that are put hold until others are, and nobody asks", async () => {
+  const { resolver, clock, asked } = make({ maxNames: 2 });
+  resolver.put("A.test", ["192.0.2.1"]);
+  clock.advance(1e9);
+  deepEqual(resolver.resolve("a.test", WAIT), ["192.0.2.1"]);
+  resolver.put("a.test", ["192.0.2.2"]);
+  deepEqual(resolver.resolve("a.test", WAIT), ["192.0.2.2"]);
+  equal(asked.length, 0);
+  // Many other names do not push it out.
+  for (let i = 0; i < 5; i++) {
+    const found = resolver.resolve(`${i}.test`, WAIT);
+    await asked[i]!.answer(1_000, "192.0.2.9");
+    await found;
+  }
+  deepEqual(resolver.resolve("a.test", WAIT), ["192.0.2.2"]);
+  resolver.put("a.test", []);
+  ok(resolver.resolve("a.test", WAIT) instanceof Promise);
+  await asked[5]!.answer(1_000, "192.0.2.3");
+});
+
+Deno.test("an answer that was asked for before does not undo what is put", async () => {
+  const { resolver, asked } = make();
+  const found = resolver.resolve("a.test", WAIT);
+  resolver.put("a.test", ["192.0.2.2"]);
+  await asked[0]!.answer(1_000, "192.0.2.1");
+  deepEqual(await found, ["192.0.2.2"]);
+  deepEqual(resolver.resolve("a.test", WAIT), ["192.0.2.2"]);
+});
+
 interface Asked {
   readonly host: string;
   done: boolean;
