@@ -30,7 +30,7 @@ import {
   type WorkerStatus,
   type WorkerTerms,
 } from "./supervisor.ts";
-import type { UpstreamReach } from "./upstream_reach.ts";
+import type { UpstreamReach } from "./upstream_watch.ts";
 import { covers, type WorkerPermissions, workerPermissions } from "./worker_permissions.ts";
 
 /** What an {@linkcode EdgeService} is made from. */

@@ -20,7 +20,6 @@ import { preparePlugins, startPlugins } from "./plugins.ts";
 import type { Service } from "./service_graph.ts";
 import type { SocketSurgery } from "./socket_surgery.ts";
 import type { ServiceWorker } from "./service_worker.ts";
-import { upstreamReach } from "./upstream_reach.ts";
 import { UpstreamWatch } from "./upstream_watch.ts";
 
 /** What {@linkcode Editions} are made from. */
@@ -59,6 +58,7 @@ export class Editions {
   /** Number of the last edition that was tried. */
   #tried = 1;
   #work: Promise<unknown> = Promise.resolve();
+  #stopping = false;
 
   constructor(options: EditionsOptions) {
     const { config, log } = options;
@@ -73,6 +73,7 @@ export class Editions {
       stickySecret: options.stickySecret,
       broadcast: (message) => this.tell(message),
       onHealth: (change) => this.#host?.tellHealth(change),
+      replaceWorkers: () => this.change(this.#config),
     });
     this.#certificates = new CertificateWatch({
       config,
@@ -153,7 +154,10 @@ export class Editions {
    * @throws {Error} If anything else of it cannot be made ready. The edition before goes on then, untouched.
    */
   change(written: Config): Promise<void> {
-    const work = this.#work.then(() => this.#change(written));
+    const work = this.#work.then(() => {
+      if (this.#stopping) throw new Error("the program is stopping");
+      return this.#change(written);
+    });
     this.#work = work.catch(() => {});
     return work;
   }
@@ -161,7 +165,7 @@ export class Editions {
   async #startEdges(): Promise<void> {
     const { slots } = this.#host!;
     this.#ledger.open(1, slots);
-    const plan = { edition: this.#current(), reach: await upstreamReach(this.#config) };
+    const plan = { edition: this.#current(), reach: this.#watch.reach };
     for (const { name } of this.#config.services) this.#edges.set(name, this.#makeEdge(name));
     const edges = [...this.#edges.values()];
     try {
@@ -176,6 +180,8 @@ export class Editions {
   }
 
   async #stopEdges(): Promise<void> {
+    this.#stopping = true;
+    this.#watch.settle();
     // What is half done of a change is finished or taken back first: it would start workers behind our back.
     await this.#work;
     const { gracePeriod } = this.#config.server;
@@ -217,7 +223,7 @@ export class Editions {
     };
     this.#ledger.open(number, plugins.slots);
     undo.push(() => this.#ledger.cancel(number));
-    const reach = await upstreamReach(config);
+    const { reach } = watch;
     const { kept, added, removed } = this.#sort(config);
     undo.push(() => {
       for (const edge of kept) edge.abort();

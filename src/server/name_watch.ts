@@ -20,6 +20,13 @@ import type { NameSource, NameTable } from "../transport/resolver.ts";
 /** A name that is to be reached, and at which ports. */
 export type WantedNames = ReadonlyMap<string, ReadonlySet<number>>;
 
+/** What service workers are to reach. */
+export interface NameReach {
+  readonly wanted: WantedNames;
+  /** Whether they may reach an address whether or not a name leads to it. */
+  readonly anyway: (host: string, port: number) => boolean;
+}
+
 /** What a {@linkcode NameWatch} is made from. */
 export interface NameWatchOptions {
   readonly source: NameSource;
@@ -27,8 +34,6 @@ export interface NameWatchOptions {
   /** The clock of the wheel. */
   readonly clock?: Clock;
   readonly log: Logger;
-  /** Whether workers may reach an address whether or not a name leads to it. */
-  readonly mayReach: (host: string, port: number) => boolean;
   /** Tells the workers that serve. */
   readonly tell: (names: NameTable) => void;
   /** Puts workers with the rights of {@linkcode NameWatch.rights} in the place of those that serve. */
@@ -73,8 +78,9 @@ export class NameWatch {
   readonly #options: NameWatchOptions;
   readonly #clock: Clock;
   readonly #names = new Map<string, Watched>();
-  /** What the workers that serve may reach, as `ip:port`. */
+  /** What the workers that serve may reach, as `ip:port`, and what else. */
   #granted = new Set<string>();
+  #anyway: NameReach["anyway"] = () => false;
   readonly #pause = new Deadline(() => void this.#replaceNow());
   #replacing = false;
   #replacedAt = -Infinity;
@@ -98,9 +104,10 @@ export class NameWatch {
   /**
    * Sets the names to watch. Those that stay keep what is known of them.
    *
+   * @param served Whether the workers that serve are to reach the new ones; else others come that are made for them.
    * @returns When there is a first answer for each, or when it took too long.
    */
-  async update(wanted: WantedNames): Promise<void> {
+  async update(wanted: WantedNames, served: boolean): Promise<void> {
     for (const [host, { due }] of this.#names) {
       if (wanted.has(host)) continue;
       this.#options.wheel.cancel(due);
@@ -111,7 +118,7 @@ export class NameWatch {
       if (known !== undefined) {
         known.ports = ports;
         if (known.addresses.length > 0) this.#follow(known);
-      } else if (this.#names.size < MOST_NAMES) this.#add(host, ports);
+      } else if (this.#names.size < MOST_NAMES) this.#add(host, ports, served);
     }
     let timer: ReturnType<typeof setTimeout> | undefined;
     await Promise.race([
@@ -122,26 +129,26 @@ export class NameWatch {
   }
 
   /** Rights for the addresses that names lead to, or have led to lately, as `ip:port`. */
-  rights(): readonly string[] {
+  rights({ wanted, anyway }: NameReach): readonly string[] {
     const now = this.#clock.now();
     const rights = new Set<string>();
-    for (const { ports, seen } of this.#names.values()) {
+    for (const [host, ports] of wanted) {
+      const seen = this.#names.get(host)?.seen ?? new Map<string, number>();
       for (const [address, at] of seen) {
         if (now - at > MEMORY) {
           seen.delete(address);
           continue;
         }
-        for (const port of ports) {
-          if (!this.#options.mayReach(address, port)) rights.add(rightTo(address, port));
-        }
+        for (const port of ports) if (!anyway(address, port)) rights.add(rightTo(address, port));
       }
     }
     return [...rights];
   }
 
   /** The workers that serve from now on have these rights; what they are told is in `table`. */
-  granted(rights: readonly string[]): void {
+  granted(rights: readonly string[], { anyway }: NameReach): void {
     this.#granted = new Set(rights);
+    this.#anyway = anyway;
     for (const watched of this.#names.values()) {
       watched.served = true;
       if (watched.addresses.some((one) => this.#mayReach(watched, one))) {
@@ -157,7 +164,7 @@ export class NameWatch {
     for (const { due } of this.#names.values()) this.#options.wheel.cancel(due);
   }
 
-  #add(host: string, ports: ReadonlySet<number>): void {
+  #add(host: string, ports: ReadonlySet<number>, served: boolean): void {
     const watched: Watched = {
       host,
       ports,
@@ -166,7 +173,7 @@ export class NameWatch {
       seen: new Map(),
       due: new Deadline(() => void this.#ask(watched)),
       failing: false,
-      served: false,
+      served,
       first: Promise.withResolvers<void>(),
     };
     this.#names.set(host, watched);
@@ -227,9 +234,7 @@ export class NameWatch {
 
   #mayReach({ ports }: Watched, address: string): boolean {
     for (const port of ports) {
-      const may = this.#granted.has(rightTo(address, port)) ||
-        this.#options.mayReach(address, port);
-      if (!may) return false;
+      if (!this.#granted.has(rightTo(address, port)) && !this.#anyway(address, port)) return false;
     }
     return true;
   }

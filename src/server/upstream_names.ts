@@ -42,6 +42,13 @@ export function wantedNames(
   return wanted;
 }
 
+/** The names of either. */
+export function unite(a: WantedNames, b: WantedNames): WantedNames {
+  const all = new Map<string, ReadonlySet<number>>(a);
+  for (const [host, ports] of b) all.set(host, new Set([...ports, ...a.get(host) ?? []]));
+  return all;
+}
+
 /** Whether service workers may reach an address by what the config says, whatever names lead to. */
 export function reachableAnyway(config: Config): (host: string, port: number) => boolean {
   const rights = [...config.server.allowedPeers];
@@ -55,17 +62,21 @@ export function reachableAnyway(config: Config): (host: string, port: number) =>
   return (host, port) => covers(rights, host, port);
 }
 
-/** What a service worker needs besides, to look up names that nobody tells it about. */
+/**
+ * What a service worker needs besides, to look up names that nobody tells it about yet. It cannot be told which name
+ * servers to ask: where the config names some, it asks nobody.
+ */
 export function lookupRights(config: Config): { readonly net: string[]; readonly read: string[] } {
   const named = config.upstreams.flatMap(({ endpoints, options }) => [
     ...endpoints.map(({ address }) => address),
     ...(options.proxy === null ? [] : [options.proxy.address]),
   ]).flatMap((address) => address.kind === "tcp" && isIP(address.host) === 0 ? address.host : []);
   if (named.length === 0) return { net: [], read: [] };
-  const { nameServers } = config.server;
-  const servers = (nameServers.length > 0 ? nameServers : getServers()).map((server) =>
-    isIP(server) === 0 ? server : formatAddress({ kind: "tcp", host: server, port: 53 })
-  );
+  const servers = config.server.nameServers.length > 0
+    ? []
+    : getServers().map((server) =>
+      isIP(server) === 0 ? server : formatAddress({ kind: "tcp", host: server, port: 53 })
+    );
   // Looking a name up asks for the right to the name as such, with whatever port.
   return { net: [...new Set([...named, ...servers])], read: NAME_FILES };
 }

@@ -26,10 +26,14 @@ import type { HealthChange } from "../plugin/upstream.ts";
 import type { ServerMessage } from "../service/control.ts";
 import type { MemberSetting, UpstreamState } from "../service/upstream_runtime.ts";
 import { formatAddress } from "../transport/address.ts";
+import type { NameSource } from "../transport/resolver.ts";
+import { hostSource, useNameServers } from "../transport/resolve.ts";
+import { type NameReach, NameWatch } from "./name_watch.ts";
 import { MemberSettings } from "./operations/member_settings.ts";
 import type { ProgramMetrics } from "./operations/program_metrics.ts";
 import type { PluginEndpoints } from "./plugin_endpoints.ts";
 import type { Service } from "./service_graph.ts";
+import { lookupRights, reachableAnyway, unite, wantedNames } from "./upstream_names.ts";
 
 /** What an {@linkcode UpstreamWatch} is made from. */
 export interface UpstreamWatchOptions {
@@ -44,6 +48,14 @@ export interface UpstreamWatchOptions {
   readonly stickySecret?: string | undefined;
   /** Called when active checks have found a member to work, or not to. */
   readonly onHealth: (change: HealthChange) => void;
+  /** Puts workers with the rights of {@linkcode UpstreamWatch.reach} in the place of those that serve. */
+  readonly replaceWorkers: () => Promise<void>;
+}
+
+/** What a service worker needs to look the names of its upstreams up, and to connect to what it finds. */
+export interface UpstreamReach {
+  readonly net: readonly string[];
+  readonly read: readonly string[];
 }
 
 /** How long the first answer of a discovery is waited for before the workers start without it. */
@@ -74,6 +86,8 @@ interface Watched extends WatchedUpstream {
 export interface WatchChange {
   /** What is known of them now. */
   state(): UpstreamState;
+  /** Rights for what their names lead to. */
+  readonly reach: UpstreamReach;
   /** They are the upstreams from now on. */
   commit(): void;
   /** Lets go of those that are not watched by the edition before. */
@@ -90,10 +104,25 @@ export class UpstreamWatch implements Service {
   /** Drawn once, so that all workers understand each other's cookies. */
   readonly #stickySecret: string;
   readonly #settings = new MemberSettings();
+  readonly #names: NameWatch;
+  /** Names and rights of the edition that serves. */
+  #wanted: NameReach = { wanted: new Map(), anyway: () => false };
+  #reach: UpstreamReach = { net: [], read: [] };
+  #config: Config;
+  #source: NameSource;
 
   constructor(options: UpstreamWatchOptions) {
     this.#options = options;
     this.#stickySecret = options.stickySecret ?? crypto.randomUUID() + crypto.randomUUID();
+    this.#config = options.config;
+    this.#source = hostSource(options.config.server.nameServers);
+    this.#names = new NameWatch({
+      source: (host) => this.#source(host),
+      wheel: this.#wheel,
+      log: options.log,
+      tell: (names) => options.broadcast({ kind: "names", names }),
+      replace: options.replaceWorkers,
+    });
     options.metrics.book.collect((sink) => {
       for (const { upstream, endpoints, discovery, works } of this.#watched) {
         sink.add("sluice_upstream_endpoints", [upstream.name], endpoints.length);
@@ -114,6 +143,11 @@ export class UpstreamWatch implements Service {
     return this.#watched;
   }
 
+  /** Rights for what the names of upstreams lead to. */
+  get reach(): UpstreamReach {
+    return this.#reach;
+  }
+
   /** What operators have set. */
   get settings(): MemberSettings {
     return this.#settings;
@@ -126,12 +160,19 @@ export class UpstreamWatch implements Service {
   }
 
   async start(): Promise<void> {
+    useNameServers(this.#config.server.nameServers);
     const change = await this.prepare(this.#options.config);
     change.commit();
   }
 
+  /** Follows names no longer: the workers end, and none shall take their place. */
+  settle(): void {
+    this.#names.stop();
+  }
+
   stop(): Promise<void> {
     for (const watched of this.#watched) endWatch(watched);
+    this.#names.stop();
     this.#wheel.close();
     return Promise.resolve();
   }
@@ -164,9 +205,25 @@ export class UpstreamWatch implements Service {
       new Promise((resolve) => timer = setTimeout(resolve, FIRST_ANSWER)),
     ]);
     clearTimeout(timer);
+    const wanted: NameReach = {
+      wanted: wantedNames(config, foundIn(next)),
+      anyway: reachableAnyway(config),
+    };
+    await this.#names.update(unite(this.#wanted.wanted, wanted.wanted), false);
+    const rights = this.#names.rights(wanted);
+    const lookup = lookupRights(config);
+    const reach = { net: [...rights, ...lookup.net], read: lookup.read };
     return {
       state: () => this.#stateOf(next),
+      reach,
       commit: () => {
+        const { nameServers } = config.server;
+        if (!same(nameServers, this.#config.server.nameServers)) this.#useNameServers(nameServers);
+        this.#config = config;
+        this.#wanted = wanted;
+        this.#reach = reach;
+        void this.#names.update(wanted.wanted, false);
+        this.#names.granted(rights, wanted);
         for (const watched of this.#watched) if (!next.includes(watched)) endWatch(watched);
         this.#watched = next;
         next.forEach((watched, i) => this.#adopt(watched, config.upstreams[i]!));
@@ -174,9 +231,15 @@ export class UpstreamWatch implements Service {
       },
       abort: () => {
         for (const watched of fresh) endWatch(watched);
+        void this.#names.update(this.#wanted.wanted, true);
         this.#options.plugins.keep(this.#watched.map(({ upstream }) => upstream));
       },
     };
+  }
+
+  #useNameServers(servers: readonly string[]): void {
+    useNameServers(servers);
+    this.#source = hostSource(servers);
   }
 
   #adopt(watched: Watched, upstream: UpstreamConfig): void {
@@ -194,6 +257,7 @@ export class UpstreamWatch implements Service {
         discovered.map(({ upstream, endpoints }) => [upstream.name, endpoints]),
       ),
       flips: all.flatMap(({ active }) => active?.flips() ?? []),
+      names: this.#names.table,
       settings: this.#settings.all,
       stickySecret: this.#stickySecret,
     };
@@ -303,6 +367,9 @@ export class UpstreamWatch implements Service {
     );
     active?.update(targets(upstream, endpoints));
     if (!watched.live) return;
+    const wanted = wantedNames(this.#config, foundIn(this.#watched));
+    this.#wanted = { ...this.#wanted, wanted };
+    void this.#names.update(wanted, true);
     this.#options.broadcast({
       kind: "endpoint_set",
       group: upstream.name,
@@ -310,6 +377,13 @@ export class UpstreamWatch implements Service {
       at: Date.now(),
     });
   }
+}
+
+function foundIn(all: readonly Watched[]): ReadonlyMap<string, readonly Endpoint[]> {
+  return new Map(
+    all.filter(({ discovery }) => discovery !== null)
+      .map(({ upstream, endpoints }) => [upstream.name, endpoints]),
+  );
 }
 
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };

@@ -10,6 +10,7 @@ import type { HealthFlip } from "../balancer/health/messages.ts";
 import type { MetricReport } from "../observe/metrics/book.ts";
 import type { PluginsInit } from "../sandbox/wire.ts";
 import type { ConnectionEnds } from "../transport/kernel_sockets.ts";
+import type { NameTable } from "../transport/resolver.ts";
 import type { TlsState } from "./tls_listeners.ts";
 import type { UpstreamReport } from "./upstream_report.ts";
 import type { MemberSetting, UpstreamState } from "./upstream_runtime.ts";
@@ -60,6 +61,8 @@ export type ServerMessage =
   | EndpointSet
   /** A member of a group has begun or ceased to work. */
   | HealthFlip
+  /** Names of upstreams lead elsewhere. */
+  | { readonly kind: "names"; readonly names: NameTable }
   /** An operator has taken a member of a group out, put it back, or given it another weight. */
   | MemberSetting
   /** An operator wants more to be logged, or less. */

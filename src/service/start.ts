@@ -14,6 +14,7 @@ import { type Logger, logger } from "../observe/log.ts";
 import { MetricBook, type MetricReport, type SampleSink } from "../observe/metrics/book.ts";
 import { connectPlugins, type PluginConnections } from "../sandbox/connect.ts";
 import type { ConnectionEnds } from "../transport/kernel_sockets.ts";
+import { learnNames } from "../transport/resolve.ts";
 import type { WorkerEdition, WorkerSetup } from "./control.ts";
 import type { Edition } from "./edition.ts";
 import { HttpService } from "./http_service.ts";
@@ -171,6 +172,7 @@ export class RunningService {
     this.#tls.state = tls;
     const before = this.#http.edition;
     this.#openLog(edition.config, before?.config ?? null);
+    learnNames(state.names, true);
     edition.upstreams.begin(state, this.#http.connector);
     this.#http.use(edition);
     if (listening) await this.#http.listen();
@@ -217,6 +219,7 @@ export class RunningService {
 
   /** What has been found out about the upstreams since the start. */
   refresh(state: UpstreamState): void {
+    learnNames(state.names, true);
     this.#http.edition?.upstreams.begin(state, this.#http.connector);
   }
 

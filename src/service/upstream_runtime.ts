@@ -18,6 +18,7 @@ import type { StickyConfig, UpstreamConfig } from "../config/types_upstreams.ts"
 import { Breaker, type BreakerState } from "../connector/breaker.ts";
 import type { Connector } from "../connector/connector.ts";
 import { type Peer, PEER_OPTIONS } from "../connector/peer.ts";
+import type { NameTable } from "../transport/resolver.ts";
 import { type AttemptListener, type Upstream, Upstreams } from "../proxy/upstreams.ts";
 
 /** What an operator has set for a member of a group, whether or not it is one now. Plain data. */
@@ -39,6 +40,8 @@ export interface UpstreamState {
   readonly endpoints: Readonly<Record<string, readonly Endpoint[]>>;
   /** Members that are not as they begin. */
   readonly flips: readonly HealthFlip[];
+  /** Where names of upstreams lead. */
+  readonly names: NameTable;
   /** What operators have set. */
   readonly settings: readonly MemberSetting[];
   /** Key of the sticky cookies that have none of their own. */

@@ -7,6 +7,7 @@
 import "@sluice/plugin";
 import "zod";
 import { logger, type RunningLog, startLog } from "../observe/log.ts";
+import { learnNames } from "../transport/resolve.ts";
 import type { ServerMessage, WorkerMessage } from "./control.ts";
 import { type RunningService, startService } from "./start.ts";
 import { guardWorker } from "./stray_errors.ts";
@@ -75,6 +76,10 @@ function hear(message: ServerMessage): void {
     case "health_flip":
       if (service === null) early.push(message);
       else service.applyFlip(message);
+      break;
+    case "names":
+      if (service === null) early.push(message);
+      else learnNames(message.names, false);
       break;
     case "member_setting":
       if (service === null) early.push(message);

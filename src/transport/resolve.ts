@@ -4,7 +4,7 @@
  * @module
  */
 import { nameSource } from "./name_source.ts";
-import { HostResolver, type NameSource, type ResolveOptions } from "./resolver.ts";
+import { HostResolver, type NameSource, type NameTable, type ResolveOptions } from "./resolver.ts";
 
 let usual: HostResolver | undefined;
 
@@ -35,4 +35,26 @@ export function hostSource(servers: readonly string[]): NameSource {
  */
 export async function resolveHost(host: string, options: ResolveOptions): Promise<string[]> {
   return [...await hostResolver().resolve(host, options)];
+}
+
+/** Names that this thread was told about. */
+const told = new Set<string>();
+
+/**
+ * Takes what somebody else has found out about names, and keeps finding out.
+ *
+ * @param whole Whether names that are not among them are looked up here again.
+ */
+export function learnNames(names: NameTable, whole: boolean): void {
+  const resolver = hostResolver();
+  for (const [host, addresses] of Object.entries(names)) {
+    told.add(host);
+    resolver.put(host, addresses);
+  }
+  if (!whole) return;
+  for (const host of told) {
+    if (Object.hasOwn(names, host)) continue;
+    told.delete(host);
+    resolver.put(host, []);
+  }
 }

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { ManualClock } from "../../src/base/clock.ts";
 import { TimerWheel } from "../../src/base/timer_wheel.ts";
 import { logger } from "../../src/observe/log.ts";
-import { NameWatch } from "../../src/server/name_watch.ts";
+import { NameWatch, type WantedNames } from "../../src/server/name_watch.ts";
 import { covers, reachableAnyway, wantedNames } from "../../src/server/upstream_names.ts";
 import { configOf } from "../config/support.ts";
 
@@ -23,6 +23,9 @@ function make(zone: Zone, options: { mayReach?: (host: string) => boolean; ttl?:
   let asked = 0;
   let replaced = 0;
   const state = { replace: (): Promise<void> => Promise.resolve() };
+  let wanted: WantedNames = new Map();
+  const reach = () => ({ wanted, anyway: (host: string) => options.mayReach?.(host) ?? false });
+  const grant = () => watch.granted(watch.rights(reach()), reach());
   const watch: NameWatch = new NameWatch({
     clock,
     wheel,
@@ -33,12 +36,11 @@ function make(zone: Zone, options: { mayReach?: (host: string) => boolean; ttl?:
       if (addresses === "fails") return Promise.reject(new Error("no such host"));
       return Promise.resolve({ addresses, ttl: options.ttl ?? 5_000 });
     },
-    mayReach: (host) => options.mayReach?.(host) ?? false,
     tell: (names) => told.push(names),
     async replace() {
       replaced++;
       await state.replace();
-      watch.granted(watch.rights());
+      grant();
     },
   });
   return {
@@ -53,10 +55,15 @@ function make(zone: Zone, options: { mayReach?: (host: string) => boolean; ttl?:
     },
     /** Begins with these names, as the program does. */
     async start(...hosts: string[]) {
-      await watch.update(new Map(hosts.map((host) => [host, new Set([80])])));
-      watch.granted(watch.rights());
+      await this.want(new Map(hosts.map((host) => [host, new Set([80])])));
+      grant();
       told.length = 0;
     },
+    async want(names: WantedNames) {
+      wanted = names;
+      await watch.update(names, false);
+    },
+    rights: () => watch.rights(reach()),
     async pass(ms: number) {
       for (let left = ms; left > 0; left -= 500) {
         clock.advance(Math.min(500, left));
@@ -72,7 +79,7 @@ Deno.test("names are looked up when their answers run out, and others are told w
   const names = make(zone);
   await names.start("a.test");
   assert.deepEqual(names.watch.table, { "a.test": ["10.0.0.1", "10.0.0.2"] });
-  assert.deepEqual(names.watch.rights(), ["10.0.0.1:80", "10.0.0.2:80"]);
+  assert.deepEqual(names.rights(), ["10.0.0.1:80", "10.0.0.2:80"]);
   await names.pass(4_500);
   assert.equal(names.asked, 1);
   await names.pass(1_000);
@@ -93,7 +100,7 @@ Deno.test("an address that is new beside others is followed after a while, and w
   await names.pass(5_500);
   assert.deepEqual(names.told[0], { "a.test": ["10.0.0.1", "10.0.0.2"] });
   assert.equal(names.replaced, 1, "the first one need not wait");
-  assert.deepEqual(names.watch.rights(), ["10.0.0.1:80", "10.0.0.2:80"]);
+  assert.deepEqual(names.rights(), ["10.0.0.1:80", "10.0.0.2:80"]);
   zone["a.test"] = ["10.0.0.1", "10.0.0.3"];
   await names.pass(10_000);
   assert.equal(names.replaced, 1, "the next one must");
@@ -113,7 +120,7 @@ Deno.test("a name that leads to nothing known is followed at once; until then th
   assert.equal(names.replaced, 1);
   assert.deepEqual(names.told, []);
   assert.deepEqual(names.watch.table, { "a.test": ["10.0.0.1"] });
-  assert.deepEqual(names.watch.rights(), ["10.0.0.1:80", "10.0.0.9:80"]);
+  assert.deepEqual(names.rights(), ["10.0.0.1:80", "10.0.0.9:80"]);
   resolve();
   await turns();
   assert.deepEqual(names.watch.table, { "a.test": ["10.0.0.9"] });
@@ -147,9 +154,9 @@ Deno.test("addresses that no answer has had for an hour are not granted any more
   await names.start("a.test");
   zone["a.test"] = ["10.0.0.2"];
   await names.pass(10_000);
-  assert.deepEqual(names.watch.rights(), ["10.0.0.1:80", "10.0.0.2:80"]);
+  assert.deepEqual(names.rights(), ["10.0.0.1:80", "10.0.0.2:80"]);
   await names.pass(3_600_000);
-  assert.deepEqual(names.watch.rights(), ["10.0.0.2:80"]);
+  assert.deepEqual(names.rights(), ["10.0.0.2:80"]);
   names.watch.stop();
 });
 
@@ -185,7 +192,7 @@ Deno.test("what may be reached anyway is told, and needs neither rights nor othe
   const zone: Zone = { "a.test": ["10.0.0.1"] };
   const names = make(zone, { mayReach: (host) => host.startsWith("10.") });
   await names.start("a.test");
-  assert.deepEqual(names.watch.rights(), []);
+  assert.deepEqual(names.rights(), []);
   zone["a.test"] = ["10.9.9.9"];
   await names.pass(6_000);
   assert.deepEqual(names.told, [{ "a.test": ["10.9.9.9"] }]);
@@ -197,12 +204,12 @@ Deno.test("names come and go with the config", async () => {
   const zone: Zone = { "a.test": ["10.0.0.1"], "b.test": ["10.0.0.2"] };
   const names = make(zone);
   await names.start("a.test", "b.test");
-  await names.watch.update(new Map([["b.test", new Set([80, 81])]]));
+  await names.want(new Map([["b.test", new Set([80, 81])]]));
   await turns();
   assert.deepEqual(names.watch.table, { "b.test": ["10.0.0.2"] });
-  assert.deepEqual(names.watch.rights(), ["10.0.0.2:80", "10.0.0.2:81"]);
+  assert.deepEqual(names.rights(), ["10.0.0.2:80", "10.0.0.2:81"]);
   const { asked } = names;
-  await names.watch.update(new Map());
+  await names.want(new Map());
   await names.pass(60_000);
   assert.equal(names.asked, asked, "nobody asks for what is not wanted");
   assert.deepEqual(names.watch.table, {});
