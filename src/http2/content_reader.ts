@@ -35,7 +35,8 @@ export class ContentReader {
   onTimeout: (slow: boolean) => ProxyError = timedOut;
   readonly #host: ContentHost;
   readonly #wheel: TimerWheel;
-  readonly #queue = new ReceiveQueue();
+  /** Made when there is content: most requests have none. */
+  #queue: ReceiveQueue | null = null;
   #received = 0;
   #given = 0;
   #lent = 0;
@@ -66,7 +67,7 @@ export class ContentReader {
 
   /** Whether all content was given out. */
   get done(): boolean {
-    return this.#ended && this.#queue.size === 0 && this.#error === null;
+    return this.#ended && this.#error === null && (this.#queue === null || this.#queue.size === 0);
   }
 
   /** Why no more content can be read, or `null`. */
@@ -89,7 +90,7 @@ export class ContentReader {
     this.#giveBack();
     if (this.#error !== null) throw this.#error;
     if (this.limit !== 0 && this.announced > this.limit) throw this.#tooLarge();
-    if (this.#queue.size > 0) return this.#take();
+    if (this.#queue !== null && this.#queue.size > 0) return this.#take(this.#queue);
     if (this.#ended) return NONE;
     this.#wait();
     return new Promise((resolve, reject) => {
@@ -113,7 +114,7 @@ export class ContentReader {
       this.#host.onTaken(length);
       return;
     }
-    this.#queue.push(bytes, start, end);
+    (this.#queue ??= new ReceiveQueue()).push(bytes, start, end);
     if (!this.#waiting) return;
     if (!this.#isFastEnough()) return this.fail(this.onTimeout(true));
     this.#serve();
@@ -160,15 +161,16 @@ export class ContentReader {
     this.#resolve = this.#reject = nothing;
     let piece: Uint8Array;
     try {
-      piece = this.#queue.size > 0 ? this.#take() : NONE;
+      const queue = this.#queue;
+      piece = queue !== null && queue.size > 0 ? this.#take(queue) : NONE;
     } catch (error) {
       return reject(error);
     }
     resolve(piece);
   }
 
-  #take(): Uint8Array {
-    const piece = this.#queue.take();
+  #take(queue: ReceiveQueue): Uint8Array {
+    const piece = queue.take();
     this.#lent = piece.length;
     this.#given += piece.length;
     if (this.limit !== 0 && this.#given > this.limit) throw this.#tooLarge();
@@ -180,14 +182,16 @@ export class ContentReader {
     if (this.#lent === 0) return;
     const bytes = this.#lent;
     this.#lent = 0;
-    this.#queue.giveBack();
+    this.#queue!.giveBack();
     this.#host.onTaken(bytes);
   }
 
   #throwAway(): void {
-    const bytes = this.#queue.size;
-    if (this.#lent === 0) this.#queue.clear();
-    else this.#queue.discard();
+    const queue = this.#queue;
+    if (queue === null) return;
+    const bytes = queue.size;
+    if (this.#lent === 0) queue.clear();
+    else queue.discard();
     if (bytes > 0) this.#host.onTaken(bytes);
   }
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { giveBuffer } from "../base/buffer_pool.ts";
 import { ProxyError } from "../base/error.ts";
 import type { Fields } from "../http/fields.ts";
 import { hasNoContent, type RequestHead, ResponseHead } from "../http/message.ts";
@@ -35,6 +36,7 @@ export class Http2DownstreamSession implements DownstreamSession, StreamHandler 
   failure: ProxyError | null = null;
   readonly stream: Http2Stream;
   readonly #host: DownstreamHost;
+  readonly #headBytes: Uint8Array;
   /** Whether DATA is a tunnel's and so nobody's before `startTunnel`. */
   readonly #tunnelAsked: boolean;
   #tunnel = false;
@@ -51,6 +53,7 @@ export class Http2DownstreamSession implements DownstreamSession, StreamHandler 
     requestNumber: number,
   ) {
     this.#host = host;
+    this.#headBytes = request.bytes;
     this.stream = stream;
     this.head = request.head;
     this.contentLength = request.contentLength;
@@ -242,10 +245,12 @@ export class Http2DownstreamSession implements DownstreamSession, StreamHandler 
 
   /** The exchange is over: nothing may be read or written any more. */
   detach(): void {
+    if (this.#over) return;
     this.#over = true;
     this.onFailure = null;
     this.stream.content.trailers?.release();
     this.head.release();
+    giveBuffer(this.#headBytes);
   }
 
   #fail(error: ProxyError): void {

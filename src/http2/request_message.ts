@@ -43,6 +43,8 @@ import {
 /** A request head with what it says of its content. */
 export interface Http2Request {
   readonly head: RequestHead;
+  /** What the head lies in, to be given back to the pool when nobody looks at it any more. */
+  readonly bytes: Uint8Array;
   /** Bytes of content, or `-1` if nobody knows. */
   readonly contentLength: number;
   /** The protocol that an extended CONNECT asks for, lower case, or empty. */
@@ -161,6 +163,7 @@ export function readRequest(
     );
   return {
     head,
+    bytes,
     contentLength: isConnect ? 0 : contentLength,
     upgrade,
     isTunnel: isConnect,

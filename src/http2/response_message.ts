@@ -12,6 +12,8 @@ import { checkBlock, malformed, readLength } from "./request_message.ts";
 /** A response head with what it says of its content. */
 export interface Http2Response {
   readonly head: ResponseHead;
+  /** What the head lies in, to be given back to the pool when nobody looks at it any more. */
+  readonly bytes: Uint8Array;
   /** Content-Length, or `-1`. What it means for HEAD, 204 and 304 is the session's to know. */
   readonly contentLength: number;
 }
@@ -37,7 +39,7 @@ export function readResponse(block: FieldBlock, id: number, endStream: boolean):
   const contentLength = readLength(block, id);
   const fields = block.takeFields();
   if ((seen & TO_STRIP) !== 0) stripHopByHop(fields);
-  return { head: new ResponseHead(status, fields, "", 20), contentLength };
+  return { head: new ResponseHead(status, fields, "", 20), bytes, contentLength };
 }
 
 function readStatus(bytes: Uint8Array, start: number, end: number): number {

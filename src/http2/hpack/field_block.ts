@@ -3,18 +3,18 @@
  *
  * @module
  */
+import { giveBuffer, SMALL_BUFFER, takeBuffer } from "../../base/buffer_pool.ts";
 import { HOST } from "../../http/field_names.ts";
 import { ENTRY, Fields, latin1 } from "../../http/fields.ts";
 import { AUTHORITY, NOT_PSEUDO, PSEUDO_NAMES } from "./static_table.ts";
 
-const FIRST_BYTES = 1024;
 const PSEUDO_END = PSEUDO_NAMES.length;
 const HOST_LINE = new TextEncoder().encode("host: ");
 
 /** What the decoder fills. Reused for one section after the other, unless its bytes were handed on. */
 export class FieldBlock {
   /** The lines. `bytes[linesStart, length)` are the fields behind the pseudo-fields, ready for HTTP/1. */
-  bytes: Uint8Array = new Uint8Array(FIRST_BYTES);
+  bytes: Uint8Array = takeBuffer(SMALL_BUFFER);
   length = 0;
   /** How many fields there are, pseudo-fields not counted. */
   count = 0;
@@ -99,12 +99,13 @@ export class FieldBlock {
 
   /**
    * Hands the fields over with the bytes they lie in. The block takes new ones and is empty afterwards;
-   * read pseudo-fields before, or from the bytes with the positions that were taken before.
+   * read pseudo-fields before, or from the bytes with the positions that were taken before. Who is done with the
+   * fields may give the bytes back to the pool.
    */
   takeFields(): Fields {
     const fields = new Fields(this.bytes, this.count, this.#index);
     fields.neverIndexed = this.neverIndexed;
-    this.bytes = new Uint8Array(FIRST_BYTES);
+    this.bytes = takeBuffer(SMALL_BUFFER);
     this.#index = Fields.newIndex(0);
     this.reset();
     return fields;
@@ -114,8 +115,9 @@ export class FieldBlock {
   reserve(length: number): void {
     const needed = this.length + length;
     if (this.bytes.length >= needed) return;
-    const next = new Uint8Array(Math.max(this.bytes.length * 2, needed));
+    const next = takeBuffer(needed);
     next.set(this.bytes.subarray(0, this.length));
+    giveBuffer(this.bytes);
     this.bytes = next;
   }
 
