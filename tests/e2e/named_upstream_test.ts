@@ -53,10 +53,10 @@ for (const { address: hostname } of await lookup("localhost", { all: true })) {
 }
 
 /** Origins on one port of several addresses, each of which answers with its address. */
-async function startOn(
+function startOn(
   stack: AsyncDisposableStack,
   ...hosts: string[]
-): Promise<{ port: number; stop: (host: string) => Promise<void> }> {
+): { port: number; stop: (host: string) => Promise<void> } {
   const servers = new Map<string, Deno.HttpServer<Deno.NetAddr>>();
   let port = 0;
   for (const hostname of hosts) {
@@ -119,7 +119,7 @@ const all = (host: string) => (last: readonly string[]) => last.every((one) => o
 
 Deno.test("a name that leads elsewhere while the program runs is followed, and no request fails", async () => {
   await using stack = new AsyncDisposableStack();
-  const origins = await startOn(stack, "127.0.0.1", "127.0.0.2", "127.0.0.3");
+  const origins = startOn(stack, "127.0.0.1", "127.0.0.2", "127.0.0.3");
   const { port } = origins;
   const dns = stack.use(
     await DnsServer.start({
@@ -177,7 +177,7 @@ Deno.test("a name that leads elsewhere while the program runs is followed, and n
 
 Deno.test("with the network of its addresses granted, a name is followed without other workers", async () => {
   await using stack = new AsyncDisposableStack();
-  const { port } = await startOn(stack, "127.0.0.1", "127.0.0.2");
+  const { port } = startOn(stack, "127.0.0.1", "127.0.0.2");
   const dns = stack.use(
     await DnsServer.start({
       "A app.test": { ttl: 1, a: ["127.0.0.1"] },
