@@ -3,12 +3,15 @@
  *
  * @module
  */
+import type { Address } from "../../src/transport/address.ts";
 import { dial } from "../../src/transport/dial.ts";
 import { listen } from "../../src/transport/listen.ts";
+import type { TlsEngine } from "../../src/transport/listener.ts";
 import { handleEngineAvailable } from "../../src/transport/native_handle.ts";
 import type { Socket } from "../../src/transport/socket.ts";
 import { tlsDial } from "../../src/transport/tls_dial.ts";
 import { hasOpenssl, testCertificates } from "../support/certs.ts";
+import { tlsServer } from "../support/tls_server.ts";
 
 /** The other end of a connection: a Deno connection. */
 export type Other = Pick<Deno.TcpConn, "read" | "write" | "close" | "closeWrite">;
@@ -73,6 +76,19 @@ export const ENGINES: readonly EngineCase[] = [
       ),
   },
   { name: "node TLS, dialled", ignore: !hasOpenssl, tls: true, pair: dialledTls },
+  {
+    name: "node TLS, accepted",
+    ignore: !hasOpenssl,
+    tls: true,
+    pair: () => acceptedTls("node", { kind: "tcp", host: HOST, port: 0 }),
+  },
+  { name: "node TLS, unix, accepted", ignore: !hasOpenssl, tls: true, pair: acceptedTlsUnix },
+  {
+    name: "native TLS, accepted",
+    ignore: !hasOpenssl,
+    tls: true,
+    pair: () => acceptedTls("native", { kind: "tcp", host: HOST, port: 0 }),
+  },
 ];
 
 async function dialled(connect: (port: number) => Promise<Socket>): Promise<Pair> {
@@ -135,6 +151,65 @@ async function accepted(engine: "deno" | "handle"): Promise<Pair> {
   const socket = await came.promise;
   listener.close();
   return { socket, other };
+}
+
+async function acceptedTls(engine: TlsEngine, address: Address): Promise<Pair> {
+  const came = Promise.withResolvers<Socket>();
+  const { ca, server } = testCertificates();
+  const listener = await listen({
+    name: "test",
+    address,
+    tls: { engine, server: tlsServer([server]) },
+    onSocket: came.resolve,
+    onError: came.reject,
+    onRefused: came.reject,
+  });
+  const port = listener.address.kind === "tcp"
+    ? listener.address.port
+    : await relayTo(listener.address.path);
+  const other = await Deno.connectTls({ hostname: HOST, port, caCerts: [ca] });
+  await other.handshake();
+  const socket = await came.promise;
+  listener.close();
+  return { socket, other };
+}
+
+async function acceptedTlsUnix(): Promise<Pair> {
+  const directory = Deno.makeTempDirSync();
+  const pair = await acceptedTls("node", { kind: "unix", path: `${directory}/s.sock` });
+  Deno.removeSync(directory, { recursive: true });
+  return pair;
+}
+
+/** Deno's own TLS cannot connect to a unix socket: a relay takes it there. */
+async function relayTo(path: string): Promise<number> {
+  const relay = Deno.listen({ hostname: HOST, port: 0 });
+  void relay.accept().then(async (near) => {
+    relay.close();
+    const far = await Deno.connect({ transport: "unix", path });
+    const pass = async (from: Deno.Conn, to: Deno.Conn) => {
+      const buffer = new Uint8Array(64 * 1024);
+      try {
+        for (let length = await from.read(buffer); length !== null;) {
+          for (let at = 0; at < length;) at += await to.write(buffer.subarray(at, length));
+          length = await from.read(buffer);
+        }
+        await to.closeWrite();
+      } catch {
+        // One side broke: so does the other.
+        from.close();
+        to.close();
+      }
+    };
+    await Promise.allSettled([pass(near, far), pass(far, near)]);
+    for (const one of [near, far]) {
+      try {
+        one.close();
+      } catch { /* Closed already. */ }
+    }
+  });
+  await Promise.resolve();
+  return relay.addr.port;
 }
 
 async function acceptedUnix(): Promise<Pair> {
