@@ -156,8 +156,8 @@ export class FieldBlock {
     index[at + 4] = id;
     if (never) (this.neverIndexed ??= []).push(this.count);
     this.count++;
-    // Unknown fields have id 0, whose bit nobody reads.
-    const bit = 1 << id;
+    // Unknown fields have id 0, whose bit nobody reads. There are ids beyond the bits, which must not wrap around.
+    const bit = id < 32 ? 1 << id : 0;
     this.repeated |= this.seen & bit;
     this.seen |= bit;
   }
