@@ -59,7 +59,7 @@ const clientAuth = () =>
     hosts: withDefault(
       z.array(hostAuth()),
       [],
-      "Names with a rule of their own; the first that fits counts. A request for such a host on a connection without what it needs is answered 403, or 421 if the connection was made for another name.",
+      "Names with a rule of their own; the first that fits counts. A request for such a host on a connection that was made for another name is answered 421.",
     ),
   });
 

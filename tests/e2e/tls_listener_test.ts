@@ -4,6 +4,7 @@ import { Authority, type Signed } from "../support/authority.ts";
 import { testCertificates } from "../support/certs.ts";
 import { configFile } from "../support/config.ts";
 import { curl, type CurlResult } from "../support/curl.ts";
+import { eventually } from "../support/deadline.ts";
 import { findProgram, testWith } from "../support/require.ts";
 import { sClient } from "../support/s_client.ts";
 import {
@@ -336,8 +337,9 @@ testWith(
       ["alpn", "certificate", "cipher", "resumed", "serverName", "version"],
     );
 
-    const lines = await sluice.waitForAccessLog(1);
-    const line = lines.findLast((one) => one["url.path"] === "/tell")!;
+    const lineOf = () => sluice.accessLog().findLast((one) => one["url.path"] === "/tell");
+    await eventually(() => lineOf() !== undefined, "the line of /tell");
+    const line = lineOf()!;
     assert.equal(line["tls.protocol.version"], "1.3");
     assert.equal(line["tls.client.server_name"], "a.test");
     assert.equal(line["tls.client.subject"], "CN=client.test");
@@ -349,10 +351,9 @@ testWith(
 
 testWith(
   TOOLS,
-  "hosts have their own rules for client certificates: 403, or 421 on the wrong connection",
+  "hosts have their own rules for client certificates, and the wrong connection is answered 421",
   async () => {
     assert.equal(await statusOf("hosts", "open.test"), 200);
-    // The runtime asks for all names alike, so that who has shown none is told so by HTTP.
     assert.equal(await statusOf("hosts", "admin.test"), 0);
     assert.equal(await statusOf("hosts", "admin.test", ...as("client")), 200);
     assert.equal(await statusOf("hosts", "staff.test", ...as("staff-client")), 200);
