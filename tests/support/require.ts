@@ -9,6 +9,7 @@ const PACKAGES = {
   nginx: "nginx-light",
   curl: "curl",
   openssl: "openssl",
+  haproxy: "haproxy",
   nghttp: "nghttp2-client",
   h2load: "nghttp2-client",
 } as const;
