@@ -91,6 +91,12 @@ export class BodyReader {
     }
   }
 
+  /** Begins with the bytes of a tunnel. Most are idle most of the time: room is made when there is something to read. */
+  beginTunnel(): void {
+    this.begin("close", 0, 0);
+    this.#pace = 0;
+  }
+
   /**
    * The next piece of content as a view of the input buffer; `null` if more must be received first. Empty
    * only when the content has ended.

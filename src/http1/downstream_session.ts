@@ -244,7 +244,7 @@ export class Http1DownstreamSession implements DownstreamSession {
     this.#keepAlive = false;
     host.output.flush();
     host.input.dropView();
-    host.reader.begin("close", 0, 0);
+    host.reader.beginTunnel();
     host.writer.begin("close", 0);
     host.contentEnded();
   }

@@ -195,7 +195,7 @@ export class Http1UpstreamSession implements UpstreamSession {
     }
     this.#state = TUNNEL;
     this.#persistent = false;
-    host.reader.begin("close", 0, 0);
+    host.reader.beginTunnel();
     host.writer.begin("close", 0);
     if (host.ended !== null && !host.broken) host.reader.end();
   }
