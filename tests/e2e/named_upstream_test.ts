@@ -107,10 +107,14 @@ class Reader {
 
   async #read(port: number): Promise<void> {
     while (this.#on) {
-      // One after the other on new connections, so that a worker that was replaced is not asked for ever.
-      const answer = await rawRequest(port, get("/", { Connection: "close" }));
-      if (answer.status === 200) this.answers.push(text(answer));
-      else this.failures.push(`${answer.status} ${text(answer)}`);
+      try {
+        // Each on a connection of its own, so that a worker that was replaced is not asked for ever.
+        const answer = await rawRequest(port, get("/", { Connection: "close" }));
+        if (answer.status === 200) this.answers.push(text(answer));
+        else this.failures.push(`${answer.status} ${text(answer)}`);
+      } catch (error) {
+        this.failures.push(String(error));
+      }
     }
   }
 }
