@@ -10,14 +10,17 @@ import { credentialsOf, type ListenerCredentials } from "../config/credentials.t
 import type { Config } from "../config/types.ts";
 import type { ListenerTlsConfig, PemSource } from "../config/types_listeners.ts";
 import { literal, type Logger } from "../observe/log.ts";
+import type { SampleSink } from "../observe/metrics/book.ts";
 import type { ServerMessage } from "../service/control.ts";
 import { inspectPair, readCertificates } from "../transport/certificate.ts";
+import type { ProgramMetrics } from "./operations/program_metrics.ts";
 import type { Service } from "./service_graph.ts";
 
 /** What a {@linkcode CertificateWatch} is made from. */
 export interface CertificateWatchOptions {
   readonly config: Config;
   readonly log: Logger;
+  readonly metrics: ProgramMetrics;
   /** Tells all service workers. */
   readonly broadcast: (message: ServerMessage) => void;
 }
@@ -44,12 +47,15 @@ export class CertificateWatch implements Service {
   #started = false;
   readonly #folders = new Map<string, FolderWatch>();
   #quiet: ReturnType<typeof setTimeout> | undefined;
+  /** Until when the certificates of a listener are valid, by name. */
+  readonly #expiries = new WeakMap<ListenerTlsConfig, readonly (readonly [string, number])[]>();
   #look: ReturnType<typeof setInterval> | undefined;
   #daily: ReturnType<typeof setInterval> | undefined;
 
   constructor(options: CertificateWatchOptions) {
     this.#options = options;
     this.#watched = watchedIn(options.config);
+    options.metrics.book.collect((sink) => this.#collect(sink));
   }
 
   /** The certificates are those of another config from now on; what it holds was read just now. */
@@ -162,6 +168,27 @@ export class CertificateWatch implements Service {
     broadcast({ kind: "credentials", listener, credentials: credentialsOf(next) });
     log.info(`Listener ${listener}: certificates were read again`, { listener });
     this.#warnOf(watched);
+  }
+
+  #collect(sink: SampleSink): void {
+    for (const { listener, tls, problem } of this.#watched) {
+      sink.add("sluice_tls_certificates_current", [listener], problem === "" ? 1 : 0);
+      for (const [name, notAfter] of this.#expiriesOf(tls)) {
+        sink.add("sluice_tls_certificate_not_after_seconds", [listener, name], notAfter / 1000);
+      }
+    }
+  }
+
+  #expiriesOf(tls: ListenerTlsConfig): readonly (readonly [string, number])[] {
+    let found = this.#expiries.get(tls);
+    if (found === undefined) {
+      found = tls.certificates.map(({ cert, key }) => {
+        const { names, subject, notAfter } = inspectPair(cert.pem, key.pem);
+        return [names[0] ?? subject, notAfter] as const;
+      });
+      this.#expiries.set(tls, found);
+    }
+    return found;
   }
 
   #warnOfExpiry(): void {

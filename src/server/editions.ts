@@ -78,6 +78,7 @@ export class Editions {
     this.#certificates = new CertificateWatch({
       config,
       log,
+      metrics: options.metrics,
       broadcast: (message) => this.tell(message),
     });
     options.metrics.book.collect((sink) => {

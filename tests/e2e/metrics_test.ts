@@ -1,6 +1,8 @@
 /** Metrics through the whole program: each request changes what it should, and nothing else. */
 import assert from "node:assert/strict";
 import { FAMILIES, type FamilyName } from "../../src/observe/metrics/families.ts";
+import { X509Certificate } from "node:crypto";
+import { hasOpenssl, testCertificates } from "../support/certs.ts";
 import { configFile } from "../support/config.ts";
 import { field, text } from "../support/http_text.ts";
 import { changes, type Metrics, metricsUntil, scrape } from "../support/metrics.ts";
@@ -394,6 +396,36 @@ Deno.test("health and discovery are told: what is usable, what flipped, what was
   );
 });
 
+Deno.test({
+  name: "certificates tell until when they are valid, and whether they are those of their files",
+  ignore: !hasOpenssl,
+  async fn() {
+    await using stack = new AsyncDisposableStack();
+    const [a] = await startMembers(stack, "a");
+    const { server } = testCertificates();
+    const sluice = stack.use(
+      await start({
+        origin: a.address,
+        listener: { tls: { certificates: [{ cert: "./cert.pem", key: "./key.pem" }] } },
+      }, { files: { "cert.pem": server.cert, "key.pem": server.key } }),
+    );
+    const named = /^sluice_tls_certificate_not_after_seconds\{listener="web",name="a\.test"\}/;
+    const metrics = await scrape(sluice.scraped);
+    const notAfter = sum(metrics, named);
+    const { validTo } = new X509Certificate(server.cert);
+    assert.equal(notAfter, Date.parse(validTo) / 1000);
+    assert.equal(metrics.get('sluice_tls_certificates_current{listener="web"}'), 1);
+    await Deno.writeTextFile(`${sluice.directory}/cert.pem`, "no certificate");
+    await metricsUntil(
+      sluice.scraped,
+      (now) =>
+        now.get('sluice_tls_certificates_current{listener="web"}') === 0 &&
+        sum(now, named) === notAfter,
+      "the broken file to be told",
+    );
+  },
+});
+
 Deno.test("counts survive a service worker that dies", async () => {
   await using stack = new AsyncDisposableStack();
   const [a] = await startMembers(stack, "a");
@@ -468,6 +500,9 @@ Deno.test("every metric of the table is told by a program that has all there is"
     "sluice_plugin_restarts_total",
     "sluice_worker_restarts_total",
     "sluice_config_reloads_total",
+    // Those of listeners with TLS, which have a test of their own.
+    "sluice_tls_certificate_not_after_seconds",
+    "sluice_tls_certificates_current",
   ]);
   const names = Object.keys(FAMILIES) as FamilyName[];
   assert.deepEqual(names.filter((name) => !told.has(name) && !later.has(name)), []);

@@ -101,6 +101,18 @@ export const FAMILIES = {
       "Connections closed before their first request: one too many for `max_connections`, turned away by a `plugin`, a missing or wrong `proxy_header`, a handshake that failed (`tls_failure`) or took too long (`tls_timeout`), a `client_certificate` that is missing or not accepted.",
     labels: ["listener", "reason"],
   },
+  sluice_tls_certificate_not_after_seconds: {
+    type: "gauge",
+    help: "Until when a certificate of a listener is valid, in seconds since 1970.",
+    labels: ["listener", "name"],
+    merge: "max",
+  },
+  sluice_tls_certificates_current: {
+    type: "gauge",
+    help: "1 if a listener shows what its files hold; 0 if those have changed and cannot be used.",
+    labels: ["listener"],
+    merge: "min",
+  },
   // Upstreams
   http_client_request_duration_seconds: {
     type: "histogram",
