@@ -41,11 +41,13 @@ export interface ReceiverHost extends StreamHost {
 /** The frame type of RFC 9218 §7.1. */
 const PRIORITY_UPDATE = 16;
 
+/** One for all connections: what is decoded is looked at before the next bytes are. */
+const block = new FieldBlock();
+
 /** Acts on frames. Throws connection errors; errors of one stream end there. */
 export class FrameReceiver implements FrameHandler {
   readonly #host: ReceiverHost;
   readonly #decoder: HpackDecoder;
-  readonly #block = new FieldBlock();
   readonly #guard: Guard;
   readonly #window = new ReceiveWindow(0);
   readonly #pings = new Credit(1);
@@ -123,7 +125,6 @@ export class FrameReceiver implements FrameHandler {
     const host = this.#host;
     host.onBlock();
     if (host.deaf) return;
-    const block = this.#block;
     this.#decoder.decode(bytes, start, end, block);
     try {
       if (host.streams.get(id) === null && host.streams.isNew(id)) {

@@ -37,7 +37,8 @@ export const NEVER = 2;
 
 /** A cookie shorter than this could be guessed byte by byte from the length of blocks (RFC 7541 §7.1.3). */
 const GUESSABLE_COOKIE = 20;
-const CACHE = 256;
+/** More than the entries of a table of the usual size. */
+const CACHE = 128;
 const STATIC_CACHE = 256;
 const COLON = 58;
 const SPACE = 32;
@@ -75,17 +76,24 @@ for (const name of PLAIN_NAMES) {
   PLAIN_BY_HASH.set(hashOf(bytes, 0, bytes.length, 0), bytes);
 }
 
+/** Where the lines lie that are being encoded. One for all encoders: nothing stays in it. */
+let scratch: Uint8Array = new Uint8Array(4096);
+
+function reserveLines(length: number): Uint8Array {
+  if (scratch.length < length) scratch = new Uint8Array(Math.max(length, scratch.length * 2));
+  return scratch;
+}
+
 /** Encodes the field blocks of one connection, in order. */
 export class HpackEncoder {
   readonly #own: number;
   readonly #huffman: boolean;
   readonly #table: DynamicTable;
-  /** Insertion number plus one, by hash of name, and by hash of name and value. */
-  readonly #byName = new Float64Array(CACHE);
-  readonly #byField = new Float64Array(CACHE);
+  /** Insertion number plus one, modulo 2^32, by hash of name, and by hash of name and value. */
+  readonly #byName = new Uint32Array(CACHE);
+  readonly #byField = new Uint32Array(CACHE);
   /** The smallest size since the last block, which must be told first; `-1` if nothing changed. */
   #smallest = -1;
-  #lines: Uint8Array = new Uint8Array(1024);
 
   constructor(options: EncoderOptions = {}) {
     this.#own = options.tableBytes ?? DEFAULT_TABLE_BYTES;
@@ -137,8 +145,7 @@ export class HpackEncoder {
    */
   field(out: Uint8Array, position: number, name: string, value: string, how: number = -1): number {
     const length = name.length + value.length;
-    this.#reserveLines(length);
-    const lines = this.#lines;
+    const lines = reserveLines(length);
     for (let i = 0; i < name.length; i++) lines[i] = name.charCodeAt(i);
     for (let i = 0; i < value.length; i++) lines[name.length + i] = value.charCodeAt(i);
     return this.#write(out, position, lines, 0, name.length, lines, name.length, length, how);
@@ -155,8 +162,7 @@ export class HpackEncoder {
     fields: Fields,
     neverIndexed: readonly number[] | null = null,
   ): number {
-    this.#reserveLines(fields.byteLength);
-    const lines = this.#lines;
+    const lines = reserveLines(fields.byteLength);
     const end = fields.writeTo(lines, 0);
     let at = 0;
     let entry = -1;
@@ -231,7 +237,7 @@ export class HpackEncoder {
     const table = this.#table;
     const fieldHash = how === INDEX ? hashOf(values, valueStart, valueEnd, nameHash) : 0;
     if (how === INDEX) {
-      const number = table.inserted - this.#byField[fieldHash & CACHE - 1]!;
+      const number = (table.inserted - this.#byField[fieldHash & CACHE - 1]!) >>> 0;
       if (
         number < table.count && table.nameLength(number) === nameLength &&
         table.valueLength(number) === valueLength &&
@@ -246,7 +252,7 @@ export class HpackEncoder {
       ) return writeInteger(out, position, 128, 7, STATIC_COUNT + 1 + number);
     }
     if (nameIndex === 0) {
-      const number = table.inserted - this.#byName[nameHash & CACHE - 1]!;
+      const number = (table.inserted - this.#byName[nameHash & CACHE - 1]!) >>> 0;
       if (
         number < table.count && table.nameLength(number) === nameLength &&
         same(table.bytes, table.start(number), names, nameStart, nameLength)
@@ -287,12 +293,6 @@ export class HpackEncoder {
     if (length > 64) out.set(bytes.subarray(start, end), position);
     else for (let i = 0; i < length; i++) out[position + i] = bytes[start + i]!;
     return position + length;
-  }
-
-  #reserveLines(length: number): void {
-    if (this.#lines.length < length) {
-      this.#lines = new Uint8Array(Math.max(length, this.#lines.length * 2));
-    }
   }
 }
 
