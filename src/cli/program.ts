@@ -20,6 +20,8 @@ export interface RunOptions {
   readonly onReady: (info: ReadyInfo) => void;
   /** Reads the config again, for a reload. */
   readonly load?: (() => Promise<LoadResult>) | undefined;
+  /** The config file. */
+  readonly file?: string | null | undefined;
 }
 
 /** What {@linkcode Program.inspectPlugins} found. */

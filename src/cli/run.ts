@@ -30,11 +30,12 @@ export async function run(flags: RunFlags, program: Program, output: Output): Pr
   const source = sourceOf(flags, program);
   const result = await source.read();
   if (result.errors !== undefined) throw new CliExit(source.exit, errorText(result.errors));
-  await serve(result.config, program, output, { load: source.read });
+  await serve(result.config, program, output, { load: source.read, file: source.file });
 }
 
 /** Where the config comes from; it is read again for each reload. */
 interface ConfigSource {
+  readonly file: string | null;
   read(): Promise<LoadResult>;
   /** Exit code when something is wrong with it. */
   readonly exit: number;
@@ -49,10 +50,15 @@ function sourceOf(flags: RunFlags, program: Program): ConfigSource {
     );
   }
   if (bare !== undefined) {
-    return { read: () => configFromFlags(flags, program.findPlugins), exit: EXIT.usage };
+    return {
+      file: null,
+      read: () => configFromFlags(flags, program.findPlugins),
+      exit: EXIT.usage,
+    };
   }
   const file = configFile(flags.config);
   return {
+    file: resolve(file),
     async read() {
       const result = await read(file, program);
       return result.errors === undefined ? { config: override(result.config, flags) } : result;
@@ -85,6 +91,8 @@ function override(config: Config, flags: RunFlags): Config {
 export interface ServeOptions {
   /** Reads the config again, for a reload. */
   readonly load?: () => Promise<LoadResult>;
+  /** The config file. */
+  readonly file?: string | null;
   /** Said after all that is said when it is ready. */
   readonly hint?: string;
 }
@@ -94,12 +102,13 @@ export async function serve(
   config: Config,
   program: Program,
   output: Output,
-  { load, hint = "" }: ServeOptions = {},
+  { load, file = null, hint = "" }: ServeOptions = {},
 ): Promise<void> {
   try {
     await program.runServer(config, {
       signals: true,
       load,
+      file,
       onReady: (info) => output.err(readyText(config, info) + hint),
     });
   } catch (error) {

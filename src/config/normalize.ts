@@ -51,6 +51,10 @@ export function normalize(data: FileData, context: NormalizeContext): Config {
     retireTimeout: data.server.retire_timeout,
     maxRetired: data.server.max_retired,
     heartbeatTimeout: data.server.heartbeat_timeout,
+    watch: data.server.watch,
+    pidFile: pathOf(data.server.pid_file, context),
+    upgradeSock: pathOf(data.server.upgrade_sock, context),
+    upgradeTimeout: data.server.upgrade_timeout,
     maxRetries: data.server.max_retries,
     allowedPeers: data.server.allowed_peers,
     nameServers: data.server.name_servers,
@@ -73,12 +77,17 @@ export function normalize(data: FileData, context: NormalizeContext): Config {
     listeners,
     services,
     upstreams: data.upstreams.map((upstream) => normalizeUpstream(upstream, ca, context)),
+    pluginDirectory: pathOf(data.plugins.directory, context),
     plugins: plugins.map((plugin, i) => normalizePlugin(plugin, data.plugins, uses.of(i))),
     accessLog: normalizeAccessLog(data.telemetry.access_log, context),
     log: data.telemetry.log,
     metrics: normalizeMetrics(data.telemetry.metrics, context),
     admin: normalizeAdmin(data.admin, context),
   };
+}
+
+function pathOf(path: string | undefined, context: NormalizeContext): string | null {
+  return path === undefined ? null : context.resolve(path);
 }
 
 function threads(wanted: number | "auto", cores: number): number {

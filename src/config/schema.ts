@@ -57,6 +57,24 @@ const server = () =>
       8,
       "How many replaced workers per service, and editions of plugins, may go on at a time; the oldest is cut first.",
     ),
+    watch: withDefault(
+      yesNo(),
+      false,
+      "Whether to reload by itself when the config file or a plugin changes.",
+    ),
+    pid_file: optional(
+      text("the path of a file"),
+      "File with the id of the process: written when it serves, removed at its end.",
+    ),
+    upgrade_sock: optional(
+      text("the path of a socket"),
+      "Unix socket, mode 0600, over which a process takes the place of this one. Default: in a folder of its own.",
+    ),
+    upgrade_timeout: withDefault(
+      duration(1_000),
+      "60s",
+      "How long a process that is to take over may need until it serves; this one then goes on.",
+    ),
     heartbeat_timeout: withDefault(
       duration(2_000),
       "10s",

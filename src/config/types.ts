@@ -36,6 +36,8 @@ export interface Config {
   readonly services: readonly ServiceConfig[];
   readonly upstreams: readonly UpstreamConfig[];
   readonly plugins: readonly PluginConfig[];
+  /** Absolute path of their folder, or `null`. */
+  readonly pluginDirectory: string | null;
   readonly accessLog: AccessLogConfig;
   readonly log: LogConfig;
   /** `null`: nothing is counted. */
@@ -80,6 +82,14 @@ export interface ServerConfig {
   readonly retireTimeout: number;
   /** How many of them may go on at a time, per service; the oldest is cut first. */
   readonly maxRetired: number;
+  /** Whether files that change are read again. */
+  readonly watch: boolean;
+  /** Absolute path, or `null`: none is written. */
+  readonly pidFile: string | null;
+  /** Where a process that takes over finds this one, or `null`: where nobody else can. */
+  readonly upgradeSock: string | null;
+  /** How long a process that takes over may need until it serves. */
+  readonly upgradeTimeout: number;
   /** Silence after which a service worker counts as hanging. */
   readonly heartbeatTimeout: number;
   /** Attempts per request beyond the first, all causes together. */

@@ -38,8 +38,12 @@ export interface DownstreamConnection {
    * @param received Bytes that were read from the socket already; they may be read over afterwards.
    */
   start(received?: Uint8Array): void;
-  /** Closes when idle, else after what is being served. */
-  drain(): void;
+  /**
+   * Closes when idle, else after what is being served.
+   *
+   * @param gently Whether one that is idle may bring one more request first: it may be on its way. Default `false`.
+   */
+  drain(gently?: boolean): void;
   /** Closes at once. */
   destroy(): void;
 }

@@ -118,9 +118,9 @@ export class Http1DownstreamConnection
   }
 
   /** Closes when idle, else after the response being made, which says so if its head is not yet written. */
-  drain(): void {
+  drain(gently: boolean = false): void {
     this.#draining = true;
-    if (this.idle) this.#close();
+    if (this.idle && !gently) this.#close();
   }
 
   destroy(): void {

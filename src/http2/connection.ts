@@ -106,6 +106,8 @@ export class Http2Connection implements SocketHandler, ReceiverHost {
   #reading = false;
   #eof = false;
   #settled = false;
+  /** Whether it is to be drained as soon as the client has said its settings. */
+  #drainLater = false;
   /** Whether a field block, or the first SETTINGS, is waited for. */
   #headTimed = true;
   #warned = false;
@@ -218,9 +220,13 @@ export class Http2Connection implements SocketHandler, ReceiverHost {
   /**
    * Lets the streams that are open finish, then closes. A client is told first and gets a moment, so that what
    * it has sent meanwhile is still served (RFC 9113 §6.8).
+   *
+   * @param gently Whether a client that has not said its settings yet gets the same moment once it has.
    */
-  drain(): void {
+  drain(gently: boolean = false): void {
     if (this.#state !== OPEN || this.#warned) return;
+    this.#drainLater = gently && this.server && !this.#settled;
+    if (this.#drainLater) return;
     if (!this.server || !this.#settled) return this.leave(c.NO_ERROR);
     this.#warned = true;
     this.#writeGoaway(c.MAX_WINDOW, c.NO_ERROR);
@@ -338,6 +344,7 @@ export class Http2Connection implements SocketHandler, ReceiverHost {
   onPeerSettings(): void {
     this.#settled = true;
     this.#owner.onSettings();
+    if (this.#drainLater) this.drain();
   }
 
   onAcknowledged(): void {

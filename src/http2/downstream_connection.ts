@@ -72,8 +72,8 @@ export class Http2DownstreamConnection
     this.#connection.start(received);
   }
 
-  drain(): void {
-    this.#connection.drain();
+  drain(gently: boolean = false): void {
+    this.#connection.drain(gently);
   }
 
   destroy(): void {

@@ -211,10 +211,11 @@ export class EdgeService {
    * Lets the workers finish what runs, and ends them.
    *
    * @param grace Milliseconds that this may take.
+   * @param gentle Milliseconds for which connections that are idle may bring one more request.
    */
-  async stop(grace: number): Promise<void> {
+  async stop(grace: number, gentle: number): Promise<void> {
     const { log } = this.#options;
-    const cut = await this.#supervisor!.drain(grace);
+    const cut = await this.#supervisor!.drain(grace, gentle);
     if (cut > 0) {
       log.warn(`${cut} connections of service ${this.name} were cut: the grace period was over`);
     }
@@ -294,7 +295,7 @@ export class EdgeService {
   }
 
   #permissions(
-    { config, slots }: EditionSetup,
+    { config, slots, binds }: EditionSetup,
     service: ServiceConfig,
     reach: UpstreamReach,
   ): WorkerPermissions {
@@ -302,6 +303,7 @@ export class EdgeService {
     return workerPermissions(config, service, {
       sockets: host.socketsOf(slots),
       reach,
+      binds,
       inline: host.loadedIn(slots)
         .filter(({ spec }) => spec.isolation === "inline")
         .map(({ spec, rights }) => ({ root: spec.root, rights })),

@@ -11,6 +11,7 @@ import type { PluginEvent } from "../sandbox/runner.ts";
 import { credentialsIn } from "../config/credentials.ts";
 import type { EditionSetup, ServerMessage } from "../service/control.ts";
 import { CertificateWatch } from "./certificate_watch.ts";
+import type { MemberSetting } from "../service/upstream_runtime.ts";
 import { EdgeService } from "./edge_service.ts";
 import { EditionLedger } from "./edition_ledger.ts";
 import type { HeldListeners } from "./held_listeners.ts";
@@ -26,17 +27,25 @@ import { UpstreamWatch } from "./upstream_watch.ts";
 export interface EditionsOptions {
   /** The first edition, with its ports bound. */
   readonly config: Config;
+  readonly binds: EditionSetup["binds"];
   readonly held: HeldListeners;
   readonly log: Logger;
   readonly metrics: ProgramMetrics;
   readonly surgery: SocketSurgery;
   /** What is logged with a config, which an operator may have changed. */
   readonly logLevel: (config: Config) => LogLevel;
+  /** Called when everything is ready and nothing listens yet. */
+  readonly onPrepared: () => Promise<void>;
   /** Told of what happens to plugins. */
   readonly onPlugin: (event: PluginEvent) => void;
   /** Key of the sticky cookies that have none of their own. Default: drawn. */
   readonly stickySecret?: string | undefined;
+  /** What operators have set in the process before this one. */
+  readonly settings?: readonly MemberSetting[] | undefined;
 }
+
+/** How long connections that are idle may bring one more request when another process takes over, in milliseconds. */
+const GENTLE_TIME = 5_000;
 
 /** What has to be taken back if the next edition is refused, in the opposite order. */
 type Undo = () => void | Promise<void>;
@@ -53,17 +62,20 @@ export class Editions {
   readonly #ledger: EditionLedger<ServiceWorker>;
   #host: PluginHost | null = null;
   #config: Config;
+  #binds: EditionSetup["binds"];
   /** Number of the edition that serves. */
   #number = 1;
   /** Number of the last edition that was tried. */
   #tried = 1;
   #work: Promise<unknown> = Promise.resolve();
   #stopping = false;
+  #gentle = 0;
 
   constructor(options: EditionsOptions) {
     const { config, log } = options;
     this.#options = options;
     this.#config = config;
+    this.#binds = options.binds;
     this.#endpoints = new PluginEndpoints(config.upstreams, log);
     this.#watch = new UpstreamWatch({
       config,
@@ -71,6 +83,7 @@ export class Editions {
       metrics: options.metrics,
       plugins: this.#endpoints,
       stickySecret: options.stickySecret,
+      settings: options.settings,
       broadcast: (message) => this.tell(message),
       onHealth: (change) => this.#host?.tellHealth(change),
       replaceWorkers: () => this.change(this.#config),
@@ -143,9 +156,21 @@ export class Editions {
     for (const edge of this.#edges.values()) edge.tell(message);
   }
 
+  /** Somebody else takes what is new: the drain to come may be gentle with connections that are idle. */
+  relieve(): void {
+    this.#gentle = Math.min(GENTLE_TIME, this.#config.server.gracePeriod / 2);
+  }
+
   /** Log files were moved away: all workers open new ones. */
   reopenLogs(): void {
     for (const edge of [...this.#edges.values(), ...this.#leaving.keys()]) edge.reopenLogs();
+  }
+
+  /** Does something that must not come between the halves of a change. */
+  exclusively<T>(task: () => Promise<T>): Promise<T> {
+    const work = this.#work.then(task);
+    this.#work = work.then(() => {}, () => {});
+    return work;
   }
 
   /**
@@ -155,12 +180,10 @@ export class Editions {
    * @throws {Error} If anything else of it cannot be made ready. The edition before goes on then, untouched.
    */
   change(written: Config): Promise<void> {
-    const work = this.#work.then(() => {
+    return this.exclusively(() => {
       if (this.#stopping) throw new Error("the program is stopping");
       return this.#change(written);
     });
-    this.#work = work.catch(() => {});
-    return work;
   }
 
   async #startEdges(): Promise<void> {
@@ -171,6 +194,7 @@ export class Editions {
     const edges = [...this.#edges.values()];
     try {
       await all(edges.map((edge) => edge.start(plan)));
+      await this.#options.onPrepared();
       await all(edges.map((edge) => edge.listen()));
     } catch (error) {
       for (const edge of edges) edge.terminate();
@@ -189,7 +213,7 @@ export class Editions {
     const leaving = [...this.#leaving];
     const timer = setTimeout(() => leaving.forEach(([edge]) => edge.cut()), gracePeriod);
     await Promise.all([
-      ...[...this.#edges.values()].map((edge) => edge.stop(gracePeriod)),
+      ...[...this.#edges.values()].map((edge) => edge.stop(gracePeriod, this.#gentle)),
       ...leaving.map(([, left]) => left),
     ]);
     clearTimeout(timer);
@@ -211,7 +235,7 @@ export class Editions {
     const number = ++this.#tried;
     const held = await this.#options.held.prepare(written);
     undo.push(held.abort);
-    const { config } = held;
+    const { config, binds } = held;
     const plugins = await preparePlugins(host, config);
     undo.push(plugins.abort);
     const watch = await this.#watch.prepare(config, plugins.started);
@@ -221,6 +245,7 @@ export class Editions {
       config,
       upstreams: watch.state(),
       slots: plugins.slots,
+      binds,
     };
     this.#ledger.open(number, plugins.slots);
     undo.push(() => this.#ledger.cancel(number));
@@ -241,6 +266,7 @@ export class Editions {
     watch.commit();
     this.#certificates.follow(config);
     this.#config = config;
+    this.#binds = binds;
     this.#number = number;
     for (const edge of removed) this.#dismiss(edge);
     for (const edge of added) this.#edges.set(edge.name, edge);
@@ -290,7 +316,8 @@ export class Editions {
 
   #dismiss(edge: EdgeService): void {
     this.#edges.delete(edge.name);
-    const left = edge.stop(this.#config.server.retireTimeout)
+    const { retireTimeout } = this.#config.server;
+    const left = edge.stop(retireTimeout, retireTimeout)
       .finally(() => this.#leaving.delete(edge));
     this.#leaving.set(edge, left);
   }
@@ -301,6 +328,7 @@ export class Editions {
       config: this.#config,
       upstreams: this.#watch.state(),
       slots: this.#host!.slots,
+      binds: this.#binds,
     };
   }
 }

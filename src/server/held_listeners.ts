@@ -9,6 +9,8 @@
 import { same } from "../base/same.ts";
 import type { Config, ListenerConfig } from "../config/types.ts";
 import type { TcpAddress } from "../transport/address.ts";
+import type { InheritedSockets } from "./inherited.ts";
+import type { OwnSocket } from "./upgrade.ts";
 import { checkUnixPath, type HeldPort, holdPort } from "../transport/hold.ts";
 
 interface Held {
@@ -23,6 +25,8 @@ interface Held {
 export interface HeldChange {
   /** The config with the ports that were found for port 0. */
   readonly config: Config;
+  /** Addresses by which listeners are listened on in this process, where those are not their own. */
+  readonly binds: Readonly<Record<string, TcpAddress>>;
   /** Lets go of the sockets that it does not have any more. To be called when nobody accepts on them. */
   commit(): void;
   /** Lets go of the sockets that were bound for it. */
@@ -31,9 +35,32 @@ export interface HeldChange {
 
 /** Sockets that are bound and accept nothing here. */
 export class HeldListeners {
+  readonly #inherited: InheritedSockets | null;
   #held: readonly Held[] = [];
-  /** Unix sockets that service workers listen on. */
-  #paths: ReadonlySet<string> = new Set();
+  /** Unix sockets that service workers listen on, or the process that leaves. */
+  #paths: ReadonlySet<string>;
+
+  /**
+   * @param inherited Sockets to listen on instead of binding.
+   * @param paths Unix sockets that may be taken over.
+   */
+  constructor(inherited: InheritedSockets | null = null, paths: readonly string[] = []) {
+    this.#inherited = inherited;
+    this.#paths = new Set(paths);
+  }
+
+  /** The sockets, for a process that takes over. */
+  get sockets(): OwnSocket[] {
+    return this.#held.map(({ name, port: { address, ip } }) => ({
+      name,
+      address: { ...address, host: ip },
+    }));
+  }
+
+  /** The unix sockets, for a process that takes over. */
+  get paths(): readonly string[] {
+    return [...this.#paths];
+  }
 
   /**
    * Binds every TCP listener of a config that is not bound already. Ports that were found for port 0 stay.
@@ -60,7 +87,7 @@ export class HeldListeners {
         }
         let held = this.#find(name, address);
         if (held === undefined) {
-          held = { name, written: address, port: holdPort(name, address, backlog) };
+          held = { name, written: address, port: this.#hold(name, address, backlog) };
           fresh.push(held);
         }
         next.push(held);
@@ -70,8 +97,16 @@ export class HeldListeners {
       abort();
       throw error;
     }
+    const foreign = next.filter(({ port }) => port.bound !== port.address);
     return {
       config: { ...config, listeners },
+      binds: Object.fromEntries(
+        config.listeners.flatMap(({ name }, i) => {
+          const { address } = listeners[i]!;
+          const held = foreign.find(({ port }) => port.address === address);
+          return held === undefined ? [] : [[name, held.port.bound]];
+        }),
+      ),
       commit: () => {
         for (const held of this.#held) if (!next.includes(held)) held.port.close();
         this.#held = next;
@@ -85,6 +120,11 @@ export class HeldListeners {
   close(): void {
     for (const { port } of this.#held) port.close();
     this.#held = [];
+  }
+
+  #hold(name: string, address: TcpAddress, backlog: number): HeldPort {
+    const inherited = this.#inherited?.take(name, address) ?? null;
+    return inherited ?? holdPort(name, address, backlog);
   }
 
   #find(name: string, address: TcpAddress): Held | undefined {

@@ -8,14 +8,20 @@ import type { LoadResult } from "../config/load.ts";
 import type { Config } from "../config/types.ts";
 import { formatAddress } from "../transport/address.ts";
 import { Editions } from "./editions.ts";
-import { HeldListeners } from "./held_listeners.ts";
+import { FileWatch } from "./file_watch.ts";
+import { type Takeover, takeOver } from "./handover.ts";
+import { type HeldChange, HeldListeners } from "./held_listeners.ts";
+import { activatedDescriptors, InheritedSockets } from "./inherited.ts";
+import { Notifier } from "./notify.ts";
 import type { ActionResult } from "./operations/admin_actions.ts";
+import type { AdminSubject } from "./operations/admin_api.ts";
 import { Operations, type OperationsAddresses } from "./operations/operations.ts";
 import { PluginRecords } from "./operations/plugin_records.ts";
 import type { ProgramState } from "./operations/probes.ts";
 import { ProgramMetrics } from "./operations/program_metrics.ts";
 import { programStatus } from "./operations/program_status.ts";
 import { viewUpstreams } from "./operations/upstream_view.ts";
+import { PidFile } from "./pid_file.ts";
 import { type PluginReport, reportOf } from "./plugins.ts";
 import { Reloader } from "./reload.ts";
 import { ServerLog } from "./server_log.ts";
@@ -23,6 +29,7 @@ import { ServiceGraph } from "./service_graph.ts";
 import { onSignal, whenToldToStop } from "./signals.ts";
 import { SocketSurgery } from "./socket_surgery.ts";
 import { guardProcess } from "./stray_errors.ts";
+import { handOver, upgradeFailure } from "./upgrade.ts";
 
 /** What is told when everything serves. */
 export interface ReadyInfo {
@@ -34,12 +41,17 @@ export interface ReadyInfo {
 
 /** Options of {@linkcode runServer}. */
 export interface ServerOptions {
-  /** Whether signals are listened to: SIGTERM and SIGINT drain, SIGHUP reloads, SIGUSR2 opens log files anew. */
+  /**
+   * Whether signals are listened to: SIGTERM and SIGINT drain, SIGHUP reloads, SIGQUIT upgrades, SIGUSR2 opens log files
+   * anew.
+   */
   readonly signals: boolean;
   /** Called once, when every listener is ready. */
   readonly onReady: (info: ReadyInfo) => void;
   /** Reads the config again, for a reload. Default: what runs is made ready once more. */
   readonly load?: (() => Promise<LoadResult>) | undefined;
+  /** The config file, to be watched if it says so. Default: none. */
+  readonly file?: string | null | undefined;
   /** Ends it, as a signal would. */
   readonly stop?: AbortSignal;
 }
@@ -51,14 +63,17 @@ export interface ServerOptions {
  * @throws {Error} If it cannot start for another reason. Nothing runs then.
  */
 export async function runServer(config: Config, options: ServerOptions): Promise<void> {
+  const takeover = await takeOver();
   const log = new ServerLog(config);
   const metrics = new ProgramMetrics();
   const guard = guardProcess(log.logger, metrics);
-  const held = new HeldListeners();
+  const descriptors = [...takeover?.state.sockets ?? [], ...activatedDescriptors()];
+  const inherited = new InheritedSockets(descriptors, log.logger);
+  const held = new HeldListeners(inherited, takeover?.state.paths);
   try {
     const change = await held.prepare(config);
     change.commit();
-    await serve(change.config, options, { held, log, metrics });
+    await new Program(change, options, { takeover, inherited, held, log, metrics }).run();
   } finally {
     held.close();
     guard.release();
@@ -68,71 +83,237 @@ export async function runServer(config: Config, options: ServerOptions): Promise
 
 /** What there is from the first moment to the last. */
 interface Surroundings {
+  /** The process that this one takes the place of; `null`: none. */
+  readonly takeover: Takeover | null;
+  readonly inherited: InheritedSockets;
   readonly held: HeldListeners;
   readonly log: ServerLog;
   readonly metrics: ProgramMetrics;
 }
 
-async function serve(
-  config: Config,
-  options: ServerOptions,
-  { held, log: { logger }, log, metrics }: Surroundings,
-): Promise<void> {
-  const graph = new ServiceGraph();
-  const surgery = new SocketSurgery(logger);
-  const records = new PluginRecords(metrics);
-  const editions = new Editions({
-    config,
-    held,
-    log: logger,
-    metrics,
-    surgery,
-    logLevel: (next) => log.levelOf(next),
-    onPlugin: (event) => records.note(event),
-  });
-  for (const service of editions.services) graph.add(service);
-  metrics.book.collect((sink) => {
-    sink.add("sluice_log_lines_dropped_total", ["operational"], log.dropped);
-    if (editions.host !== null) records.collect(sink, editions.host);
-  });
-  let state: ProgramState = "starting";
-  const stop = whenToldToStop(options.signals, options.stop);
-  const plugins = () => editions.host === null ? [] : records.status(editions.host);
-  const listeners = () =>
-    editions.config.listeners.map(({ name, address }) => ({
+class Program {
+  readonly #options: ServerOptions;
+  readonly #around: Surroundings;
+  readonly #graph = new ServiceGraph();
+  readonly #editions: Editions;
+  readonly #records: PluginRecords;
+  readonly #reloader: Reloader;
+  readonly #operations: Operations;
+  readonly #notifier: Notifier;
+  readonly #files: FileWatch;
+  readonly #surgery: SocketSurgery;
+  readonly #pidFile: PidFile | null;
+  readonly #stop: ReturnType<typeof whenToldToStop>;
+  #state: ProgramState = "starting";
+  #upgrading: Promise<ActionResult> | null = null;
+  /** Whether another process serves in the place of this one. */
+  #relieved = false;
+
+  constructor({ config, binds }: HeldChange, options: ServerOptions, around: Surroundings) {
+    const { takeover, inherited, held, log, metrics } = around;
+    const { logger } = log;
+    this.#options = options;
+    this.#around = around;
+    this.#surgery = new SocketSurgery(logger);
+    this.#records = new PluginRecords(metrics);
+    this.#editions = new Editions({
+      config,
+      binds,
+      held,
+      log: logger,
+      metrics,
+      surgery: this.#surgery,
+      stickySecret: takeover?.state.stickySecret,
+      settings: takeover?.state.settings,
+      logLevel: (next) => log.levelOf(next),
+      onPlugin: (event) => this.#records.note(event),
+      onPrepared: () => this.#takeOver(),
+    });
+    for (const service of this.#editions.services) this.#graph.add(service);
+    metrics.book.collect((sink) => {
+      sink.add("sluice_log_lines_dropped_total", ["operational"], log.dropped);
+      if (this.#editions.host !== null) this.#records.collect(sink, this.#editions.host);
+    });
+    this.#stop = whenToldToStop(options.signals, options.stop);
+    this.#notifier = Notifier.open({
+      log: logger,
+      successor: takeover !== null,
+      healthy: () => this.#editions.edges.every(({ ready }) => ready > 0),
+    });
+    this.#reloader = new Reloader({
+      load: options.load ?? (() => Promise.resolve({ config: this.#editions.config })),
+      change: (next) => this.#change(next),
+      metrics,
+      log: logger,
+      onState: (reloading) => {
+        if (reloading) this.#notifier.reloading();
+        else this.#notifier.reloaded(this.#status());
+      },
+    });
+    this.#files = new FileWatch(
+      options.file ?? null,
+      () => void this.#reloader.reload("files have changed"),
+    );
+    const { pidFile } = config.server;
+    this.#pidFile = pidFile === null ? null : new PidFile(pidFile, logger);
+    this.#operations = new Operations({
+      log: logger,
+      subject: this.#subject(),
+      inherited,
+      takeOver: takeover !== null,
+    });
+  }
+
+  async run(): Promise<void> {
+    const { held, log: { logger }, takeover } = this.#around;
+    const { signals, onReady } = this.#options;
+    const handlers = signals
+      ? [
+        onSignal("SIGUSR2", () => this.#editions.reopenLogs()),
+        onSignal("SIGHUP", () => void this.#reloader.reload("SIGHUP")),
+        onSignal("SIGQUIT", () => void this.#upgrade("SIGQUIT", true)),
+      ]
+      : [];
+    try {
+      // Probes have an answer from the first moment on; those of a process that still serves are left to it.
+      if (takeover === null) await this.#openOperations();
+      await this.#graph.start();
+      this.#around.inherited.close();
+      this.#state = "ready";
+      this.#pidFile?.write();
+      this.#notifier.ready(this.#status());
+      this.#files.follow(this.#editions.config);
+      await takeover?.ready();
+      onReady({
+        listeners: this.#listeners(),
+        plugins: this.#editions.host!.loaded.map(reportOf),
+        operations: this.#operations.addresses,
+      });
+      const reason = await this.#stop.asked;
+      this.#state = "draining";
+      this.#files.close();
+      this.#notifier.stopping();
+      const { gracePeriod, shutdownDelay } = this.#editions.config.server;
+      if (shutdownDelay > 0 && !this.#relieved) {
+        logger.info(`Stopping: ${reason}; goes on serving until load balancers have noticed`, {
+          delay_ms: shutdownDelay,
+        });
+        await new Promise((resolve) => setTimeout(resolve, shutdownDelay));
+      }
+      logger.info(`Draining: ${reason}`, { grace_ms: gracePeriod });
+      // Held any longer, the port would go on taking connections that nobody accepts.
+      held.close();
+      await this.#graph.stop();
+      logger.info("Stopped");
+    } finally {
+      this.#operations.close();
+      this.#files.close();
+      this.#pidFile?.remove();
+      this.#notifier.close();
+      this.#stop.release();
+      for (const handler of handlers) handler.release();
+      this.#surgery.close();
+    }
+  }
+
+  async #openOperations(): Promise<void> {
+    const { admin, metrics } = this.#editions.config;
+    const opened = await this.#operations.prepare(admin, metrics);
+    opened.commit();
+  }
+
+  /** Everything is ready, and nothing listens yet: a process that serves till now is asked to let go. */
+  async #takeOver(): Promise<void> {
+    const { takeover } = this.#around;
+    if (takeover === null) return;
+    await takeover.prepared();
+    await this.#openOperations();
+  }
+
+  /** Serves by another config, or throws and changes nothing. */
+  async #change(next: Config): Promise<void> {
+    const operated = await this.#operations.prepare(next.admin, next.metrics);
+    try {
+      await this.#editions.change(next);
+    } catch (error) {
+      operated.abort();
+      throw error;
+    }
+    operated.commit();
+    this.#around.log.follow(next);
+    this.#files.follow(next);
+  }
+
+  #upgrade(reason: string, signalled: boolean): Promise<ActionResult> {
+    return this.#upgrading ??= this.#editions.exclusively(() => this.#handOver(reason, signalled))
+      .finally(() => this.#upgrading = null);
+  }
+
+  async #handOver(reason: string, signalled: boolean): Promise<ActionResult> {
+    const { held, log: { logger } } = this.#around;
+    if (this.#state !== "ready") {
+      return { ok: false, message: `This process is ${this.#state}: it has nothing to hand over.` };
+    }
+    logger.info(`Upgrading: ${reason}`);
+    const { upgradeSock, upgradeTimeout } = this.#editions.config.server;
+    try {
+      const pid = await handOver({
+        sockets: [...held.sockets, ...this.#operations.sockets],
+        state: {
+          paths: held.paths,
+          stickySecret: this.#editions.stickySecret,
+          settings: this.#editions.watch.settings.all,
+        },
+        path: upgradeSock,
+        timeout: upgradeTimeout,
+        log: logger,
+      });
+      this.#relieved = true;
+      this.#editions.relieve();
+      this.#operations.leave();
+      this.#notifier.silence();
+      this.#stop.ask(`process ${pid} serves in its place`, signalled);
+      return { ok: true, message: `Process ${pid} serves.`, details: { pid } };
+    } catch (error) {
+      logger.error(`The upgrade has failed: ${upgradeFailure(error)}; this process goes on`);
+      const message = error instanceof Error ? error.message : String(error);
+      return {
+        ok: false,
+        message: `The upgrade has failed: ${message}. Process ${Deno.pid} goes on.`,
+      };
+    }
+  }
+
+  #status(): string {
+    return `Serving generation ${this.#around.metrics.generation} of the config`;
+  }
+
+  #listeners(): ReadyInfo["listeners"] {
+    return this.#editions.config.listeners.map(({ name, address }) => ({
       name,
       address: formatAddress(address),
     }));
-  const reloader = new Reloader({
-    load: options.load ?? (() => Promise.resolve({ config: editions.config })),
-    async change(next) {
-      const operated = await operations.prepare(next.admin, next.metrics);
-      try {
-        await editions.change(next);
-      } catch (error) {
-        operated.abort();
-        throw error;
-      }
-      operated.commit();
-      log.follow(next);
-    },
-    metrics,
-    log: logger,
-  });
-  const operations = await Operations.open({
-    admin: config.admin,
-    metrics: config.metrics,
-    log: logger,
-    subject: {
+  }
+
+  /** What operators see and do. */
+  #subject(): Omit<AdminSubject, "admin"> {
+    const { log, metrics } = this.#around;
+    const editions = this.#editions;
+    const plugins = () => editions.host === null ? [] : this.#records.status(editions.host);
+    return {
       metrics,
-      actions: { drain: stop.ask, reload: () => reloadAction(reloader), upgrade: null },
-      state: () => state,
+      actions: {
+        drain: (reason) => this.#stop.ask(reason, false),
+        reload: () => reloadAction(this.#reloader),
+        upgrade: () => this.#upgrade("an operator asked to", false),
+      },
+      state: () => this.#state,
       config: () => editions.config,
       status: () =>
         programStatus({
-          state,
+          state: this.#state,
           metrics,
-          listeners: listeners(),
+          listeners: this.#listeners(),
           edges: editions.edges,
           plugins: plugins(),
         }),
@@ -151,43 +332,9 @@ async function serve(
       setLogLevel(level) {
         log.level = level;
         editions.tell({ kind: "log_level", level });
-        logger.info(`The log level is ${level} now: an operator set it`);
+        log.logger.info(`The log level is ${level} now: an operator set it`);
       },
-    },
-  });
-  const handlers = options.signals
-    ? [
-      onSignal("SIGUSR2", () => editions.reopenLogs()),
-      onSignal("SIGHUP", () => void reloader.reload("SIGHUP")),
-    ]
-    : [];
-  try {
-    await graph.start();
-    state = "ready";
-    options.onReady({
-      listeners: listeners(),
-      plugins: editions.host!.loaded.map(reportOf),
-      operations: operations.addresses,
-    });
-    const reason = await stop.asked;
-    state = "draining";
-    const { gracePeriod, shutdownDelay } = editions.config.server;
-    if (shutdownDelay > 0) {
-      logger.info(`Stopping: ${reason}; goes on serving until load balancers have noticed`, {
-        delay_ms: shutdownDelay,
-      });
-      await new Promise((resolve) => setTimeout(resolve, shutdownDelay));
-    }
-    logger.info(`Draining: ${reason}`, { grace_ms: gracePeriod });
-    // Held any longer, the port would go on taking connections that nobody accepts.
-    held.close();
-    await graph.stop();
-    logger.info("Stopped");
-  } finally {
-    operations.close();
-    stop.release();
-    for (const handler of handlers) handler.release();
-    surgery.close();
+    };
   }
 }
 

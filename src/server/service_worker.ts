@@ -174,9 +174,10 @@ export class ServiceWorker {
    * Lets it finish what runs, then ends it.
    *
    * @param grace Milliseconds that this may take.
+   * @param gentle Milliseconds for which connections that are idle may bring one more request.
    * @returns How many connections were cut.
    */
-  async drain(grace: number): Promise<number> {
+  async drain(grace: number, gentle: number): Promise<number> {
     if (this.#dead) return 0;
     if (!this.#listening) {
       this.end();
@@ -190,7 +191,7 @@ export class ServiceWorker {
         clearTimeout(timer);
         resolve(count);
       };
-      this.#post({ kind: "drain", grace });
+      this.#post({ kind: "drain", grace, gentle });
     });
     this.end();
     return cut;

@@ -8,8 +8,12 @@
 export interface StopRequest {
   /** Resolves with who asked. */
   readonly asked: Promise<string>;
-  /** Asks for it, for a reason. */
-  ask(reason: string): void;
+  /**
+   * Asks for it, for a reason.
+   *
+   * @param signalled Whether a signal did: the next one then ends the process at once.
+   */
+  ask(reason: string, signalled: boolean): void;
   /** Stops listening. */
   release(): void;
 }
@@ -37,7 +41,10 @@ export function whenToldToStop(signals: boolean, signal?: AbortSignal): StopRequ
   signal?.addEventListener("abort", onAbort);
   return {
     asked: promise,
-    ask: resolve,
+    ask(reason, signalled) {
+      asked ||= signalled;
+      resolve(reason);
+    },
     release() {
       for (const [name, handler] of handlers) Deno.removeSignalListener(name, handler);
       signal?.removeEventListener("abort", onAbort);

@@ -272,9 +272,10 @@ export class Supervisor {
    * Lets all workers finish what runs, then ends them.
    *
    * @param grace Milliseconds that this may take.
+   * @param gentle Milliseconds for which connections that are idle may bring one more request.
    * @returns How many connections were cut.
    */
-  async drain(grace: number): Promise<number> {
+  async drain(grace: number, gentle: number): Promise<number> {
     this.#stopping = true;
     clearInterval(this.#watch);
     const workers: ServiceWorker[] = [];
@@ -287,7 +288,7 @@ export class Supervisor {
     // Those that were replaced drain already; from now on the grace period holds for them, too.
     const timer = setTimeout(() => left.forEach((worker) => worker.tell({ kind: "cut" })), grace);
     const cuts = await Promise.all([
-      ...workers.map((worker) => worker.drain(grace)),
+      ...workers.map((worker) => worker.drain(grace, gentle)),
       this.#whenRetired(),
     ]);
     clearTimeout(timer);
@@ -350,7 +351,8 @@ export class Supervisor {
       oldest?.tell({ kind: "cut" });
       if (oldest !== undefined) this.#cut.add(oldest);
     }
-    const cut = await worker.drain(this.#terms.retireTimeout);
+    const { retireTimeout } = this.#terms;
+    const cut = await worker.drain(retireTimeout, retireTimeout);
     this.#retired.delete(worker);
     this.#options.onEvent({ kind: "retired", index, cut });
     this.#onRetired?.();

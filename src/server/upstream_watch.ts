@@ -46,6 +46,8 @@ export interface UpstreamWatchOptions {
   readonly broadcast: (message: ServerMessage) => void;
   /** Key of the sticky cookies that have none of their own. Default: drawn. */
   readonly stickySecret?: string | undefined;
+  /** What operators have set before. Default: nothing. */
+  readonly settings?: readonly MemberSetting[] | undefined;
   /** Called when active checks have found a member to work, or not to. */
   readonly onHealth: (change: HealthChange) => void;
   /** Puts workers with the rights of {@linkcode UpstreamWatch.reach} in the place of those that serve. */
@@ -123,6 +125,7 @@ export class UpstreamWatch implements Service {
       tell: (names) => options.broadcast({ kind: "names", names }),
       replace: options.replaceWorkers,
     });
+    for (const setting of options.settings ?? []) this.#settings.set(setting);
     options.metrics.book.collect((sink) => {
       for (const { upstream, endpoints, discovery, works } of this.#watched) {
         sink.add("sluice_upstream_endpoints", [upstream.name], endpoints.length);

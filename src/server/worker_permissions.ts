@@ -5,7 +5,8 @@
  * @module
  */
 import type { Config, ServiceConfig } from "../config/types.ts";
-import type { Address } from "../transport/address.ts";
+import type { Address, TcpAddress } from "../transport/address.ts";
+import { unixDraft } from "../transport/unix_path.ts";
 
 /** Deno's permission sets for a worker; all eight keys, because a missing one would inherit. */
 export interface WorkerPermissions {
@@ -25,6 +26,8 @@ export interface PermissionExtras {
   readonly sockets: readonly string[];
   /** What names of upstreams need. */
   readonly reach: { readonly net: readonly string[]; readonly read: readonly string[] };
+  /** Addresses by which listeners are listened on, where those are not their own. */
+  readonly binds: Readonly<Record<string, TcpAddress>>;
   /** Plugins that run inline: they share the worker's rights, so it needs theirs. */
   readonly inline: readonly {
     readonly root: string;
@@ -56,7 +59,10 @@ export function workerPermissions(
     write.add(address.path);
   };
   for (const listener of config.listeners) {
-    if (service.listeners.includes(listener.name)) add(listener.address);
+    if (!service.listeners.includes(listener.name)) continue;
+    const address = extras.binds[listener.name] ?? listener.address;
+    add(address);
+    if (address.kind === "unix") add({ ...address, path: unixDraft(address.path) });
   }
   for (const upstream of config.upstreams) {
     for (const { address } of upstream.endpoints) add(address);

@@ -77,6 +77,7 @@ class SniffedConnection implements DownstreamConnection, SocketHandler {
   #length = 0;
   #reading = false;
   #chosen: DownstreamConnection | null = null;
+  #draining = false;
   #over = false;
 
   constructor(
@@ -101,9 +102,10 @@ class SniffedConnection implements DownstreamConnection, SocketHandler {
     this.#ask();
   }
 
-  drain(): void {
-    if (this.#chosen === null) this.#close();
-    else this.#chosen.drain();
+  drain(gently: boolean = false): void {
+    this.#draining = true;
+    if (this.#chosen !== null) this.#chosen.drain(gently);
+    else if (!gently) this.#close();
   }
 
   destroy(): void {
@@ -146,6 +148,7 @@ class SniffedConnection implements DownstreamConnection, SocketHandler {
     const buffer = this.#buffer;
     this.#chosen = make(isHttp2, this.#socket, this.#facts, this.#options, this.#events);
     this.#chosen.start(buffer.subarray(0, this.#length));
+    if (this.#draining) this.#chosen.drain(true);
     giveBuffer(buffer);
   }
 

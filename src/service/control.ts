@@ -9,6 +9,7 @@ import type { EndpointSet } from "../balancer/discovery/discovery.ts";
 import type { HealthFlip } from "../balancer/health/messages.ts";
 import type { MetricReport } from "../observe/metrics/book.ts";
 import type { PluginsInit } from "../sandbox/wire.ts";
+import type { TcpAddress } from "../transport/address.ts";
 import type { ConnectionEnds } from "../transport/kernel_sockets.ts";
 import type { NameTable } from "../transport/resolver.ts";
 import type { TlsState } from "./tls_listeners.ts";
@@ -24,6 +25,8 @@ export interface EditionSetup {
   readonly upstreams: UpstreamState;
   /** The slot of each plugin of the config, in its order. */
   readonly slots: readonly number[];
+  /** Addresses by which listeners are listened on in this process, where those are not their own, by name. */
+  readonly binds: Readonly<Record<string, TcpAddress>>;
 }
 
 /** An edition as a service worker gets it. */
@@ -75,8 +78,11 @@ export type ServerMessage =
     readonly listener: string;
     readonly credentials: ListenerCredentials;
   }
-  /** Stop accepting, finish what runs, say `drained`; what is left after `grace` milliseconds is cut. */
-  | { readonly kind: "drain"; readonly grace: number }
+  /**
+   * Stop accepting, finish what runs, say `drained`; what is left after `grace` milliseconds is cut. For `gentle`
+   * milliseconds, connections that are idle may bring one more request.
+   */
+  | { readonly kind: "drain"; readonly grace: number; readonly gentle: number }
   /** The drain has taken long enough: cut what is left. */
   | { readonly kind: "cut" }
   /** The log files were moved away: open new ones. */

@@ -21,6 +21,7 @@ import { compilePlan, type Link } from "../proxy/plan.ts";
 import { compileRoutes } from "../proxy/router.ts";
 import type { Route } from "../proxy/route.ts";
 import { makeRoute } from "./make_route.ts";
+import type { TcpAddress } from "../transport/address.ts";
 import type { ServiceObserver } from "./service_observer.ts";
 import type { UpstreamRuntime } from "./upstream_runtime.ts";
 
@@ -43,6 +44,8 @@ export interface EditionOptions {
   readonly config: Config;
   readonly service: ServiceConfig;
   readonly upstreams: UpstreamRuntime;
+  /** Addresses by which listeners are listened on in this process, where those are not their own. */
+  readonly binds: Readonly<Record<string, TcpAddress>>;
   /** The plugins, by position in the config and use. */
   readonly handler: (plugin: number, use: number) => PhaseHandler;
   /** The edition that it is to follow. */
@@ -61,6 +64,7 @@ export class Edition {
   readonly config: Config;
   readonly service: ServiceConfig;
   readonly upstreams: UpstreamRuntime;
+  readonly binds: Readonly<Record<string, TcpAddress>>;
   readonly #options: EditionOptions;
   readonly #tools: EditionTools;
   readonly #bases: readonly Base[];
@@ -81,6 +85,7 @@ export class Edition {
     this.config = options.config;
     this.service = options.service;
     this.upstreams = options.upstreams;
+    this.binds = options.binds;
     this.#bases = this.service.routes.map((route) => this.#base(route));
     this.replan();
     const find = compileRoutes(this.service.routes);

@@ -35,6 +35,9 @@ import { tellConnections, tellRoutes, tellUpstreams } from "./upstream_metrics.t
 
 /** What is left of the drain for requests that were cut, in milliseconds. */
 const CUT_TIME = 500;
+/** Milliseconds between two looks at whether a gentle drain is over, and whether connections are still being set up. */
+const GENTLE_LOOK = 1_000;
+const SETUP_LOOK = 20;
 
 /** What a {@linkcode HttpService} is made from. */
 export interface HttpServiceOptions {
@@ -79,7 +82,7 @@ export class HttpService {
   /** Of listeners that are gone, too. */
   readonly #connections = new Set<DownstreamConnection>();
   readonly #counts = new ConnectionCounts();
-  #draining = false;
+  #draining: "no" | "gently" | "firmly" = "no";
   #whenOver: (() => void) | null = null;
 
   constructor(options: HttpServiceOptions) {
@@ -181,14 +184,16 @@ export class HttpService {
     const left = new Map(this.#doors);
     for (const listener of wanted) {
       const door = this.#doors.get(listener.name);
-      if (door !== undefined && this.#fits(door, listener)) left.delete(listener.name);
-      else await this.#openDoor(listener);
+      left.delete(listener.name);
+      if (door !== undefined && this.#fits(door, listener)) continue;
+      // Its connections stay: they belong to the listener, not to the socket that it had.
+      await this.#openDoor(listener, door?.connections ?? new Set());
+      if (door !== undefined) await this.#closeDoor(door);
     }
     for (const [name, door] of left) {
-      door.listener.close();
-      this.#counts.of(name).closed(door.listener.accepted, door.listener.rejected);
+      this.#doors.delete(name);
+      await this.#closeDoor(door);
       for (const connection of [...door.connections]) connection.drain();
-      if (this.#doors.get(name) === door) this.#doors.delete(name);
     }
   }
 
@@ -196,14 +201,20 @@ export class HttpService {
    * Stops accepting and lets what runs finish.
    *
    * @param grace Milliseconds; what is not over by then is cut.
+   * @param gentle Milliseconds for which connections that are idle, or being set up, may bring one more request. `0`:
+   * they are closed.
    * @returns How many connections were cut.
    */
-  async drain(grace: number): Promise<number> {
-    this.#draining = true;
-    for (const { listener } of this.#doors.values()) listener.close();
-    for (const connection of [...this.#connections]) connection.drain();
+  async drain(grace: number, gentle: number): Promise<number> {
+    const listeners = [...this.#doors.values()].map(({ listener }) => listener);
+    // What waits where nobody else accepts is taken in first.
+    await Promise.all(listeners.map((listener) => listener.retire?.()));
+    this.#draining = gentle > 0 ? "gently" : "firmly";
+    for (const listener of listeners) listener.close();
+    for (const connection of [...this.#connections]) connection.drain(gentle > 0);
     this.#connector.drain();
-    await this.#over(grace);
+    if (gentle > 0) await this.#overGently(Math.min(gentle, grace), listeners);
+    await this.#over(Math.max(0, grace - gentle));
     const cut = this.#connections.size;
     for (const connection of [...this.#connections]) connection.destroy();
     this.#connector.close();
@@ -215,6 +226,19 @@ export class HttpService {
   /** Does not wait any longer for what a drain waits for. */
   cut(): void {
     for (const connection of [...this.#connections]) connection.destroy();
+  }
+
+  /** The first part of a drain, in which idle connections may bring one more request. */
+  async #overGently(ms: number, listeners: readonly Listener[]): Promise<void> {
+    const end = performance.now() + ms;
+    // Nobody tells when a connection that is being set up fails.
+    const settingUp = () => listeners.some(({ connectionCount }) => connectionCount > 0);
+    while (performance.now() < end && (!this.#isOver || settingUp())) {
+      await this.#over(Math.min(GENTLE_LOOK, end - performance.now()));
+      if (this.#isOver) await new Promise((resolve) => setTimeout(resolve, SETUP_LOOK));
+    }
+    this.#draining = "firmly";
+    for (const connection of [...this.#connections]) connection.drain();
   }
 
   /** Waits until no connection is open and no request is left, but no longer than `ms` milliseconds. */
@@ -240,26 +264,35 @@ export class HttpService {
     if (this.#isOver) this.#whenOver?.();
   }
 
-  async #openDoor(config: ListenerConfig): Promise<void> {
+  async #closeDoor({ config, listener }: Door): Promise<void> {
+    await listener.retire?.();
+    listener.close();
+    this.#counts.of(config.name).closed(listener.accepted, listener.rejected);
+  }
+
+  async #openDoor(config: ListenerConfig, connections: Door["connections"]): Promise<void> {
     const { observer, tls } = this.#options;
     const { name } = config;
+    const edition = this.#edition!;
     const secure = tls.add(config, this.#finderOf(config));
     const door: Mutable<Door> = {
       config,
       tls: secure,
       exchange: exchangeOptions(config, secure?.server ?? null),
       codec: undefined!,
-      connections: new Set(),
+      connections,
       listener: undefined!,
     };
     door.codec = this.#codecOptions(door);
     door.listener = await listen({
       name,
-      address: config.address,
+      address: edition.binds[name] ?? config.address,
       engine: "deno",
       backlog: config.backlog,
       unixMode: config.unixMode,
       unixOwner: config.unixOwner,
+      // Whether it may be bound, the main thread has found out.
+      takeOver: true,
       maxConnections: config.maxConnections,
       proxyHeader: proxyHeaderPolicy(config),
       admission: this.#admissionOf(name),
@@ -343,7 +376,7 @@ export class HttpService {
   }
 
   #open(socket: Socket, door: Door): void {
-    if (this.#draining) {
+    if (this.#draining === "firmly") {
       socket.destroy();
       return;
     }
@@ -373,6 +406,7 @@ export class HttpService {
     this.#connections.add(connection);
     door.connections.add(connection);
     connection.start();
+    if (this.#draining !== "no") connection.drain(true);
   }
 }
 

@@ -122,7 +122,7 @@ export class RunningService {
    * @throws {Error} If it cannot be: nothing has changed then.
    */
   async prepare(wanted: WorkerEdition): Promise<void> {
-    const { number, config, upstreams: state, slots, tls } = wanted;
+    const { number, config, upstreams: state, slots, tls, binds } = wanted;
     const { setup, wheel, plugins } = this.#parts;
     const service = config.services.find(({ name }) => name === setup.service);
     if (service === undefined) throw new Error(`there is no service ${setup.service}`);
@@ -146,6 +146,7 @@ export class RunningService {
         config,
         service,
         upstreams,
+        binds,
         handler(plugin, use) {
           const handler = plugins.handler(slots[plugin]!, use);
           return book === null ? handler : new MeteredHandler(handler, book);
@@ -200,11 +201,12 @@ export class RunningService {
    * Finishes what runs, writes what is left to write, and stops.
    *
    * @param grace Milliseconds that requests may still take.
+   * @param gentle Milliseconds for which connections that are idle may bring one more request.
    * @returns How many connections were cut.
    */
-  async drain(grace: number): Promise<number> {
+  async drain(grace: number, gentle: number): Promise<number> {
     const { plugins, wheel } = this.#parts;
-    const cut = await this.#http.drain(grace);
+    const cut = await this.#http.drain(grace, gentle);
     this.#http.edition?.upstreams.release();
     await plugins.close();
     wheel.close();

@@ -61,7 +61,7 @@ function hear(message: ServerMessage): void {
       service?.abort(message.number);
       break;
     case "drain":
-      void drain(message.grace);
+      void drain(message.grace, message.gentle);
       break;
     case "cut":
       service?.cut();
@@ -160,8 +160,8 @@ async function commit(message: ServerMessage & { kind: "commit" }): Promise<void
   }
 }
 
-async function drain(grace: number): Promise<void> {
-  const cut = await service?.drain(grace) ?? 0;
+async function drain(grace: number, gentle: number): Promise<void> {
+  const cut = await service?.drain(grace, gentle) ?? 0;
   tellMetrics();
   await log?.close();
   say({ kind: "drained", cut });

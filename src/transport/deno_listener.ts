@@ -12,6 +12,8 @@ import type { Listener } from "./listener.ts";
 
 /** Milliseconds to wait for somebody to give a descriptor back. What arrives waits in the kernel. */
 const SHORTAGE_PAUSE = 100;
+/** How long a unix socket that nobody finds any more is still accepted on, in milliseconds. */
+const RETIRE_TIME = 100;
 /** Failures in a row that are taken for bad luck with single connections; from then on it pauses as well. */
 const MAX_STREAK = 16;
 
@@ -68,6 +70,13 @@ class DenoListener implements Listener {
 
   get rejected(): number {
     return this.#gate.rejected;
+  }
+
+  async retire(): Promise<void> {
+    if (this.address.kind !== "unix") return;
+    this.#release();
+    await new Promise((resolve) => setTimeout(resolve, RETIRE_TIME));
+    this.close();
   }
 
   close(): void {

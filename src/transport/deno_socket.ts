@@ -6,6 +6,7 @@
 import { type Address, unmapIpv4 } from "./address.ts";
 import { BaseSocket, type SocketFacts } from "./base_socket.ts";
 import { handlerError, readError, writeError } from "./io_error.ts";
+import { unixName } from "./unix_path.ts";
 
 const NOTHING: Uint8Array = new Uint8Array(0);
 
@@ -96,5 +97,5 @@ export function addressOf(address: Deno.Addr): Address {
   if (address.transport === "tcp" || address.transport === "udp") {
     return { kind: "tcp", host: unmapIpv4(address.hostname), port: address.port };
   }
-  return { kind: "unix", path: "path" in address ? address.path ?? "" : "" };
+  return { kind: "unix", path: "path" in address ? unixName(address.path ?? "") : "" };
 }

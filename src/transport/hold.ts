@@ -13,6 +13,10 @@ import { bindUnix } from "./unix_path.ts";
 export interface HeldPort {
   /** With the actual port. */
   readonly address: TcpAddress;
+  /** By which it is listened on in this process. */
+  readonly bound: TcpAddress;
+  /** The IP address that a host name stood for. */
+  readonly ip: string;
   close(): void;
 }
 
@@ -26,8 +30,9 @@ export interface HeldPort {
 export function holdPort(name: string, address: TcpAddress, backlog: number): HeldPort {
   try {
     const bound = bindTcp(address.host, address.port, backlog);
-    const { port } = bound.addr as Deno.NetAddr;
-    return { address: { ...address, port }, close: () => bound.close() };
+    const { port, hostname } = bound.addr as Deno.NetAddr;
+    const actual: TcpAddress = { ...address, port };
+    return { address: actual, bound: actual, ip: hostname, close: () => bound.close() };
   } catch (error) {
     throw new ProxyError(
       "bind_error",

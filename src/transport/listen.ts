@@ -30,6 +30,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
       const { listener, release } = await bindUnix(options.address.path, {
         mode: options.unixMode ?? 0o660,
         owner: options.unixOwner ?? null,
+        takeOver: options.takeOver ?? false,
       });
       return listenDeno(listener, options.address, options, release, steps);
     }

@@ -26,6 +26,8 @@ export interface ListenOptions {
   readonly unixMode?: number;
   /** Who owns it; `null`: whoever runs this. */
   readonly unixOwner?: UnixOwner | null;
+  /** Whether a unix socket that somebody else listens on may be taken from him. Default `false`: that is an error. */
+  readonly takeOver?: boolean;
   /** Connections at once; more are closed as soon as they are accepted. Default `0`: no limit. */
   readonly maxConnections?: number;
   /** Called for each connection, which is the callee's from then on. */
@@ -59,6 +61,11 @@ export interface Listener {
   readonly accepted: number;
   /** Connections closed at once because of `maxConnections`. */
   readonly rejected: number;
+  /**
+   * Lets nobody new come, and takes in who waits already; then it accepts no more. For listeners whose accept queue
+   * nobody else has.
+   */
+  retire?(): Promise<void>;
   /** Stops accepting. Connections go on. */
   close(): void;
 }

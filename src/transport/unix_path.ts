@@ -10,6 +10,8 @@ export interface UnixBindOptions {
   readonly mode: number;
   /** Default `null`: whoever runs this owns it. */
   readonly owner?: UnixOwner | null;
+  /** Whether one on which somebody listens may be taken from him. Default `false`: that is an error. */
+  readonly takeOver?: boolean;
 }
 
 /** Who owns the file of a socket. */
@@ -25,9 +27,26 @@ export interface UnixBinding {
   release(): void;
 }
 
+/** Where a socket is bound before it gets its name. */
+export function unixDraft(path: string): string {
+  return path.startsWith("\0") ? path : `${path}${DRAFT}`;
+}
+
+/** The name of a socket that was bound by {@linkcode bindUnix}. */
+export function unixName(bound: string): string {
+  return bound.endsWith(DRAFT) ? bound.slice(0, -DRAFT.length) : bound;
+}
+
+const DRAFT = "~";
+
 /**
- * Binds a unix socket. A file that a dead process left behind is removed first; one on which somebody listens, or
- * that is no socket, is left alone.
+ * Binds a unix socket. A file that a dead process left behind is replaced; one on which somebody listens, or that is no
+ * socket, is left alone.
+ *
+ * It is bound under another name, given its mode and owner, and then moved into place: nobody finds it half ready, and
+ * one that is taken over has no moment without anybody who listens. Two things follow. The path that the runtime
+ * removes when it closes the socket is not there any more, so that a successor's is safe; and rights are needed for
+ * both names.
  *
  * @throws {Error} If the path is in use or cannot be bound.
  */
@@ -35,12 +54,15 @@ export async function bindUnix(path: string, options: UnixBindOptions): Promise<
   if (path.startsWith("\0")) {
     return { listener: Deno.listen({ transport: "unix", path }), release: () => {} };
   }
-  await removeStale(path);
-  const listener = Deno.listen({ transport: "unix", path });
+  await checkFree(path, options.takeOver ?? false);
+  const draft = unixDraft(path);
+  removeOwn(draft, null);
+  const listener = Deno.listen({ transport: "unix", path: draft });
   try {
-    Deno.chmodSync(path, options.mode);
-    if (options.owner) Deno.chownSync(path, options.owner.user, options.owner.group);
-    const inode = Deno.lstatSync(path).ino;
+    Deno.chmodSync(draft, options.mode);
+    if (options.owner) Deno.chownSync(draft, options.owner.user, options.owner.group);
+    const inode = Deno.lstatSync(draft).ino;
+    Deno.renameSync(draft, path);
     return { listener, release: () => removeOwn(path, inode) };
   } catch (error) {
     listener.close();
@@ -48,7 +70,8 @@ export async function bindUnix(path: string, options: UnixBindOptions): Promise<
   }
 }
 
-async function removeStale(path: string): Promise<void> {
+/** @throws {Error} If something is there that must not be replaced. */
+async function checkFree(path: string, takeOver: boolean): Promise<void> {
   let found: Deno.FileInfo;
   try {
     found = Deno.lstatSync(path);
@@ -56,6 +79,7 @@ async function removeStale(path: string): Promise<void> {
     if (error instanceof Deno.errors.NotFound) return;
     throw error;
   }
+  if (found.isSocket && takeOver) return;
   if (!found.isSocket) throw new Error("there is a file of that name which is not a socket");
   try {
     const connection = await Deno.connect({ transport: "unix", path });
@@ -63,16 +87,17 @@ async function removeStale(path: string): Promise<void> {
   } catch (error) {
     // Refused is the one answer that says that nobody listens; a full queue, say, does not.
     if (!(error instanceof Deno.errors.ConnectionRefused)) throw error;
-    removeOwn(path, found.ino);
     return;
   }
   throw new Error("another process listens on it");
 }
 
+/** @param inode Only if it is this one; `null`: any socket. */
 function removeOwn(path: string, inode: number | null): void {
   try {
+    const found = Deno.lstatSync(path);
     // A new process may have put its own socket there since.
-    if (Deno.lstatSync(path).ino === inode) Deno.removeSync(path);
+    if (inode === null ? found.isSocket : found.ino === inode) Deno.removeSync(path);
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }

@@ -45,6 +45,8 @@ export interface HttpEndpointOptions {
   /** For messages. */
   readonly name: string;
   readonly address: Address;
+  /** Whether a unix socket may be taken from whoever listens on it. */
+  readonly takeOver: boolean;
   readonly log: Logger;
   /** Answers; must not throw. */
   readonly answer: (request: EndpointRequest) => EndpointAnswer | Promise<EndpointAnswer>;
@@ -92,6 +94,11 @@ export class HttpEndpoint {
     return this.#listener!.address;
   }
 
+  /** Stops listening. */
+  leave(): void {
+    this.#listener?.close();
+  }
+
   /** Stops listening and closes every connection. */
   close(): void {
     this.#listener?.close();
@@ -100,7 +107,7 @@ export class HttpEndpoint {
   }
 
   async #listen(): Promise<void> {
-    const { name, address, log } = this.#options;
+    const { name, address, takeOver, log } = this.#options;
     const http: Http1ServerOptions = {
       listener: name,
       limits: LIMITS,
@@ -115,6 +122,7 @@ export class HttpEndpoint {
       name,
       address,
       unixMode: 0o600,
+      takeOver,
       maxConnections: MOST_CONNECTIONS,
       onSocket: (socket) => {
         const facts = {

@@ -18,14 +18,18 @@ import {
   type HttpEndpointOptions,
   problem,
 } from "./http_endpoint.ts";
+import type { InheritedSockets } from "../inherited.ts";
+import type { OwnSocket } from "../upgrade.ts";
 import { answerMetrics, answerProbe } from "./probes.ts";
 
 /** What {@linkcode Operations} are made from. */
 export interface OperationsOptions {
-  readonly admin: AdminConfig | null;
-  readonly metrics: MetricsConfig | null;
   readonly subject: Omit<AdminSubject, "admin">;
   readonly log: Logger;
+  /** Sockets to listen on instead of binding. */
+  readonly inherited: InheritedSockets;
+  /** Whether this process takes the place of another, and its unix socket. */
+  readonly takeOver: boolean;
 }
 
 /** Where they listen, with the ports that the system chose; `null` for what there is not. */
@@ -45,6 +49,8 @@ export interface OperationsChange {
 interface Opened {
   /** As the config has it. */
   readonly written: Address;
+  /** With the port that the system chose. */
+  readonly address: Address;
   readonly endpoint: HttpEndpoint;
 }
 
@@ -60,29 +66,31 @@ export class Operations {
   readonly #options: OperationsOptions;
   #state: State;
 
-  private constructor(options: OperationsOptions) {
+  constructor(options: OperationsOptions) {
     this.#options = options;
     this.#state = { admin: null, metrics: null, opened: { admin: null, metrics: null } };
-  }
-
-  /**
-   * Opens what the config asks for.
-   *
-   * @throws {ProxyError} `bind_error` if an address that the config names cannot be listened on.
-   */
-  static async open(options: OperationsOptions): Promise<Operations> {
-    const operations = new Operations(options);
-    const change = await operations.prepare(options.admin, options.metrics);
-    change.commit();
-    return operations;
   }
 
   get addresses(): OperationsAddresses {
     const { admin, metrics } = this.#state.opened;
     return {
-      admin: admin && formatAddress(admin.endpoint.address),
-      metrics: metrics && formatAddress(metrics.endpoint.address),
+      admin: admin && formatAddress(admin.address),
+      metrics: metrics && formatAddress(metrics.address),
     };
+  }
+
+  /** The TCP sockets, for a process that takes over. */
+  get sockets(): OwnSocket[] {
+    return KINDS.flatMap((name) => {
+      const address = this.#state.opened[name]?.address;
+      return address?.kind === "tcp" ? [{ name, address }] : [];
+    });
+  }
+
+  /** Takes no new connections; what is asked already is answered. */
+  leave(): void {
+    const { opened } = this.#state;
+    for (const kind of KINDS) opened[kind]?.endpoint.leave();
   }
 
   /**
@@ -164,11 +172,18 @@ export class Operations {
   ): Promise<Opened> {
     const known = this.#state.opened[kind];
     if (known !== null && same(known.written, written)) return known;
-    const { log } = this.#options;
-    return {
-      written,
-      endpoint: await HttpEndpoint.start({ name: kind, address: written, log, answer }),
-    };
+    const { log, inherited, takeOver } = this.#options;
+    const held = written.kind === "tcp" ? inherited.take(kind, written) : null;
+    const endpoint = await HttpEndpoint.start({
+      name: kind,
+      address: held?.bound ?? written,
+      takeOver,
+      log,
+      answer,
+    });
+    // The endpoint has the socket, too.
+    held?.close();
+    return { written, address: held?.address ?? endpoint.address, endpoint };
   }
 }
 
