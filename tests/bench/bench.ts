@@ -1,118 +1,152 @@
 /**
- * Measures what a request costs in CPU, against nginx doing the same in the same round.
+ * Measures what a request costs in CPU time of the proxy alone, against nginx doing the same in the same round.
  *
- * `deno run -A tests/bench/bench.ts [--rounds N] [--seconds N] [--scenario NAME]…`. Needs the Debian packages
- * nginx-light and wrk. Machines differ and drift: only the ratio to nginx of the same round means anything.
+ * `deno task bench`, with `--help` for more. Machines differ and drift: only the ratio to nginx of the same round means
+ * anything, and only as far as nginx against itself comes out as 1.
  *
  * @module
  */
 import { parseArgs } from "node:util";
-import { type Bench, startBench, type Target } from "./bench_setup.ts";
-import { cpuNanoseconds } from "./cpu_time.ts";
+import { fileURLToPath } from "node:url";
+import { type Baseline, compareWithBaseline, readBaseline, writeBaseline } from "./baseline.ts";
+import { cpuBetween, cpuTimes } from "./cpu_time.ts";
+import { measureFootprint } from "./footprint.ts";
+import { run, type Seen } from "./load.ts";
+import { machine } from "./machine.ts";
+import { PEERS } from "./peers.ts";
+import { missingPackages, NEEDED } from "./programs.ts";
+import { footprintLines, header, type Row, scenarioLines } from "./report.ts";
+import { type Scenario, SCENARIOS } from "./scenarios.ts";
+import { setStage, type Target } from "./stage.ts";
+import { estimate, median } from "./statistics.ts";
 
-interface Scenario {
-  readonly name: string;
-  readonly connections: number;
-  readonly path: string;
-  /** Fields of the request besides Host. */
-  readonly fields: readonly string[];
-}
-
-/** What a browser sends: a bare request would flatter whoever is slow with fields. */
-const BROWSER = [
-  "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0 Safari/537.36",
-  "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
-  "Accept-Language: en-GB,en;q=0.9,de;q=0.8",
-  "Accept-Encoding: gzip, deflate, br, zstd",
-  "Cache-Control: max-age=0",
-  "Sec-Fetch-Dest: document",
-  "Sec-Fetch-Mode: navigate",
-  "Sec-Fetch-Site: same-origin",
-  "Upgrade-Insecure-Requests: 1",
-  "Referer: https://shop.example.com/catalogue/shoes?page=2",
-  "Cookie: session=4f2a9c0e7b6d4f0fa1c3; theme=dark; consent=all",
-];
-
-const SCENARIOS: readonly Scenario[] = [
-  { name: "small-1", connections: 1, path: "/small", fields: BROWSER },
-  { name: "small-64", connections: 64, path: "/small", fields: BROWSER },
-  { name: "small-256", connections: 256, path: "/small", fields: BROWSER },
-  { name: "100k", connections: 16, path: "/100k", fields: BROWSER },
-  { name: "10m", connections: 4, path: "/10m", fields: BROWSER },
-];
-
-interface Sample {
-  readonly requests: number;
-  /** Microseconds of CPU per request. */
-  readonly cpu: number;
-  readonly perSecond: number;
-}
+const HELP = `deno task bench [options]
+  --quick           few scenarios, Sluice and nginx only, about a minute
+  --only NAME       a scenario, or "footprint"; may be repeated
+  --rounds N        rounds, at least 5 (default 9; quick 5)
+  --seconds N       whole seconds per slice (default 2; quick 1)
+  --json FILE       writes all figures
+  --check           fails if a ratio is more than 15 % over that of baseline.json, for sure
+  --save            takes the ratios over into baseline.json
+  --list            names the scenarios`;
 
 const options = parseArgs({
   options: {
-    rounds: { type: "string", default: "5" },
-    seconds: { type: "string", default: "2" },
-    scenario: { type: "string", multiple: true, default: ["small-64"] },
+    quick: { type: "boolean", default: false },
+    only: { type: "string", multiple: true, default: [] },
+    rounds: { type: "string" },
+    seconds: { type: "string" },
+    json: { type: "string" },
+    check: { type: "boolean", default: false },
+    save: { type: "boolean", default: false },
+    list: { type: "boolean", default: false },
+    help: { type: "boolean", default: false },
   },
 }).values;
 
-await using bench = await startBench();
-for (const scenario of SCENARIOS) {
-  if (options.scenario.includes(scenario.name) || options.scenario.includes("all")) {
-    await run(bench, scenario, Number(options.rounds), Number(options.seconds));
-  }
-}
+const BASELINE = fileURLToPath(new URL("./baseline.json", import.meta.url));
 
-async function run(bench: Bench, scenario: Scenario, rounds: number, seconds: number) {
-  for (const target of bench.targets) await measure(target, scenario, 1);
-  const samples = new Map<string, Sample[]>(bench.targets.map(({ name }) => [name, []]));
-  for (let round = 0; round < rounds; round++) {
-    const order = round % 2 === 0 ? bench.targets : bench.targets.toReversed();
-    for (const target of order) {
-      samples.get(target.name)!.push(await measure(target, scenario, seconds));
+await main();
+
+async function main(): Promise<void> {
+  if (options.help) return console.log(HELP);
+  if (options.list) {
+    for (const { name, title } of SCENARIOS) console.log(`${name.padEnd(14)}  ${title}`);
+    return console.log(`${"footprint".padEnd(14)}  memory and time to start`);
+  }
+  const missing = missingPackages(NEEDED);
+  if (missing.length > 0) {
+    console.error(`The bench needs: apt-get install ${missing.join(" ")}`);
+    Deno.exit(2);
+  }
+  const others = missingPackages(PEERS.flatMap(({ needs }) => needs));
+  if (others.length > 0 && !options.quick) {
+    console.error(`Left out for want of: apt-get install ${others.join(" ")}`);
+  }
+  const rounds = Math.max(5, Number(options.rounds ?? (options.quick ? 5 : 9)));
+  const seconds = Math.max(1, Math.round(Number(options.seconds ?? (options.quick ? 1 : 2))));
+  console.log(header(await machine(), rounds, seconds));
+  const rows: Row[] = [];
+  for (const scenario of SCENARIOS.filter(({ name, quick }) => isWanted(name, quick))) {
+    try {
+      const found = await measure(scenario, rounds, seconds);
+      rows.push(...found);
+      console.log(scenarioLines(scenario, found).join("\n"));
+    } catch (error) {
+      console.log(`${scenario.name}: ${error instanceof Error ? error.message : error}`);
+      Deno.exitCode = 1;
     }
   }
-  const base = samples.get("nginx")!;
-  for (const [name, own] of samples) {
-    const ratios = own.map((sample, round) => sample.cpu / base[round]!.cpu);
-    console.log(
-      [
-        scenario.name.padEnd(10),
-        name.padEnd(14),
-        `${median(own.map((s) => s.cpu)).toFixed(1).padStart(8)} us/req`,
-        `x ${median(ratios).toFixed(2)} [${Math.min(...ratios).toFixed(2)}, ${
-          Math.max(...ratios).toFixed(2)
-        }]`,
-        `${median(own.map((s) => s.perSecond)).toFixed(0).padStart(7)} req/s`,
-      ].join("  "),
-    );
+  const footprint = isWanted("footprint", false) ? await measureFootprint() : null;
+  if (footprint !== null) console.log(footprintLines(footprint).join("\n"));
+  if (options.json !== undefined) {
+    const all = { machine: await machine(), rounds, seconds, rows, footprint };
+    await Deno.writeTextFile(options.json, JSON.stringify(all, null, 2) + "\n");
   }
+  if (options.save) await writeBaseline(BASELINE, await machine(), rows);
+  if (options.check) judge(await readBaseline(BASELINE), rows);
 }
 
-async function measure(target: Target, scenario: Scenario, seconds: number): Promise<Sample> {
-  const before = cpuNanoseconds(target.pids());
-  const { stdout } = await new Deno.Command("taskset", {
-    args: [
-      "-c",
-      "0",
-      "wrk",
-      "-t1",
-      `-c${scenario.connections}`,
-      `-d${seconds}s`,
-      ...scenario.fields.flatMap((field) => ["-H", field]),
-      `http://127.0.0.1:${target.port}${scenario.path}`,
-    ],
-  }).output();
-  const spent = cpuNanoseconds(target.pids()) - before;
-  const text = new TextDecoder().decode(stdout);
-  const requests = Number(/(\d+) requests in/.exec(text)?.[1] ?? 0);
-  if (requests === 0 || /Non-2xx|Socket errors/.test(text)) {
-    throw new Error(`${target.name} did not serve ${scenario.name} properly:\n${text}`);
-  }
-  return { requests, cpu: spent / requests / 1000, perSecond: requests / seconds };
+function isWanted(name: string, quick: boolean | undefined): boolean {
+  return options.only.length > 0
+    ? options.only.includes(name)
+    : options.quick
+    ? quick === true
+    : true;
 }
 
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)]!;
+function judge(baseline: Baseline, rows: readonly Row[]): void {
+  const worse = compareWithBaseline(baseline, rows);
+  for (const line of worse) console.error(line);
+  if (worse.length > 0) Deno.exitCode = 1;
+  else console.log("No ratio is worse than the one kept in the repository.");
+}
+
+interface Slice extends Seen {
+  /** Microseconds per request. */
+  readonly cpu: number;
+}
+
+async function measure(scenario: Scenario, rounds: number, seconds: number): Promise<Row[]> {
+  const peers = options.quick
+    ? PEERS.filter(({ name }) => name === "nginx" || name.startsWith("sluice"))
+    : PEERS;
+  await using stage = await setStage(scenario, peers);
+  const { targets, folder } = stage;
+  const slice = async ({ name, port, pids }: Target, length: number): Promise<Slice> => {
+    const before = cpuTimes(pids());
+    try {
+      const seen = await run(scenario.load, port, length, folder);
+      return { ...seen, cpu: cpuBetween(before, cpuTimes(pids())) / seen.requests / 1000 };
+    } catch (error) {
+      throw new Error(`${name} did not serve it properly: ${(error as Error).message}`);
+    }
+  };
+  // Code is compiled and pools are filled before anything counts.
+  for (let i = 0; i < 2; i++) for (const target of targets) await slice(target, 1);
+  const slices = new Map<Target, Slice[]>(targets.map((target) => [target, []]));
+  for (let round = 0; round < rounds; round++) {
+    const order = round % 2 === 0 ? targets : targets.toReversed();
+    for (const target of order) slices.get(target)!.push(await slice(target, seconds));
+  }
+  const base = slices.get(targets[0]!)!;
+  return targets.map((target): Row => {
+    const own = slices.get(target)!;
+    const middle = (of: (one: Slice) => number | null) => {
+      const values = own.map(of).filter((value) => value !== null);
+      return values.length === 0 ? null : median(values);
+    };
+    const cpu = median(own.map((one) => one.cpu));
+    return {
+      scenario: scenario.name,
+      target: target.name,
+      cpu,
+      ratio: estimate(own.map((one, round) => one.cpu / base[round]!.cpu)),
+      perGigabyte: scenario.bytes === undefined ? null : cpu / scenario.bytes * 1000,
+      perSecond: median(own.map((one) => one.perSecond)),
+      p50: middle((one) => one.p50),
+      p99: middle((one) => one.p99),
+      startup: target.startup,
+    };
+  });
 }
