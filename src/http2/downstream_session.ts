@@ -171,8 +171,8 @@ export class Http2DownstreamSession implements DownstreamSession, StreamHandler 
       if (end && bytes.length < this.#left) {
         throw new ProxyError("internal_error", "Content: less than Content-Length announced");
       }
+      // Trailers may follow the last byte.
       this.#left -= bytes.length;
-      end = this.#left === 0;
     }
     if (this.#ended) return;
     if (end) this.#ended = true;

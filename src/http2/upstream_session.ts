@@ -155,8 +155,8 @@ export class Http2UpstreamSession implements UpstreamSession, StreamHandler {
       if (end && bytes.length < this.#left) {
         throw new ProxyError("internal_error", "Content: less than Content-Length announced");
       }
+      // Trailers may follow the last byte.
       this.#left -= bytes.length;
-      if (this.#left === 0) end = true;
     }
     if (this.#writeEnded) return;
     if (!end) return stream.send(bytes, false);

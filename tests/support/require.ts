@@ -12,6 +12,7 @@ const PACKAGES = {
   haproxy: "haproxy",
   nghttp: "nghttp2-client",
   h2load: "nghttp2-client",
+  nghttpd: "nghttp2-server",
 } as const;
 
 /** A program that tests may need. */
