@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { giveBuffer } from "../base/buffer_pool.ts";
 import { ProxyError } from "../base/error.ts";
 import { Deadline, type TimerWheel } from "../base/timer_wheel.ts";
 import type { Fields } from "../http/fields.ts";
@@ -76,6 +77,8 @@ export class Http2UpstreamSession implements UpstreamSession, StreamHandler {
   #informational = 0;
   /** Fields that were given out, to be let go of at the end. */
   #fields: Fields[] | null = null;
+  /** What they lie in. */
+  #headBytes: Uint8Array[] | null = null;
   /** Whether all of the request is sent, and when, by the wheel. */
   #sent = false;
   #sentAt = 0;
@@ -255,9 +258,10 @@ export class Http2UpstreamSession implements UpstreamSession, StreamHandler {
         new ProxyError("response_head_too_large", "Response head: larger than allowed", UPSTREAM),
       );
     }
-    const { head, contentLength } = readResponse(block, id, endStream);
+    const { bytes, contentLength, head } = readResponse(block, id, endStream);
     this.responseStarted = true;
     (this.#fields ??= []).push(head.fields);
+    (this.#headBytes ??= []).push(bytes);
     if (head.informational) {
       if (++this.#informational > this.#host.informational) {
         throw new Http2Error(
@@ -412,6 +416,8 @@ export class Http2UpstreamSession implements UpstreamSession, StreamHandler {
       this.#reject(why ?? givenUp());
     }
     if (this.#fields !== null) { for (const fields of this.#fields) fields.release(); }
+    if (this.#headBytes !== null) { for (const bytes of this.#headBytes) giveBuffer(bytes); }
+    this.#headBytes = null;
     if (stream === null) return this.#host.onUnused();
     stream.content.trailers?.release();
     // What is not complete is not wanted any more (RFC 9113 §7, CANCEL).
