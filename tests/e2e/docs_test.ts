@@ -11,6 +11,7 @@ const PAGES = [
   "CHANGELOG.md",
   "docs/README.md",
   "docs/config.md",
+  "docs/http2.md",
   "docs/metrics.md",
   "docs/operations.md",
   "docs/phases.md",
