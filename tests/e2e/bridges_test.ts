@@ -18,7 +18,7 @@ import { testWith } from "../support/require.ts";
 import { startSluice } from "../support/sluice.ts";
 
 /** What listeners speak here. */
-const DOWN: readonly Wire[] = ["h1", "h2c"];
+const DOWN: readonly Wire[] = ["h1", "h2c", "h2"];
 const UP: readonly Wire[] = ["h1", "h2c", "h2"];
 const MIB = 1024 * 1024;
 const LARGE = 8 * MIB;
@@ -168,6 +168,14 @@ function config(origins: Readonly<Record<Wire, BridgeOrigin>>, directory: string
     version: 1,
     listeners: [
       { name: "clear", address: "127.0.0.1:0", protocols: ["h1", "h2c"] },
+      {
+        name: "tls",
+        address: "127.0.0.1:0",
+        protocols: ["h1", "h2"],
+        tls: {
+          certificates: [{ cert: `${directory}/server.pem`, key: `${directory}/server.key` }],
+        },
+      },
     ],
     services: [{ name: "main", routes: UP.map(route) }],
     upstreams: UP.map((wire) => ({
@@ -192,7 +200,7 @@ testWith(["openssl"], "bridges between the versions of HTTP", async (t) => {
     files: { "server.pem": server.cert, "server.key": server.key, "ca.pem": ca },
   });
   for (const down of DOWN) {
-    const port = sluice.port("clear");
+    const port = sluice.port(down === "h2" ? "tls" : "clear");
     await using connection = new BridgeClient(down, port, ca);
     for (const up of UP) {
       const client = withField(connection, up);

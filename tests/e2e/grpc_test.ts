@@ -1,11 +1,16 @@
 /** gRPC through Sluice, with a real server and a real client at its ends. */
 import assert from "node:assert/strict";
+import { BridgeClient } from "../support/bridge_client.ts";
+import { testCertificates } from "../support/certs.ts";
 import { configFile } from "../support/config.ts";
 import { eventually } from "../support/deadline.ts";
 import { CODES, GrpcPeers } from "../support/grpc_peers.ts";
 import { deadPort } from "../support/raw_origin.ts";
 import { LogChecks } from "../support/log_checks.ts";
+import { testWith } from "../support/require.ts";
 import { startSluice } from "../support/sluice.ts";
+import { startTlsFront } from "../support/tls_front.ts";
+import { bytes, latin1 } from "../support/wire.ts";
 
 const STATUS = "rpc.grpc.status_code";
 
@@ -217,3 +222,97 @@ Deno.test("gRPC", async (t) => {
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
+
+testWith(["openssl"], "gRPC over TLS at both ends, and by gRPC-web", async (t) => {
+  const { server: certificate, ca } = testCertificates();
+  await using peers = new GrpcPeers();
+  const clearPort = await peers.serve();
+  await using front = await startTlsFront(clearPort, certificate);
+  await using sluice = await startSluice({
+    files: { "server.pem": certificate.cert, "server.key": certificate.key, "ca.pem": ca },
+    config: (directory) =>
+      JSON.stringify({
+        version: 1,
+        listeners: [
+          { name: "clear", address: "127.0.0.1:0", protocols: ["h1", "h2c"] },
+          {
+            name: "tls",
+            address: "127.0.0.1:0",
+            tls: { certificates: [{ cert: "server.pem", key: "server.key" }] },
+          },
+        ],
+        services: [{
+          name: "main",
+          routes: [
+            { id: "secure", match: { header: { "x-route": "secure" } }, upstream: "secure" },
+            { id: "all", upstream: "clear", grpc_web: true },
+          ],
+        }],
+        upstreams: [
+          {
+            name: "clear",
+            endpoints: [`http://127.0.0.1:${clearPort}`],
+            transport: { protocol: "h2c" },
+          },
+          {
+            name: "secure",
+            endpoints: [`https://127.0.0.1:${front.port}`],
+            transport: {
+              protocol: "h2",
+              tls: { ca: `${directory}/ca.pem`, server_name: "a.test" },
+            },
+          },
+        ],
+      }),
+  });
+  const clear = await peers.connect(sluice.port("clear"));
+  const secure = await peers.connect(sluice.port("tls"), ca);
+  for (const [down, client] of Object.entries({ h2c: clear, h2: secure })) {
+    for (const [up, metadata] of Object.entries({ h2c: {}, h2: { "x-route": "secure" } })) {
+      await t.step(`every kind of call, from ${down} to ${up}`, async () => {
+        const unary = await client.call("unary", ["hello"], { metadata });
+        assert.deepEqual([unary.code, unary.messages], [CODES.ok, ["hello"]]);
+        assert.equal(unary.trailers["x-trailer"], "yes");
+        const collected = await client.call("collect", ["a", "bb", "ccc"], { metadata });
+        assert.deepEqual(collected.messages, ["3 6"]);
+        const counted = await client.call("count", ["300"], { metadata });
+        assert.equal(counted.messages.length, 300);
+        const chat = await client.open("chat", { metadata });
+        chat.send("one");
+        assert.equal(await chat.next(), "you said one");
+        chat.send("two");
+        assert.equal(await chat.next(), "you said two");
+        chat.endSending();
+        assert.equal((await chat.end()).code, CODES.ok);
+        const failed = await client.call("fail", ["7"], { metadata });
+        assert.deepEqual([failed.code, failed.details], [7, "as you wish: 100% ü"]);
+      });
+    }
+  }
+
+  for (const wire of ["h1", "h2c", "h2"] as const) {
+    await t.step(`a gRPC-web client calls over ${wire}`, async () => {
+      await using client = new BridgeClient(wire, sluice.port(wire === "h2" ? "tls" : "clear"), ca);
+      const call = async (method: string, type: string, content: string) => {
+        const answer = await client.ask({
+          method: "POST",
+          path: `/test.Peer/${method}`,
+          headers: { "content-type": type, "x-grpc-web": "1" },
+          content: [bytes(content)],
+        });
+        assert.equal(answer.status, 200);
+        return latin1(answer.body);
+      };
+      const hello = "\0\0\0\0\x05hello";
+      const binary = await call("Unary", "application/grpc-web+proto", hello);
+      assert.ok(binary.startsWith(`${hello}\x80`));
+      assert.match(binary, /grpc-status: 0\r\n/);
+      assert.match(binary, /x-trailer: yes\r\n/);
+      const text = await call("Unary", "application/grpc-web-text", btoa(hello));
+      assert.ok(text.startsWith(btoa(hello)));
+      assert.match(atob(text.slice(btoa(hello).length)), /^\x80[^]*grpc-status: 0\r\n/);
+      const counted = await call("Count", "application/grpc-web+proto", "\0\0\0\0\x0250");
+      assert.equal(counted.indexOf("\x80\0\0\0"), 50 * 1005);
+    });
+  }
+});

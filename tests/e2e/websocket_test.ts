@@ -5,10 +5,15 @@ import http from "node:http";
 import http2 from "node:http2";
 import type net from "node:net";
 import type { Duplex } from "node:stream";
-import { WebSocket, WebSocketServer } from "ws";
+import { WebSocket } from "ws";
 import { configFile } from "../support/config.ts";
 import { eventually, withDeadline } from "../support/deadline.ts";
 import { field } from "../support/http_text.ts";
+import {
+  startWebSocketOrigin,
+  type WebSocketOrigin as Origin,
+  type WebSocketWire as Wire,
+} from "../support/websocket_origin.ts";
 import { get, RawClient } from "../support/raw_client.ts";
 import { startRawOrigin } from "../support/raw_origin.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
@@ -21,100 +26,6 @@ import {
   TEXT,
   WebSocketStream,
 } from "../support/websocket_stream.ts";
-
-type Wire = "h1" | "h2c";
-
-/** What the origin knows of its WebSockets. */
-interface Origin extends AsyncDisposable {
-  readonly port: number;
-  /** Codes and reasons of those that are over. */
-  readonly closed: string[];
-  /** Fields of the handshakes. */
-  readonly heads: Record<string, unknown>[];
-  readonly pings: string[];
-}
-
-/** Echoes what it is told, and does what some words say. */
-async function startOrigin(wire: Wire, extended: boolean = true): Promise<Origin> {
-  const closed: string[] = [];
-  const heads: Record<string, unknown>[] = [];
-  const pings: string[] = [];
-  const sockets = new Set<net.Socket>();
-  // deno-lint-ignore no-explicit-any
-  const serve = (ws: any, stream: Duplex & { close?: (code: number) => void }) => {
-    ws.on("message", (data: Buffer, binary: boolean) => {
-      switch (String(data)) {
-        case "close":
-          return ws.close(4002, "as you wish");
-        case "break":
-          return stream.close === undefined ? stream.destroy() : stream.close(2);
-        case "ping":
-          return ws.ping("from the server");
-        default:
-          ws.send(data, { binary });
-      }
-    });
-    ws.on("ping", (data: Buffer) => pings.push(String(data)));
-    ws.on("error", () => {});
-    ws.on("close", (code: number, reason: Buffer) => closed.push(`${code} ${reason}`));
-  };
-  const server = wire === "h1" ? http.createServer() : http2.createServer({
-    settings: { enableConnectProtocol: extended },
-  });
-  server.on("connection", (socket: net.Socket) => {
-    sockets.add(socket);
-    socket.on("error", () => {});
-    socket.on("close", () => sockets.delete(socket));
-  });
-  server.on("sessionError", () => {});
-  if (wire === "h1") {
-    const sockets = new WebSocketServer({
-      noServer: true,
-      perMessageDeflate: true,
-      handleProtocols: (offered: Set<string>) => offered.has("chat") ? "chat" : false,
-    });
-    server.on("upgrade", (request: http.IncomingMessage, socket: Duplex, head: Buffer) => {
-      heads.push({ ...request.headers });
-      if (request.url!.includes("refuse")) {
-        socket.end("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno");
-        return;
-      }
-      // deno-lint-ignore no-explicit-any
-      sockets.handleUpgrade(request, socket, head, (ws: any) => serve(ws, socket));
-    });
-  } else {
-    server.on("stream", (stream: http2.ServerHttp2Stream, fields: http2.IncomingHttpHeaders) => {
-      heads.push({ ...fields });
-      stream.on("error", () => {});
-      if (fields[":protocol"] !== "websocket") return void stream.respond({ ":status": 404 });
-      if (fields[":path"]!.includes("refuse")) {
-        stream.respond({ ":status": 403 });
-        return void stream.end("no");
-      }
-      const asked = fields["sec-websocket-protocol"];
-      stream.respond({
-        ":status": 200,
-        ...(asked === undefined ? {} : { "sec-websocket-protocol": "chat" }),
-      });
-      // deno-lint-ignore no-explicit-any
-      const ws = new (WebSocket as any)(null, undefined, { autoPong: true, closeTimeout: 30_000 });
-      ws.setSocket(stream, Buffer.alloc(0), { maxPayload: 64 * 1024 * 1024 });
-      serve(ws, stream);
-    });
-  }
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return {
-    port: (server.address() as net.AddressInfo).port,
-    closed,
-    heads,
-    pings,
-    async [Symbol.asyncDispose]() {
-      const over = new Promise((resolve) => server.close(resolve));
-      for (const socket of sockets) socket.destroy();
-      await over;
-    },
-  };
-}
 
 const FIELDS = { "sec-websocket-version": "13", origin: "http://app.test" };
 
@@ -349,9 +260,9 @@ const CASES: Readonly<Record<string, (bridge: Bridge) => Promise<void>>> = {
 };
 
 Deno.test("WebSocket between the versions of HTTP", async (t) => {
-  await using h1 = await startOrigin("h1");
-  await using h2c = await startOrigin("h2c");
-  await using plain = await startOrigin("h2c", false);
+  await using h1 = await startWebSocketOrigin("h1");
+  await using h2c = await startWebSocketOrigin("h2c");
+  await using plain = await startWebSocketOrigin("h2c", false);
   const origins = { h1, h2c };
   await using sluice = await startSluice({ config: config(origins, plain) });
   const port = sluice.port();

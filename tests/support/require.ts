@@ -13,6 +13,7 @@ const PACKAGES = {
   nghttp: "nghttp2-client",
   h2load: "nghttp2-client",
   nghttpd: "nghttp2-server",
+  chromium: "chromium",
 } as const;
 
 /** A program that tests may need. */
