@@ -347,8 +347,8 @@ Deno.test("health and discovery are told: what is usable, what flipped, what was
           health_check: {
             active: {
               path: "/healthz",
-              interval: "100ms",
-              timeout: "80ms",
+              interval: "1s",
+              timeout: "990ms",
               healthy: 1,
               unhealthy: 1,
             },
