@@ -24,6 +24,9 @@ const UPSTREAM_CASES: readonly Case[] = [
     [STREAMING]: [
       "an origin that dies inside of its content makes a response that is visibly cut",
     ],
+    "tests/connector/http2_session_test.ts": [
+      "a connection that ends: who had no answer may try again if it was used before, who had one has half of it",
+    ],
   }],
   ["upload_connection_die", "an origin that answers and closes during an upload is heard", {
     [STREAMING]: [
@@ -66,6 +69,15 @@ const UPSTREAM_CASES: readonly Case[] = [
   ["download_timeout_min_rate", "min_send_rate gives it more time", {
     [SLOW]: ["min_send_rate gives a slow reader the time that its rate needs"],
   }],
+  [
+    "h2_upstream_no_end_stream_read_timeout",
+    "an HTTP/2 origin that never ends its stream holds up no other request",
+    {
+      "tests/connector/http2_session_test.ts": [
+        "a response that does not go on, or never ends its stream, is cut without its neighbours",
+      ],
+    },
+  ],
   ["head_with_100_continue", "HEAD, 1xx, then 200: the connection can be used again", {
     "tests/e2e/informational_test.ts": [
       "HEAD with 1xx before its answer confuses nobody, and the connection is used again",
