@@ -9,6 +9,7 @@ import type { EndpointAddress } from "./leaves.ts";
 import { normalizeBalancing } from "./normalize_balancing.ts";
 import { discoveredName, normalizeDiscovery } from "./normalize_discovery.ts";
 import { normalizeBreaker, normalizeHealth } from "./normalize_health.ts";
+import { normalizePeerHttp2 } from "./normalize_http2.ts";
 import type { UpstreamData } from "./schema.ts";
 import type { EndpointConfig, UpstreamConfig } from "./types_upstreams.ts";
 
@@ -120,17 +121,7 @@ function normalizeOptions(
     },
     proxyProtocol: data.proxy_protocol ?? null,
     protocol: data.protocol,
-    http2: {
-      maxStreams: http2.max_streams,
-      settingsTimeout: http2.settings_timeout,
-      pingInterval: http2.ping_interval,
-      pingTimeout: http2.ping_timeout,
-      streamWindow: http2.stream_window,
-      connectionWindow: http2.connection_window,
-      headerListBytes: http2.header_list,
-      frameBytes: http2.frame_size,
-      http1For: http2.http1_for,
-    },
+    http2: normalizePeerHttp2(http2),
     localAddress: data.local_address ?? null,
     localAddressFallback: data.local_address_fallback,
     tcpKeepAlive: Math.ceil(data.tcp_keep_alive / 1000),

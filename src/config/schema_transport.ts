@@ -4,12 +4,11 @@
  * @module
  */
 import { z } from "zod";
-import { HTTP2_PEER_OPTIONS } from "../connector/http2_options.ts";
 import { PEER_OPTIONS, UPSTREAM_PROTOCOLS } from "../connector/peer.ts";
-import { MAX_WINDOW } from "../http2/constants.ts";
-import { duration, endpoint, integer, ip, leaf, Refusal, size, text, yesNo } from "./leaves.ts";
+import { duration, endpoint, integer, ip, leaf, Refusal, text, yesNo } from "./leaves.ts";
+import { upstreamHttp2 } from "./schema_http2.ts";
 import { fieldValues, mapping, optional, required, withDefault } from "./schema_base.ts";
-import { formatDuration, formatSize } from "./units.ts";
+import { formatDuration } from "./units.ts";
 
 const ms = formatDuration;
 
@@ -118,55 +117,6 @@ const outerProxy = () =>
     headers: withDefault(fieldValues(), {}, "Fields of the CONNECT request, for authentication."),
   });
 
-const http2 = () =>
-  mapping({
-    max_streams: withDefault(
-      integer(1, 100_000),
-      HTTP2_PEER_OPTIONS.maxStreams,
-      "Requests at a time on one connection; fewer where the endpoint says so.",
-    ),
-    settings_timeout: withDefault(
-      duration(1),
-      ms(HTTP2_PEER_OPTIONS.settingsTimeout),
-      "How long the SETTINGS of the endpoint may take, without which no request is sent.",
-    ),
-    ping_interval: withDefault(
-      duration(),
-      ms(HTTP2_PEER_OPTIONS.pingInterval),
-      "Silence after which the endpoint is asked by PING; `0`: only when a request has timed out.",
-    ),
-    ping_timeout: withDefault(
-      duration(1),
-      ms(HTTP2_PEER_OPTIONS.pingTimeout),
-      "How long its answer may take before the connection counts as dead.",
-    ),
-    stream_window: withDefault(
-      size(65_535, MAX_WINDOW),
-      formatSize(HTTP2_PEER_OPTIONS.streamWindow),
-      "Response content of one request that may be on its way.",
-    ),
-    connection_window: withDefault(
-      size(0, MAX_WINDOW),
-      "0",
-      "The same for all requests of a connection; `0`: as much as `max_streams` of them may have. With less, clients that do not read can hold up others.",
-    ),
-    header_list: withDefault(
-      size(4096, 16 * 1024 * 1024),
-      formatSize(HTTP2_PEER_OPTIONS.headerListBytes),
-      "Longest head or trailer section of a response.",
-    ),
-    frame_size: withDefault(
-      size(16_384, 16_777_215),
-      formatSize(HTTP2_PEER_OPTIONS.frameBytes),
-      "Longest frame that the endpoint may send.",
-    ),
-    http1_for: withDefault(
-      duration(1),
-      ms(HTTP2_PEER_OPTIONS.http1For),
-      "With `auto`: how long an endpoint that has refused HTTP/2 for a request is asked by HTTP/1.1.",
-    ),
-  });
-
 /** How endpoints are connected to. */
 export const transportSchema = () =>
   mapping({
@@ -175,7 +125,7 @@ export const transportSchema = () =>
       PEER_OPTIONS.protocol,
       "What is spoken: `h1`; `h2` over TLS; `h2c`, HTTP/2 in clear text; `auto`, over TLS what the endpoint prefers, else `h1`.",
     ),
-    http2: withDefault(http2(), {}, "HTTP/2 connections."),
+    http2: withDefault(upstreamHttp2(), {}, "HTTP/2 connections."),
     tls: optional(
       z.union([yesNo(), tls()]),
       "TLS towards the endpoints: `true`, or how. Endpoints with `https://` turn it on.",

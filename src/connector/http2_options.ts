@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { type Abuse, type Allowance, UPSTREAM_GUARD_LIMITS } from "../http2/guard.ts";
+import { HTTP2_LIMITS } from "../http2/limits.ts";
 
 /** Options of HTTP/2 connections to a peer. Times are milliseconds, sizes bytes. */
 export interface Http2PeerOptions {
@@ -23,8 +25,18 @@ export interface Http2PeerOptions {
   readonly connectionWindow: number;
   /** A head or trailer section as RFC 9113 §6.5.2 counts it (SETTINGS_MAX_HEADER_LIST_SIZE). */
   readonly headerListBytes: number;
+  /** The same as it is sent; over it the connection ends. */
+  readonly headerBlockBytes: number;
+  /** One name or value as it is sent; over it the connection ends. */
+  readonly headerStringBytes: number;
+  /** The dynamic table of the peer's encoder (SETTINGS_HEADER_TABLE_SIZE). */
+  readonly headerTableBytes: number;
+  /** CONTINUATION frames of one field block; over it the connection ends. */
+  readonly continuations: number;
   /** Longest frame that the peer may send (SETTINGS_MAX_FRAME_SIZE). */
   readonly frameBytes: number;
+  /** What costs the peer little and us much; over it the connection ends. */
+  readonly guard: Readonly<Record<Abuse, Allowance>>;
   /** How long a peer that has asked for HTTP/1.1 (HTTP_1_1_REQUIRED) is asked by it; only where both may be spoken. */
   readonly http1For: number;
 }
@@ -36,7 +48,12 @@ export const HTTP2_PEER_OPTIONS: Http2PeerOptions = {
   pingTimeout: 5_000,
   streamWindow: 512 * 1024,
   connectionWindow: 0,
-  headerListBytes: 64 * 1024,
+  headerListBytes: HTTP2_LIMITS.headerListBytes,
+  headerBlockBytes: HTTP2_LIMITS.headerBlockBytes,
+  headerStringBytes: HTTP2_LIMITS.headerStringBytes,
+  headerTableBytes: HTTP2_LIMITS.headerTableBytes,
+  continuations: HTTP2_LIMITS.continuations,
   frameBytes: 64 * 1024,
+  guard: UPSTREAM_GUARD_LIMITS,
   http1For: 600_000,
 };

@@ -9,7 +9,6 @@ import type { UpstreamLimits } from "../http/limits.ts";
 import type { ConnectionFacts } from "../http/session.ts";
 import type { ChunkLimits } from "../http1/limits.ts";
 import { MAX_WINDOW } from "../http2/constants.ts";
-import { UPSTREAM_GUARD_LIMITS } from "../http2/guard.ts";
 import { HTTP2_LIMITS, type Http2Limits } from "../http2/limits.ts";
 import { Http2UpstreamConnection } from "../http2/upstream_connection.ts";
 import type { ConnectTimes } from "../transport/dial.ts";
@@ -90,22 +89,27 @@ function speaksHttp2({ options, label }: Peer, socket: Socket): boolean {
   );
 }
 
-function http2Limits(options: FullPeerOptions, { fields }: UpstreamLimits): Http2Limits {
-  const { maxStreams, settingsTimeout, headerListBytes, streamWindow, frameBytes } = options.http2;
-  const { connectionWindow } = options.http2;
+function http2Limits(
+  { http2, writeTimeout }: FullPeerOptions,
+  limits: UpstreamLimits,
+): Http2Limits {
+  const { maxStreams, settingsTimeout, streamWindow, connectionWindow } = http2;
   return {
     ...HTTP2_LIMITS,
     // An upstream opens no streams: push is forbidden.
     maxConcurrentStreams: 0,
-    headerListBytes,
-    fields,
-    headerBlockBytes: Math.max(headerListBytes, HTTP2_LIMITS.headerBlockBytes),
-    frameBytes,
+    fields: limits.fields,
+    headerListBytes: http2.headerListBytes,
+    headerBlockBytes: http2.headerBlockBytes,
+    headerStringBytes: http2.headerStringBytes,
+    headerTableBytes: http2.headerTableBytes,
+    continuations: http2.continuations,
+    frameBytes: http2.frameBytes,
     streamWindow,
     connectionWindow: connectionWindow || Math.min(MAX_WINDOW, maxStreams * streamWindow),
     settingsTimeout,
     headerTimeout: settingsTimeout,
-    writeTimeout: options.writeTimeout,
-    guard: UPSTREAM_GUARD_LIMITS,
+    writeTimeout,
+    guard: http2.guard,
   };
 }

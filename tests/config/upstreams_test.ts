@@ -150,8 +150,9 @@ Deno.test("every option of HTTP/2 can be set", async () => {
   const config = await configOf(upstream(
     `endpoints: [https://a.example], transport: { protocol: auto, http2: {
       max_streams: 7, settings_timeout: 1s, ping_interval: 2s, ping_timeout: 3s,
-      stream_window: 65535, connection_window: 1MiB, header_list: 8KiB, frame_size: 16KiB,
-      http1_for: 4s } }`,
+      stream_window: 65535, connection_window: 1MiB, header_list_bytes: 8KiB,
+      header_block_bytes: 9KiB, header_string_bytes: 7KiB, header_table_bytes: 0, continuations: 2,
+      frame_bytes: 16KiB, http1_for: 4s, floods: { ping: { burst: 1, per_second: 2 } } } }`,
   ));
   const { options } = config.upstreams[0]!;
   assert.equal(options.protocol, "auto");
@@ -163,7 +164,12 @@ Deno.test("every option of HTTP/2 can be set", async () => {
     streamWindow: 65_535,
     connectionWindow: 1024 * 1024,
     headerListBytes: 8192,
+    headerBlockBytes: 9216,
+    headerStringBytes: 7168,
+    headerTableBytes: 0,
+    continuations: 2,
     frameBytes: 16_384,
+    guard: { ...HTTP2_PEER_OPTIONS.guard, ping: { burst: 1, perSecond: 2 } },
     http1For: 4000,
   });
 });
@@ -184,8 +190,8 @@ Deno.test("the protocol fits what it is spoken over", async () => {
     ],
     ["endpoints: ['a:1'], transport: { protocol: h2c, http2: { max_streams: 0 } }", /max_streams/],
     [
-      "endpoints: ['a:1'], transport: { protocol: h2c, http2: { frame_size: 1KiB } }",
-      /frame_size/,
+      "endpoints: ['a:1'], transport: { protocol: h2c, http2: { frame_bytes: 1KiB } }",
+      /frame_bytes/,
     ],
     ["endpoints: ['a:1'], transport: { protocol: h3 }", /"h3" is not part/],
   ];
