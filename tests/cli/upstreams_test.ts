@@ -31,6 +31,13 @@ upstreams:
   - name: found
     load_balancing: { policy: random, sticky: { cookie: r, ttl: 1m, secret: hidden-hidden-hidden } }
     discovery: { type: http, url: "https://reg.internal/x?token=hidden", headers: { authorization: hidden } }
+  - name: cart
+    endpoints: ["10.0.0.1:9000"]
+    transport: { protocol: h2c, http2: { max_streams: 7, ping_interval: 30s } }
+    health_check: { active: { type: grpc, service: shop.Cart } }
+  - name: pages
+    endpoints: [https://pages.internal]
+    transport: { protocol: auto }
   - name: shadow
     discovery: { type: dns, name: s.internal, port: 80, allow: [10.0.0.0/8] }
     transport: { proxy_protocol: v1, proxy: { address: "p:3128", headers: { proxy-authorization: hidden } } }
@@ -50,6 +57,14 @@ Deno.test("check prints policy, tiers, health, discovery, breaker and connection
   await withConfig(CONFIG, async (file) => {
     const { code, out } = await cli(["check", "-c", file]);
     assert.equal(code, 0, out);
+    assert.deepEqual(block(out, "cart").slice(-2), [
+      "health: grpc health of shop.Cart; every 10s, within 2s; 3 failures down, 2 passes up",
+      "protocol: HTTP/2 in clear text, 7 requests at a time on a connection, PING after 30s of silence",
+    ]);
+    assert.equal(
+      block(out, "pages").at(-1),
+      "protocol: HTTP/2 or HTTP/1.1, as the endpoint prefers, 100 requests at a time on a connection",
+    );
     assert.deepEqual(block(out, "app"), [
       "policy: ketama by header x-user, slow start 30s, panic under 50%",
       "tier 0: a.internal:443 (weight 2, zone=a), b.internal:443 (drained)",
@@ -107,7 +122,8 @@ Deno.test("nothing that check or dump prints holds a secret", async () => {
     assert.equal(upstreams[0].policy, "ketama");
     assert.equal(upstreams[0].breaker.maxRequests, 100);
     assert.equal(upstreams[1].sticky.cookie, "r");
-    assert.deepEqual(upstreams[2].discovery, {
+    assert.equal(upstreams[2].protocol, "h2c");
+    assert.deepEqual(upstreams[4].discovery, {
       type: "dns",
       from: "dns s.internal port 80",
       allow: ["10.0.0.0/8"],

@@ -70,9 +70,11 @@ Deno.test("the list of members in the guide is one that discovery reads", () => 
 
 Deno.test("the README leads to each example, and to nothing that has none", async () => {
   const readme = await Deno.readTextFile(new URL("../../README.md", import.meta.url));
-  const linked = [...readme.matchAll(/docs\/upstreams\.md#([a-z-]+)/g)].map((match) => match[1]!);
+  const linked = [...readme.matchAll(/docs\/upstreams\.md#([a-z0-9-]+)/g)].map((match) =>
+    match[1]!
+  );
   const anchor = (title: string) =>
-    title.replace(/ \(\d+\)$/, "").toLowerCase().replace(/[^a-z -]/g, "").replaceAll(" ", "-");
+    title.replace(/ \(\d+\)$/, "").toLowerCase().replace(/[^a-z0-9 -]/g, "").replaceAll(" ", "-");
   const shown = new Set(examples().map(([title]) => anchor(title)));
   assert.deepEqual(new Set(linked), shown);
 });
