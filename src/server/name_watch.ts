@@ -46,6 +46,9 @@ export const MOST_NAMES = 256;
 const MOST_ADDRESSES = 64;
 /** How long the first answers are waited for, in milliseconds. */
 const FIRST_ANSWER = 2_000;
+/** How long an endpoint that was found waits until workers may reach it, and between two looks at that. */
+const MOST_WAIT = 5_000;
+const LOOK = 50;
 /** Bounds of the time for which an answer holds, and for which a failure does. */
 const MIN_TTL = 1_000;
 const MAX_TTL = 3_600_000;
@@ -126,6 +129,26 @@ export class NameWatch {
       new Promise((resolve) => timer = setTimeout(resolve, FIRST_ANSWER)),
     ]);
     clearTimeout(timer);
+  }
+
+  /** Resolves when the workers may reach some address of each name that has one, or when that took too long. */
+  async reachable(): Promise<void> {
+    const reached = () =>
+      [...this.#names.values()].every(({ addresses, told }) =>
+        addresses.length === 0 || told.length > 0
+      );
+    const end = this.#clock.now() + MOST_WAIT;
+    while (!reached() && !this.#stopped && this.#clock.now() < end) {
+      await new Promise<void>((resolve) => {
+        const deadline = new Deadline(resolve);
+        this.#options.wheel.arm(deadline, LOOK);
+      });
+    }
+  }
+
+  /** Whether a name is watched. */
+  has(host: string): boolean {
+    return this.#names.has(host);
   }
 
   /** Rights for the addresses that names lead to, or have led to lately, as `ip:port`. */
@@ -255,11 +278,21 @@ export class NameWatch {
 
   async #replaceNow(): Promise<void> {
     if (this.#replacing || this.#stopped) return;
+    this.#replacing = true;
+    const replaced = await this.#tryReplace();
+    this.#replacing = false;
+    if (!replaced) return;
+    // Names may lead elsewhere by now.
+    for (const watched of this.#names.values()) this.#follow(watched);
+  }
+
+  /** Returns whether there was a reason to. */
+  async #tryReplace(): Promise<boolean> {
     const { log, replace, tell } = this.#options;
     const missing = [...this.#names.values()].filter((watched) =>
       watched.served && watched.addresses.some((address) => !this.#mayReach(watched, address))
     );
-    if (missing.length === 0) return;
+    if (missing.length === 0) return false;
     log.info(
       `Other service workers take over, because names of upstreams lead to addresses that these may not reach`,
       {
@@ -268,19 +301,16 @@ export class NameWatch {
         ),
       },
     );
-    this.#replacing = true;
     try {
       await replace();
       tell(this.table);
     } catch (error) {
       log.error("Service workers could not be replaced; they go on as they are", { error });
     } finally {
-      this.#replacing = false;
       this.#replacedAt = this.#clock.now();
       this.#inRow++;
     }
-    // Names may lead elsewhere by now.
-    for (const watched of this.#names.values()) this.#follow(watched);
+    return true;
   }
 }
 

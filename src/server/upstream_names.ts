@@ -35,8 +35,9 @@ export function wantedNames(
     for (const { address } of endpoints) want(address);
     if (options.proxy !== null) want(options.proxy.address);
     for (const { address } of found.get(name) ?? []) {
-      const allowed = discovery?.allow ?? [];
-      if (address.kind === "tcp" && covers(allowed, address.host, address.port)) want(address);
+      const allowed = discovery?.allow ?? null;
+      if (address.kind !== "tcp") continue;
+      if (allowed === null || covers(allowed, address.host, address.port)) want(address);
     }
   }
   return wanted;

@@ -371,14 +371,28 @@ export class UpstreamWatch implements Service {
     active?.update(targets(upstream, endpoints));
     if (!watched.live) return;
     const wanted = wantedNames(this.#config, foundIn(this.#watched));
+    const isNew = [...wanted.keys()].some((host) => !this.#names.has(host));
     this.#wanted = { ...this.#wanted, wanted };
-    void this.#names.update(wanted, true);
-    this.#options.broadcast({
-      kind: "endpoint_set",
-      group: upstream.name,
-      endpoints,
-      at: Date.now(),
-    });
+    const known = this.#names.update(wanted, true);
+    if (isNew) void this.#announceLater(watched, endpoints, known);
+    else this.#announce(upstream.name, endpoints);
+  }
+
+  /** Tells of endpoints when the workers may reach the names among them, unless there are others by then. */
+  async #announceLater(
+    watched: Watched,
+    endpoints: readonly Endpoint[],
+    known: Promise<void>,
+  ): Promise<void> {
+    await known;
+    await this.#names.reachable();
+    if (watched.live && watched.endpoints === endpoints) {
+      this.#announce(watched.upstream.name, endpoints);
+    }
+  }
+
+  #announce(group: string, endpoints: readonly Endpoint[]): void {
+    this.#options.broadcast({ kind: "endpoint_set", group, endpoints, at: Date.now() });
   }
 }
 

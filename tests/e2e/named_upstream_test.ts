@@ -209,3 +209,45 @@ Deno.test("with the network of its addresses granted, a name is followed without
   assert.deepEqual(reader.failures, []);
   assert.doesNotMatch(sluice.stderr(), /take over/);
 });
+
+Deno.test("a name that a discovery finds gets requests only when it can be reached", async () => {
+  await using stack = new AsyncDisposableStack();
+  const { port } = startOn(stack, "127.0.0.1", "127.0.0.2");
+  const dns = stack.use(
+    await DnsServer.start({
+      "A app.test": { ttl: 1, a: ["127.0.0.2"] },
+      "AAAA app.test": "no data",
+    }),
+  );
+  const sluice = stack.use(
+    await startSluice({
+      config: configFile({
+        route: { upstream: "found", retry: { attempts: 0 } },
+        server: { name_servers: [dns.address] },
+        upstreams: [{
+          name: "found",
+          discovery: {
+            type: "file",
+            path: "./members.json",
+            allow: [`127.0.0.1:${port}`, `app.test:${port}`],
+          },
+        }],
+      }),
+      files: { "members.json": JSON.stringify([`127.0.0.1:${port}`]) },
+    }),
+  );
+  const reader = new Reader(sluice.port());
+  await reader.until(all("127.0.0.1"), "the first member to serve");
+  await Deno.writeTextFile(
+    `${sluice.directory}/members.json`,
+    JSON.stringify([`127.0.0.1:${port}`, `app.test:${port}`]),
+  );
+  await reader.until((last) => new Set(last).size === 2, "the name to serve");
+  await Deno.writeTextFile(
+    `${sluice.directory}/members.json`,
+    JSON.stringify([`127.0.0.1:${port}`]),
+  );
+  await reader.until(all("127.0.0.1"), "the name to leave");
+  await reader.stop();
+  assert.deepEqual(reader.failures, []);
+});
