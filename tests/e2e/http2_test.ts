@@ -24,7 +24,15 @@ async function run(program: string, ...args: string[]): Promise<string> {
 }
 
 Deno.test("requests of HTTP/2 reach an HTTP/1 origin, and answers come back whole", async (t) => {
-  await using origin = await startSimpleOrigin();
+  const large = Array.from({ length: 30 }, (_, i) => [`x-${i}`, pattern(900 + i)] as const);
+  await using origin = await startSimpleOrigin({
+    handler: ({ target }) =>
+      target !== "/large"
+        ? undefined
+        : `HTTP/1.1 200 OK\r\nContent-Length: 0\r\n${
+          large.map(([name, value]) => `${name}: ${value}\r\n`).join("")
+        }\r\n`,
+  });
   await using sluice = await startSluice({
     config: configFile({ ...H2C, origin: origin.address }),
   });
@@ -135,6 +143,17 @@ Deno.test("requests of HTTP/2 reach an HTTP/1 origin, and answers come back whol
     );
   });
 
+  await t.step("large heads go both ways, in several frames", async () => {
+    const seen = await client.get("/request", large);
+    const request = JSON.parse(seen.body.toString()) as SeenRequest;
+    for (const [name, value] of large) {
+      assert.ok(request.fields.some(([one, other]) => one === name && other === value), name);
+    }
+    const [head] = (await client.get("/large")).sections;
+    for (const [name, value] of large) assert.equal(valueOf(head, name), value);
+    assert.ok(client.frames.some(({ type }) => type === c.CONTINUATION));
+  });
+
   await t.step(
     "`Connection: close` of the origin does not end the client's connection",
     async () => {
@@ -144,7 +163,7 @@ Deno.test("requests of HTTP/2 reach an HTTP/1 origin, and answers come back whol
   );
 
   await t.step("the access log has the version and the numbers of the stream", async () => {
-    const lines = await sluice.waitForAccessLog(70);
+    const lines = await sluice.waitForAccessLog(72);
     assert.ok(lines.every((line) => line["network.protocol.version"] === "2"));
     const post = lines.find((line) => line["url.path"] === "/echo")!;
     assert.equal(post["http.request.body.size"], 700_000);

@@ -124,10 +124,20 @@ export class RawHttp2 implements AsyncDisposable {
     return out.subarray(0, end);
   }
 
-  /** HEADERS with a whole field block. */
+  /** HEADERS with a whole field block, and CONTINUATION if it is long. */
   headers(stream: number, fields: FieldList, end: boolean): Buffer {
-    const flags = c.FLAG_END_HEADERS | (end ? c.FLAG_END_STREAM : 0);
-    return frame(c.HEADERS, flags, stream, this.block(fields));
+    const block = this.block(fields);
+    const frames: Buffer[] = [];
+    for (let at = 0; at === 0 || at < block.length; at += c.MIN_MAX_FRAME) {
+      const last = at + c.MIN_MAX_FRAME >= block.length ? c.FLAG_END_HEADERS : 0;
+      const piece = block.subarray(at, at + c.MIN_MAX_FRAME);
+      frames.push(
+        at === 0
+          ? frame(c.HEADERS, last | (end ? c.FLAG_END_STREAM : 0), stream, piece)
+          : frame(c.CONTINUATION, last, stream, piece),
+      );
+    }
+    return Buffer.concat(frames);
   }
 
   /** HEADERS of a request. */

@@ -33,11 +33,11 @@ export interface SeenRequest {
 export interface SimpleOriginOptions extends RawOriginOptions {
   /** Drops a connection when a further request arrives after so many: a pooled connection that turned out dead. */
   readonly dropAfter?: number;
-  /** Answers whatever it is asked like this instead. */
+  /** Answers like this instead: `null` closes the connection, `undefined` leaves it to the path. */
   readonly handler?: (
     request: RawRequest,
     connection: OriginConnection,
-  ) => Promise<string | null> | string | null;
+  ) => Promise<string | null | undefined> | string | null | undefined;
 }
 
 /** A running origin with counts. */

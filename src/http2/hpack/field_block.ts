@@ -116,7 +116,8 @@ export class FieldBlock {
     const needed = this.length + length;
     if (this.bytes.length >= needed) return;
     const next = takeBuffer(needed);
-    next.set(this.bytes.subarray(0, this.length));
+    // All of it: behind `length` lies the line that is being put together.
+    next.set(this.bytes);
     giveBuffer(this.bytes);
     this.bytes = next;
   }

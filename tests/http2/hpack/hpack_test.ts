@@ -274,3 +274,27 @@ Deno.test("RFC 7541 §7.1.3, §6.2.3: secrets are never indexed, and what came s
   const end = new HpackEncoder({ huffman: false }).fields(out, 0, fields, never);
   assert.equal(Buffer.from(out.subarray(0, end)).toString("hex"), "1001630164" + "4001650166");
 });
+
+Deno.test("A section comes back whole wherever the buffer has to grow, inside a field too", () => {
+  for (const huffman of [true, false]) {
+    for (let length = 1; length < 5000; length += 37) {
+      const pairs = Array.from({ length: 12 }, (_, i) => [
+        `x-name-${i}`,
+        `${i}`.repeat(length),
+      ]);
+      const out = new Uint8Array(pairs.length * (length * 2 + 64));
+      const encoder = new HpackEncoder({ huffman });
+      let end = encoder.begin(out, 0);
+      for (const [name, value] of pairs) end = encoder.field(out, end, name!, value!);
+      const block = new FieldBlock();
+      new HpackDecoder({ listBytes: 1e6, fields: 100, stringBytes: 1e6 }).decode(
+        out,
+        0,
+        end,
+        block,
+      );
+      assert.equal(block.malformed, null);
+      assert.deepEqual([...block.takeFields()], pairs, `values of ${length} bytes`);
+    }
+  }
+});
