@@ -6,6 +6,7 @@
 import type { ConfigError } from "../config/errors.ts";
 import { loadConfig } from "../config/load.ts";
 import type { Config } from "../config/types.ts";
+import { summarizeListener } from "./describe_listener.ts";
 import { describeConfig, matchText } from "./describe.ts";
 import { summarizeUpstream } from "./describe_upstream.ts";
 import { pluginErrors } from "../server/plugin_problems.ts";
@@ -48,7 +49,9 @@ function summary(config: Config, inspection: Inspection): unknown {
   return {
     ok: true,
     errors: [],
-    listeners: config.listeners.map(({ name, address }) => ({ name, address })),
+    listeners: config.listeners.map((listener) =>
+      summarizeListener(listener, config, inspection.reports)
+    ),
     services: config.services.map((service) => ({
       name: service.name,
       threads: service.threads,

@@ -8,6 +8,7 @@ import { alternatives } from "../http/matcher.ts";
 import type { Match, Permissions } from "../plugin/plugin.ts";
 import { formatAddress } from "../transport/address.ts";
 import { formatPercent } from "../config/units.ts";
+import { describeListeners } from "./describe_listener.ts";
 import { addressesText, attemptsText, describeUpstream, hashKeyText } from "./describe_upstream.ts";
 import { count, table } from "./output.ts";
 import type { PluginReport } from "./program.ts";
@@ -67,6 +68,7 @@ export function describeConfig(config: Config, reports: readonly PluginReport[])
     ]),
     "  ",
   );
+  text += describeListeners(config, reports);
   for (const service of config.services) {
     text += `\nRoutes of service ${service.name} (${count(service.threads, "thread")})\n`;
     text += table(
