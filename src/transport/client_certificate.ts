@@ -53,9 +53,37 @@ export function clientFacts(certificate: X509Certificate): ClientCertificate {
   };
 }
 
+/** Certificates that are remembered as {@linkcode AcceptedCertificates}; beyond, the oldest is forgotten. */
+const MAX_ACCEPTED = 50_000;
+
 /**
- * Checks a chain again: a session that is taken up again brings the certificate of back then, and nobody else looks at
- * it.
+ * The certificates that have passed the runtime's full check in a handshake of this thread.
+ *
+ * A handshake goes on with a certificate that the check has found to be bad, and gives out tickets, before we can
+ * refuse it. A session that is taken up again is not checked once more; so it counts only for a certificate that has
+ * passed before.
+ */
+export class AcceptedCertificates {
+  readonly #fingerprints = new Set<string>();
+
+  add({ fingerprint256 }: X509Certificate): void {
+    this.#fingerprints.delete(fingerprint256);
+    this.#fingerprints.add(fingerprint256);
+    if (this.#fingerprints.size <= MAX_ACCEPTED) return;
+    for (const oldest of this.#fingerprints) {
+      this.#fingerprints.delete(oldest);
+      return;
+    }
+  }
+
+  has({ fingerprint256 }: X509Certificate): boolean {
+    return this.#fingerprints.has(fingerprint256);
+  }
+}
+
+/**
+ * Checks a chain again by today's roots and today's time: a session that is taken up again brings the certificate of
+ * back then. What does not change with time, such as what a certificate is for, was checked back then.
  *
  * @param roots Today's.
  * @param now Milliseconds since 1970.
@@ -68,11 +96,6 @@ export function chainProblem(
 ): string | null {
   const [leaf] = chain;
   if (leaf === undefined) return "there is no certificate";
-  const usages = leaf.keyUsage as readonly string[] | undefined;
-  // clientAuth, or any use at all (RFC 5280 §4.2.1.12).
-  if (usages?.length && !usages.includes(CLIENT_AUTH) && !usages.includes(ANY_USE)) {
-    return "it is not for clients";
-  }
   let below = leaf;
   for (let depth = 0; depth < MAX_DEPTH; depth++) {
     const time = timeProblem(below, now);
@@ -87,9 +110,6 @@ export function chainProblem(
   }
   return `its chain is longer than ${MAX_DEPTH}`;
 }
-
-const CLIENT_AUTH = "1.3.6.1.5.5.7.3.2";
-const ANY_USE = "2.5.29.37.0";
 
 function signed(below: X509Certificate, above: X509Certificate): boolean {
   try {

@@ -14,7 +14,12 @@ import { plainHost } from "../base/host_pattern.ts";
 import { formatAddress } from "./address.ts";
 import type { SocketFacts } from "./base_socket.ts";
 import type { ServerCertificate } from "./certificate.ts";
-import { chainProblem, clientFacts, shownChain } from "./client_certificate.ts";
+import {
+  AcceptedCertificates,
+  chainProblem,
+  clientFacts,
+  shownChain,
+} from "./client_certificate.ts";
 import { errorCode, reason } from "./io_error.ts";
 import { adoptConnection } from "./node_connection.ts";
 import { NodeSocket } from "./node_socket.ts";
@@ -171,6 +176,8 @@ function contextOf(server: TlsServer, shown: ServerCertificate, { ca }: Demand):
   return context;
 }
 
+const accepted = new AcceptedCertificates();
+
 /**
  * Why a client cannot be let in for its certificate, or for the lack of one.
  *
@@ -186,12 +193,25 @@ function clientProblem(
   if (chain.length === 0) {
     return mode === "required" ? "the client has shown no certificate" : null;
   }
+  const problem = chainProblemOf(socket, chain, roots);
+  return problem === null ? null : `the client's certificate is not accepted: ${problem}`;
+}
+
+function chainProblemOf(
+  socket: TLSSocket,
+  chain: readonly X509Certificate[],
+  roots: readonly X509Certificate[],
+): string | null {
+  if (socket.isSessionReused()) {
+    return accepted.has(chain[0]!)
+      ? chainProblem(chain, roots, Date.now())
+      : "its session was not accepted here";
+  }
   const handle = (socket as unknown as Internals)._handle;
   const error = typeof handle?.verifyError === "function" ? handle.verifyError() : "UNKNOWN";
-  if (error) return `the client's certificate is not accepted: ${error}`;
-  if (!socket.isSessionReused()) return null;
-  const problem = chainProblem(chain, roots, Date.now());
-  return problem === null ? null : `the client's certificate is not accepted: ${problem}`;
+  if (error) return error;
+  accepted.add(chain[0]!);
+  return null;
 }
 
 function factsOf(

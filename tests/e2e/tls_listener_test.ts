@@ -78,6 +78,7 @@ Deno.test.beforeAll(async () => {
   put("client", client);
   put("expired", expired);
   put("staff-client", staff.sign("somebody.test"));
+  put("staff-site", staff.signFor(["site.test"], "extendedKeyUsage=serverAuth"));
   origin = await startSimpleOrigin();
   sluice = await startSluice({
     config: configFile({
@@ -393,6 +394,24 @@ testWith(
       assert.equal(second.status, 200);
       assert.match(second.text, /"resumed":true/);
       assert.match(second.text, /"subject":"CN=client\.test"/);
+    }
+  },
+);
+
+testWith(
+  TOOLS,
+  "a session that began with a bad client certificate is not taken up again",
+  async () => {
+    const port = sluice.port("hosts");
+    const pair = ["-cert", `${folder}/staff-site.pem`, "-key", `${folder}/staff-site.key`];
+    for (const version of ["-tls1_2", "-tls1_3"]) {
+      const file = `${folder}/bad${version}.session`;
+      const args = ["-servername", "staff.test", version, ...pair];
+      // Signed by the right root, but not for clients. It is refused after the handshake, ticket and all.
+      const first = await sClient(port, [...args, "-sess_out", file], "staff.test");
+      assert.equal(first.status, 0, first.text);
+      const again = await sClient(port, [...args, "-sess_in", file], "staff.test");
+      assert.equal(again.status, 0, again.text);
     }
   },
 );

@@ -27,11 +27,16 @@ export class Authority implements Disposable {
 
   /** Signs a certificate for DNS names or IP addresses. */
   sign(...names: string[]): Signed {
+    return this.signFor(names, "");
+  }
+
+  /** Signs a certificate with further extensions, as openssl spells them. */
+  signFor(names: readonly string[], extensions: string): Signed {
     const id = `cert${this.#count++}`;
     const alternatives = names.map((name) => /^[\d.]+$/.test(name) ? `IP:${name}` : `DNS:${name}`);
     Deno.writeTextFileSync(
       `${this.#directory}/${id}.ext`,
-      `subjectAltName=${alternatives.join(",")}\n`,
+      `subjectAltName=${alternatives.join(",")}\n${extensions}\n`,
     );
     this.#openssl("req", ...KEY, "-keyout", `${id}.key`, "-out", `${id}.csr`, "-subj", "/CN=test");
     this.#openssl("x509", "-req", "-in", `${id}.csr`, "-CA", "ca.pem", "-CAkey", "ca.key", ...[

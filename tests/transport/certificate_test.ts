@@ -1,0 +1,155 @@
+/** Pairs of certificate and key, the choice among several, and chains of clients that are checked again. */
+import assert from "node:assert/strict";
+import { X509Certificate } from "node:crypto";
+import {
+  CertificateError,
+  CertificateStore,
+  inspectPair,
+  prepare,
+  readCertificates,
+  type ServerCertificate,
+} from "../../src/transport/certificate.ts";
+import { chainProblem } from "../../src/transport/client_certificate.ts";
+import { Authority } from "../support/authority.ts";
+import { testCertificates } from "../support/certs.ts";
+import { testWith } from "../support/require.ts";
+
+testWith(["openssl"], "inspectPair() says what a certificate is for, and until when", () => {
+  using authority = new Authority();
+  const { cert, key } = authority.sign("A.test", "*.w.test", "127.0.0.1");
+  const found = inspectPair(`text before\n${cert}\ntext behind`, key);
+  assert.deepEqual(found.names, ["a.test", "*.w.test", "127.0.0.1"]);
+  assert.equal(found.subject, "CN=test");
+  assert.match(found.fingerprint, /^[0-9a-f]{64}$/);
+  assert.ok(found.notBefore <= Date.now() && found.notAfter > Date.now());
+});
+
+testWith(["openssl"], "inspectPair() names the half that is at fault, and why", () => {
+  const { ca, server, client } = testCertificates();
+  const cases: [string, string, "cert" | "key", RegExp][] = [
+    ["", server.key, "cert", /holds no certificate/],
+    [
+      "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----",
+      server.key,
+      "cert",
+      /cannot be read/,
+    ],
+    [
+      `${server.cert}\n${client.cert}`,
+      server.key,
+      "cert",
+      /not in order: CN=a\.test was not issued/,
+    ],
+    [server.cert, "", "key", /no private key/],
+    [server.cert, client.key, "key", /belongs to another certificate/],
+    [
+      server.cert,
+      "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----",
+      "key",
+      /without a passphrase/,
+    ],
+  ];
+  for (const [cert, key, half, message] of cases) {
+    assert.throws(() => inspectPair(cert, key), (error) => {
+      assert.ok(error instanceof CertificateError);
+      assert.equal(error.half, half);
+      assert.match(error.message, message);
+      return true;
+    });
+  }
+  inspectPair(`${server.cert}\n${ca}`, server.key);
+  assert.deepEqual(prepare({ ...server, names: ["Other.test."] }).chosenFor, ["other.test"]);
+});
+
+function named(...chosenFor: string[]): ServerCertificate {
+  return { cert: chosenFor.join(), key: "", chosenFor, names: chosenFor, fingerprint: "" };
+}
+
+Deno.test("a certificate is found by its exact name before a wildcard, and the first one wins", () => {
+  const all = named("a.test", "*.w.test");
+  const one = named("x.w.test", "a.test");
+  const store = new CertificateStore([all, one]);
+  assert.equal(store.first, all);
+  assert.equal(store.find("a.test"), all);
+  assert.equal(store.find("x.w.test"), one);
+  assert.equal(store.find("y.w.test"), all);
+  for (const name of ["w.test", "x.y.w.test", "b.test", "", "*.test"]) {
+    assert.equal(store.find(name), null, name);
+  }
+});
+
+testWith(["openssl"], "a chain is good by today's roots only, and while its time is", () => {
+  using staff = new Authority();
+  const { ca, otherCa, client, expired } = testCertificates();
+  const chain = (pem: string) => readCertificates(pem);
+  const now = Date.now();
+  const problem = (pem: string, roots: string, time = now) =>
+    chainProblem(chain(pem), chain(roots), time);
+  assert.equal(problem(client.cert, ca), null);
+  assert.equal(problem(client.cert, `${otherCa}\n${ca}`), null);
+  assert.equal(problem(`${client.cert}\n${ca}`, ca), null);
+  assert.match(problem(client.cert, otherCa)!, /trusted root/);
+  assert.match(problem(client.cert, staff.ca)!, /trusted root/);
+  // What a client brings along is no root.
+  assert.match(problem(`${client.cert}\n${ca}`, otherCa)!, /trusted root/);
+  assert.match(problem(expired.cert, ca)!, /expired/);
+  assert.match(problem(client.cert, ca, now + 90 * 86_400_000)!, /expired/);
+  assert.match(problem(client.cert, ca, now - 90 * 86_400_000)!, /not valid yet/);
+  assert.equal(chainProblem([], chain(ca), now), "there is no certificate");
+  // A certificate that is trusted itself needs nobody above it.
+  assert.equal(problem(client.cert, client.cert), null);
+});
+
+testWith(
+  ["openssl"],
+  "a chain through an intermediate is followed, but not through one that is no authority",
+  () => {
+    const directory = Deno.makeTempDirSync();
+    const openssl = (...args: string[]) => {
+      const { success, stderr } = new Deno.Command("openssl", { args, cwd: directory })
+        .outputSync();
+      assert.ok(success, new TextDecoder().decode(stderr));
+    };
+    const sign = (name: string, issuer: string, extensions: string) => {
+      openssl(
+        "req",
+        ...KEY,
+        "-keyout",
+        `${name}.key`,
+        "-out",
+        `${name}.csr`,
+        "-subj",
+        `/CN=${name}`,
+      );
+      Deno.writeTextFileSync(`${directory}/${name}.ext`, extensions);
+      openssl("x509", "-req", "-in", `${name}.csr`, "-CA", `${issuer}.pem`, "-CAkey", ...[
+        ...[`${issuer}.key`, "-CAcreateserial", "-out", `${name}.pem`, "-days", "2"],
+        ...["-extfile", `${name}.ext`],
+      ]);
+    };
+    const read = (name: string) =>
+      readCertificates(Deno.readTextFileSync(`${directory}/${name}.pem`));
+    try {
+      openssl("req", "-x509", ...KEY, "-keyout", "root.key", "-out", "root.pem", "-days", "2", ...[
+        ...["-subj", "/CN=root"],
+      ]);
+      sign("between", "root", "basicConstraints=critical,CA:TRUE");
+      sign("leaf", "between", "extendedKeyUsage=clientAuth");
+      sign("fake", "leaf", "extendedKeyUsage=clientAuth");
+      const roots = read("root");
+      const now = Date.now();
+      assert.equal(chainProblem([...read("leaf"), ...read("between")], roots, now), null);
+      assert.match(chainProblem(read("leaf"), roots, now)!, /trusted root/);
+      assert.match(
+        chainProblem([...read("fake"), ...read("leaf"), ...read("between")], roots, now)!,
+        /trusted root/,
+      );
+      const [leaf] = read("leaf");
+      assert.ok(leaf instanceof X509Certificate);
+    } finally {
+      Deno.removeSync(directory, { recursive: true });
+    }
+  },
+);
+
+const KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
