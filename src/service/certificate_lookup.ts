@@ -163,7 +163,8 @@ export class CertificateLookup {
   #take(): boolean {
     const { settings } = this.#options;
     const now = this.#now();
-    const filled = (now - this.#filledAt) / 1000 * settings.lookupsPerSecond;
+    // A clock may be set back.
+    const filled = Math.max(0, now - this.#filledAt) / 1000 * settings.lookupsPerSecond;
     this.#tokens = Math.min(burst(settings), this.#tokens + filled);
     this.#filledAt = now;
     if (this.#tokens < 1) return false;

@@ -41,7 +41,13 @@ export abstract class PushSocket extends BaseSocket {
   protected arrived(bytes: Uint8Array, owned: boolean): void {
     if (this.closed || bytes.length === 0) return;
     if (this.reading && this.#rest === null) return this.#hand(bytes, owned);
-    this.#rest = this.#rest === null ? (owned ? bytes : bytes.slice()) : join(this.#rest, bytes);
+    const rest = this.#rest;
+    if (rest === null) this.#rest = owned ? bytes : bytes.slice();
+    else {
+      this.#rest = join(rest, bytes);
+      this.spent(rest);
+      if (owned) this.spent(bytes);
+    }
     if (this.#stopped) return;
     this.#stopped = true;
     this.stopSource();
@@ -60,6 +66,9 @@ export abstract class PushSocket extends BaseSocket {
     this.#fault ??= error;
     if (this.reading && this.#rest === null) this.readFailed(this.#fault);
   }
+
+  /** A piece that was `owned` has been copied to its end. */
+  protected spent(_bytes: Uint8Array): void {}
 
   #deliver(): void {
     if (this.closed || !this.reading) return;
@@ -84,6 +93,8 @@ export abstract class PushSocket extends BaseSocket {
     }
     if (length < bytes.length) {
       this.#rest = owned ? bytes.subarray(length) : bytes.slice(length);
+    } else if (owned) {
+      this.spent(bytes);
     }
     this.readDone(length);
   }

@@ -407,7 +407,7 @@ testWith(
     for (const version of ["-tls1_2", "-tls1_3"]) {
       const file = `${folder}/bad${version}.session`;
       const args = ["-servername", "staff.test", version, ...pair];
-      // Signed by the right root, but not for clients. It is refused after the handshake, ticket and all.
+      // Signed by the right root, but not for clients: it is refused, and a ticket that has got out all the same is no use.
       const first = await sClient(port, [...args, "-sess_out", file], "staff.test");
       assert.equal(first.status, 0, first.text);
       const again = await sClient(port, [...args, "-sess_in", file], "staff.test");

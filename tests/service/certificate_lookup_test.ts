@@ -1,0 +1,162 @@
+/** Certificates of plugins: asked for once, kept for a while, and never asked for faster than agreed. */
+import assert from "node:assert/strict";
+import type { ProxyError } from "../../src/base/error.ts";
+import type { CertificateHookConfig } from "../../src/config/types_listeners.ts";
+import type { CertificateAnswer } from "../../src/plugin/certificate.ts";
+import { CertificateLookup } from "../../src/service/certificate_lookup.ts";
+import { Authority } from "../support/authority.ts";
+import { testWith } from "../support/require.ts";
+
+type Answer = CertificateAnswer | undefined | Error | Promise<never>;
+
+/** A lookup whose plugin answers as told, and whose clock stands still. */
+class Bench implements Disposable {
+  readonly authority = new Authority();
+  readonly asked: string[] = [];
+  readonly errors: string[] = [];
+  now = Date.now();
+  needed = true;
+  answer: (host: string) => Answer = (host) => this.authority.sign(host);
+  readonly lookup: CertificateLookup;
+
+  constructor(settings: Partial<CertificateHookConfig> = {}) {
+    this.lookup = new CertificateLookup({
+      listener: "web",
+      settings: {
+        timeout: 1000,
+        ttl: 60_000,
+        negativeTtl: 5_000,
+        maxNames: 3,
+        lookupsPerSecond: 1000,
+        ...settings,
+      },
+      needed: () => this.needed,
+      ask: async ({ serverName, listener }) => {
+        assert.equal(listener, "web");
+        this.asked.push(serverName);
+        await Promise.resolve();
+        const answer = await this.answer(serverName);
+        if (answer instanceof Error) throw answer;
+        return answer;
+      },
+      onError: (error: ProxyError) => this.errors.push(error.message),
+      now: () => this.now,
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.authority[Symbol.dispose]();
+  }
+}
+
+testWith(
+  ["openssl"],
+  "a name is asked for once, by however many clients, and kept for its time",
+  async () => {
+    using bench = new Bench();
+    const all = await Promise.all(Array.from({ length: 20 }, () => bench.lookup.find("a.test")));
+    assert.ok(all.every((one) => one !== null && one === all[0]));
+    assert.deepEqual(all[0]!.names, ["a.test"]);
+    bench.now += 59_999;
+    assert.equal(await bench.lookup.find("a.test"), all[0]);
+    assert.deepEqual(bench.asked, ["a.test"]);
+    // What is old is shown while a new one is asked for.
+    bench.now += 1;
+    assert.equal(await bench.lookup.find("a.test"), all[0]);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    assert.notEqual(await bench.lookup.find("a.test"), all[0]);
+    assert.deepEqual(bench.asked, ["a.test", "a.test"]);
+  },
+);
+
+testWith(
+  ["openssl"],
+  "that there is none is remembered, too, and does not drive certificates out",
+  async () => {
+    using bench = new Bench();
+    const kept = await bench.lookup.find("a.test");
+    bench.answer = () => undefined;
+    for (let i = 0; i < 50; i++) assert.equal(await bench.lookup.find(`no${i}.test`), null);
+    assert.equal(await bench.lookup.find("no49.test"), null);
+    assert.equal(bench.asked.length, 51);
+    assert.equal(await bench.lookup.find("a.test"), kept);
+    bench.now += 5_000;
+    assert.equal(await bench.lookup.find("no49.test"), null);
+    assert.equal(bench.asked.length, 52);
+    // Of the oldest nothing was left: memory is bounded by max_names.
+    await bench.lookup.find("no1.test");
+    assert.equal(bench.asked.length, 53);
+    // A clock that was set back takes nothing away that was there.
+    bench.now -= 3_600_000;
+    assert.equal(await bench.lookup.find("new.test"), null);
+    assert.equal(bench.asked.length, 54);
+  },
+);
+
+testWith(["openssl"], "the certificate that was not asked for longest goes first", async () => {
+  using bench = new Bench();
+  for (const host of ["a.test", "b.test", "c.test"]) await bench.lookup.find(host);
+  await bench.lookup.find("a.test");
+  await bench.lookup.find("d.test");
+  bench.asked.length = 0;
+  for (const host of ["a.test", "c.test", "d.test"]) await bench.lookup.find(host);
+  assert.deepEqual(bench.asked, []);
+  await bench.lookup.find("b.test");
+  assert.deepEqual(bench.asked, ["b.test"]);
+});
+
+testWith(
+  ["openssl"],
+  "names are asked for no faster than agreed, and the rest gets none",
+  async () => {
+    using bench = new Bench({ lookupsPerSecond: 5 });
+    bench.answer = () => undefined;
+    for (let i = 0; i < 100; i++) assert.equal(await bench.lookup.find(`${i}.test`), null);
+    assert.equal(bench.asked.length, 5);
+    assert.match(bench.errors[0]!, /lookups_per_second/);
+    bench.now += 400;
+    for (let i = 100; i < 200; i++) await bench.lookup.find(`${i}.test`);
+    assert.equal(bench.asked.length, 7);
+    // Names that were not asked for are not remembered as missing.
+    bench.now += 1000;
+    await bench.lookup.find("50.test");
+    assert.equal(bench.asked.at(-1), "50.test");
+  },
+);
+
+testWith(
+  ["openssl"],
+  "a failure ends handshakes for a while, and an old certificate outlives it",
+  async () => {
+    using bench = new Bench();
+    const kept = await bench.lookup.find("a.test");
+    bench.answer = () => new Error("no authority");
+    await assert.rejects(bench.lookup.find("b.test"), /no authority/);
+    await assert.rejects(bench.lookup.find("b.test"), /no authority/);
+    assert.equal(bench.asked.length, 2);
+    bench.now += 60_000;
+    assert.equal(await bench.lookup.find("a.test"), kept);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.equal(await bench.lookup.find("a.test"), kept);
+    assert.equal(bench.asked.length, 3, "it is not asked for again at once");
+  },
+);
+
+testWith(["openssl"], "what cannot be shown is a failure with the reason", async () => {
+  using bench = new Bench({ timeout: 100 });
+  using other = new Authority();
+  const good = bench.authority.sign("x.test");
+  const cases: [Answer, RegExp][] = [
+    [{ cert: "x", key: good.key }, /its cert cannot be used: it holds no certificate/],
+    [{ cert: good.cert, key: other.sign("x.test").key }, /its key cannot be used.*another/],
+    [bench.authority.sign("y.test"), /it is for y\.test/],
+    [new Promise<never>(() => {}), /no answer within 100 ms/],
+  ];
+  for (const [i, [answer, words]] of cases.entries()) {
+    bench.answer = () => answer;
+    await assert.rejects(bench.lookup.find(`${i}.x.test`), words);
+  }
+  assert.equal(bench.errors.length, 4);
+  bench.needed = false;
+  assert.equal(await bench.lookup.find("z.test"), null);
+});
