@@ -8,7 +8,7 @@ import type { Config, ListenerConfig } from "../config/types.ts";
 import type { ListenerTlsConfig } from "../config/types_listeners.ts";
 import { formatDuration } from "../config/units.ts";
 import { inspectPair } from "../transport/certificate.ts";
-import { kernelSocketsAvailable } from "../transport/kernel_sockets.ts";
+import { libcAvailable } from "../transport/libc.ts";
 import { table } from "./output.ts";
 import type { PluginReport } from "./program.ts";
 
@@ -30,7 +30,7 @@ export function engineOf(
     reports.some(({ name, phases }) => used.has(name) && phases.includes(phase));
   return chooseTlsEngine(listener, {
     hooks: { connectionFilter: has("connectionFilter"), certificate: has("certificate") },
-    surgery: kernelSocketsAvailable(),
+    surgery: libcAvailable(),
   });
 }
 
@@ -56,7 +56,7 @@ export function describeListeners(config: Config, reports: readonly PluginReport
 
 function tlsRows(tls: ListenerTlsConfig, { engine, why }: EngineChoice): string[][] {
   const rows = [["TLS engine", `${engine}: ${why}`]];
-  if (engine === "native" && !kernelSocketsAvailable()) {
+  if (engine === "native" && !libcAvailable()) {
     rows.push([
       "warning",
       "without --allow-ffi, first answers are about 40 ms late, and clients that hang keep their connection",
