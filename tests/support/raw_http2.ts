@@ -88,6 +88,7 @@ export class RawHttp2 implements AsyncDisposable {
   readonly #decoder = new HpackDecoder();
   readonly #block = new FieldBlock();
   #fragments: Uint8Array[] = [];
+  #blockEnds = false;
   #next = 1;
 
   constructor(wire: Wire, options: RawHttp2Options) {
@@ -274,7 +275,7 @@ export class RawHttp2 implements AsyncDisposable {
       case c.HEADERS:
       case c.CONTINUATION: {
         this.#fragments.push(payload);
-        if ((flags & c.FLAG_END_STREAM) !== 0 && type === c.HEADERS) this.seen(stream).ended = true;
+        if (type === c.HEADERS) this.#blockEnds = (flags & c.FLAG_END_STREAM) !== 0;
         if ((flags & c.FLAG_END_HEADERS) === 0) return;
         const all = Buffer.concat(this.#fragments);
         this.#fragments = [];
@@ -284,7 +285,9 @@ export class RawHttp2 implements AsyncDisposable {
           const value = this.#block.pseudo(i);
           if (value !== null) pairs.push([PSEUDO_NAMES[i]!, value]);
         }
-        this.seen(stream).sections.push([...pairs, ...this.#block.takeFields()]);
+        const seen = this.seen(stream);
+        seen.sections.push([...pairs, ...this.#block.takeFields()]);
+        seen.ended = this.#blockEnds;
         return;
       }
       case c.DATA: {
