@@ -15,6 +15,7 @@ import {
   showStatus,
   stop,
 } from "./admin_verbs.ts";
+import { reload, upgrade } from "./reload_verbs.ts";
 import { type AdminFlags, TOKEN_VARIABLE } from "./admin_client.ts";
 import { example } from "./help.ts";
 import type { Output } from "./output.ts";
@@ -29,7 +30,7 @@ export function withAdminFlags(command: Command): Command {
     );
 }
 
-/** Adds `status`, `upstreams`, `log-level`, `metrics` and `stop`. */
+/** Adds `status`, `upstreams`, `log-level`, `metrics`, `reload`, `upgrade` and `stop`. */
 export function addAdminCommands(root: Command, output: Output): void {
   withAdminFlags(root.command("status"))
     .description("say how the running program is")
@@ -47,6 +48,15 @@ export function addAdminCommands(root: Command, output: Output): void {
     .description("print the metrics of the running program, in the format of Prometheus")
     .addHelpText("after", example("sluice metrics | grep upstream"))
     .action((flags: AdminFlags) => showMetrics(flags, output));
+  withAdminFlags(root.command("reload"))
+    .description("have the running program read its config and serve by it, all or nothing")
+    .option("--wait", "return when that is done, and fail if it is refused", false)
+    .addHelpText("after", example("sluice reload --wait"))
+    .action((flags: AdminFlags & { wait: boolean }) => reload(flags, output));
+  withAdminFlags(root.command("upgrade"))
+    .description("put a new process in the place of the running one, without a refused connection")
+    .addHelpText("after", example("sluice upgrade"))
+    .action((flags: AdminFlags) => upgrade(flags, output));
   withAdminFlags(root.command("stop"))
     .description("have the running program finish what it has, and end")
     .option("--wait", "return when it has ended", false)

@@ -4,7 +4,7 @@
  * @module
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import { addAdminCommands, addPluginRestart } from "./admin_commands.ts";
+import { addAdminCommands, addPluginRestart, withAdminFlags } from "./admin_commands.ts";
 import { check } from "./check.ts";
 import { dump, listPlugins, printSchema } from "./config_verbs.ts";
 import { demo, type DemoFlags } from "./demo.ts";
@@ -12,6 +12,7 @@ import { example } from "./help.ts";
 import { configFile, load } from "./load.ts";
 import { CliExit, EXIT, type Output, PROCESS_OUTPUT } from "./output.ts";
 import { PROGRAM, type Program } from "./program.ts";
+import { diff, type DiffFlags } from "./reload_verbs.ts";
 import { explainRoute } from "./route.ts";
 import { run, type RunFlags } from "./run.ts";
 import { newPlugin } from "./scaffold.ts";
@@ -139,6 +140,19 @@ function addConfig(root: Command, program: Program, output: Output): void {
     .addHelpText("after", example("sluice config dump -c sluice.yaml"))
     .action(async (flags: { config?: string }) =>
       dump(await load(configFile(flags.config), program), output)
+    );
+  addConfigDiff(config, program, output);
+}
+
+function addConfigDiff(config: Command, program: Program, output: Output): void {
+  withAdminFlags(config.command("diff [before] [after]"))
+    .description(
+      "say what a reload would do: from what runs to what its file says now, or from one file to another",
+    )
+    .option("--json", "print the result as JSON", false)
+    .addHelpText("after", example("sluice config diff", "sluice config diff old.yaml new.yaml"))
+    .action((before: string | undefined, after: string | undefined, flags: DiffFlags) =>
+      diff({ before, after }, flags, program, output)
     );
 }
 

@@ -8,6 +8,7 @@ import type { Config } from "../config/types.ts";
 import type { LoadResult } from "../config/load.ts";
 import type { PluginProblem } from "../server/plugin_problems.ts";
 import type { PluginReport } from "../server/plugins.ts";
+import type { PlannedChange } from "../server/reload_plan.ts";
 import type { ReadyInfo } from "../server/server.ts";
 
 export type { PluginProblem, PluginReport, ReadyInfo };
@@ -36,6 +37,8 @@ export interface Program {
   runServer(config: Config, options: RunOptions): Promise<void>;
   /** Loads each plugin in its sandbox, without traffic. */
   inspectPlugins(config: Config): Promise<Inspection>;
+  /** What a reload from one config to another would do. */
+  planReload(before: Config, after: Config): Promise<PlannedChange[]>;
   /** Lists the plugins of a folder. */
   readonly findPlugins: FindPlugins;
 }
@@ -49,6 +52,10 @@ export const PROGRAM: Program = {
   async inspectPlugins(config) {
     const { inspectPlugins } = await import("../server/plugins.ts");
     return await inspectPlugins(config);
+  },
+  async planReload(before, after) {
+    const { planReload } = await import("../server/reload_plan.ts");
+    return planReload(before, after);
   },
   async findPlugins(directory) {
     const { findPlugins } = await import("../sandbox/loader.ts");

@@ -57,11 +57,17 @@ function sourceOf(flags: RunFlags, program: Program): ConfigSource {
     };
   }
   const file = configFile(flags.config);
+  const absolute = resolve(file);
+  const { accessLog } = flags;
+  const own = accessLog === undefined || accessLog === "off" || accessLog === "stdout"
+    ? flags
+    : { ...flags, accessLog: resolve(accessLog) };
   return {
-    file: resolve(file),
+    file: absolute,
     async read() {
-      const result = await read(file, program);
-      return result.errors === undefined ? { config: override(result.config, flags) } : result;
+      // As it was named, for messages, unless the program works in another folder by now.
+      const result = await read(resolve(file) === absolute ? file : absolute, program);
+      return result.errors === undefined ? { config: override(result.config, own) } : result;
     },
     exit: EXIT.config,
   };

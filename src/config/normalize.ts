@@ -52,6 +52,7 @@ export function normalize(data: FileData, context: NormalizeContext): Config {
     maxRetired: data.server.max_retired,
     heartbeatTimeout: data.server.heartbeat_timeout,
     watch: data.server.watch,
+    workingDirectory: pathOf(data.server.working_directory, context),
     pidFile: pathOf(data.server.pid_file, context),
     upgradeSock: pathOf(data.server.upgrade_sock, context),
     upgradeTimeout: data.server.upgrade_timeout,
@@ -80,7 +81,7 @@ export function normalize(data: FileData, context: NormalizeContext): Config {
     pluginDirectory: pathOf(data.plugins.directory, context),
     plugins: plugins.map((plugin, i) => normalizePlugin(plugin, data.plugins, uses.of(i))),
     accessLog: normalizeAccessLog(data.telemetry.access_log, context),
-    log: data.telemetry.log,
+    log: { ...data.telemetry.log, file: pathOf(data.server.error_log, context) },
     metrics: normalizeMetrics(data.telemetry.metrics, context),
     admin: normalizeAdmin(data.admin, context),
   };

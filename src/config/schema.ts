@@ -62,6 +62,14 @@ const server = () =>
       false,
       "Whether to reload by itself when the config file or a plugin changes.",
     ),
+    error_log: optional(
+      text("the path of a file"),
+      "File that the operational log is appended to, opened anew at SIGUSR2. Default: stderr.",
+    ),
+    working_directory: optional(
+      text("the path of a folder"),
+      "Folder to work in from the start. Paths in this file are relative to the file all the same.",
+    ),
     pid_file: optional(
       text("the path of a file"),
       "File with the id of the process: written when it serves, removed at its end.",

@@ -69,6 +69,8 @@ export type LogLevel = "debug" | "info" | "warning" | "error";
 export interface LogConfig {
   readonly level: LogLevel;
   readonly format: "text" | "json";
+  /** Absolute path of the file that it is appended to; `null`: stderr. */
+  readonly file: string | null;
 }
 
 export interface ServerConfig {
@@ -84,6 +86,8 @@ export interface ServerConfig {
   readonly maxRetired: number;
   /** Whether files that change are read again. */
   readonly watch: boolean;
+  /** Absolute path of the folder to work in, or `null`: where it was started. */
+  readonly workingDirectory: string | null;
   /** Absolute path, or `null`: none is written. */
   readonly pidFile: string | null;
   /** Where a process that takes over finds this one, or `null`: where nobody else can. */

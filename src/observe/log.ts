@@ -5,7 +5,7 @@
  */
 import { configureSync, getLogger, type Logger, type LogRecord, resetSync } from "@logtape/logtape";
 import { jsonText, timestamp } from "./json_text.ts";
-import { type LineSink, standardSink } from "./line_sink.ts";
+import { fileSink, type LineSink, standardSink } from "./line_sink.ts";
 import { LineWriter } from "./line_writer.ts";
 
 export type { Logger };
@@ -19,7 +19,9 @@ export interface LogOptions {
   readonly level?: Level;
   /** Default `text`. */
   readonly format?: "text" | "json";
-  /** Default: stderr. */
+  /** Path of a file to append to; `null`, and default: stderr. */
+  readonly file?: string | null;
+  /** Over `file`; for tests. */
   readonly sink?: LineSink;
 }
 
@@ -31,6 +33,8 @@ export interface RunningLog {
   readonly level: Level;
   /** Changes that; who has a logger need not ask for it again. */
   setLevel(level: Level): void;
+  /** Opens the file again, after it was moved away. */
+  reopen(): Promise<void>;
   /** Writes what has gathered. */
   flush(): Promise<void>;
   /** Writes what has gathered, and ends the log. */
@@ -55,11 +59,13 @@ export function literal(text: string): string {
  * Starts the log of this isolate. A sink that stalls or is closed costs lines, never time, and never an error.
  *
  * Started again, it replaces the one before.
+ *
+ * @throws {Error} If its file cannot be opened.
  */
 export function startLog(options: LogOptions = {}): RunningLog {
   const format = options.format === "json" ? jsonLine : textLine;
   const writer = new LineWriter({
-    sink: options.sink ?? standardSink("stderr"),
+    sink: options.sink ?? (options.file ? fileSink(options.file) : standardSink("stderr")),
     flushInterval: 0,
     droppedLine: (dropped) =>
       format({
@@ -95,6 +101,7 @@ export function startLog(options: LogOptions = {}): RunningLog {
       level = wanted;
       if (latest === settings) configure();
     },
+    reopen: () => writer.reopen(),
     flush: () => writer.flush(),
     async close() {
       // Another one may have taken its place.
@@ -102,6 +109,17 @@ export function startLog(options: LogOptions = {}): RunningLog {
       await writer.close();
     },
   };
+}
+
+/** Starts the log as asked for; if its file cannot be opened, it goes to stderr, and says so. */
+export function startLogAnyhow(options: LogOptions): RunningLog {
+  try {
+    return startLog(options);
+  } catch (error) {
+    const log = startLog({ ...options, file: null });
+    logger("log").error("The log goes to stderr", { error });
+    return log;
+  }
 }
 
 const NAMES: Readonly<Record<LogRecord["level"], string>> = {

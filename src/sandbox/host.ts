@@ -189,6 +189,19 @@ export class PluginHost {
     };
   }
 
+  /** Names of the plugins among these that run, and whose files have changed since they were loaded. */
+  async touched(plugins: readonly PluginSpec[]): Promise<Set<string>> {
+    const names = new Set<string>();
+    for (const { name, root } of plugins) {
+      const digest = await contentDigest(root);
+      const slots = this.#current.map((slot) => this.#slots.get(slot)!);
+      if (slots.some(({ spec, digest: known }) => spec.name === name && known !== digest)) {
+        names.add(name);
+      }
+    }
+    return names;
+  }
+
   /**
    * No request of any service worker uses these plugins any more: those that are not among the current ones are ended.
    */

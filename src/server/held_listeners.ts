@@ -122,6 +122,15 @@ export class HeldListeners {
     this.#held = [];
   }
 
+  /** Listeners with the ports that were found for their port 0, where they have been. */
+  known(listeners: readonly ListenerConfig[]): ListenerConfig[] {
+    return listeners.map((listener) => {
+      const { name, address } = listener;
+      const held = address.kind === "tcp" ? this.#find(name, address) : undefined;
+      return held === undefined ? listener : { ...listener, address: held.port.address };
+    });
+  }
+
   #hold(name: string, address: TcpAddress, backlog: number): HeldPort {
     const inherited = this.#inherited?.take(name, address) ?? null;
     return inherited ?? holdPort(name, address, backlog);

@@ -70,9 +70,9 @@ export class Reloader {
     log.info(`Reloading: ${literal(reason)}`);
     onState?.(true);
     const error = await attempt(load, change);
-    onState?.(false);
     const duration = Math.round(performance.now() - began);
     metrics.reloaded(error === null);
+    onState?.(false);
     const { generation } = metrics;
     if (error === null) log.info("Reloaded", { generation, ms: duration });
     else {

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { formatErrors } from "../config/errors.ts";
 import type { LoadResult } from "../config/load.ts";
 import type { Config } from "../config/types.ts";
 import { formatAddress } from "../transport/address.ts";
@@ -23,6 +24,7 @@ import { programStatus } from "./operations/program_status.ts";
 import { viewUpstreams } from "./operations/upstream_view.ts";
 import { PidFile } from "./pid_file.ts";
 import { type PluginReport, reportOf } from "./plugins.ts";
+import { planReload } from "./reload_plan.ts";
 import { Reloader } from "./reload.ts";
 import { ServerLog } from "./server_log.ts";
 import { ServiceGraph } from "./service_graph.ts";
@@ -64,6 +66,7 @@ export interface ServerOptions {
  */
 export async function runServer(config: Config, options: ServerOptions): Promise<void> {
   const takeover = await takeOver();
+  if (config.server.workingDirectory !== null) Deno.chdir(config.server.workingDirectory);
   const log = new ServerLog(config);
   const metrics = new ProgramMetrics();
   const guard = guardProcess(log.logger, metrics);
@@ -169,7 +172,10 @@ class Program {
     const { signals, onReady } = this.#options;
     const handlers = signals
       ? [
-        onSignal("SIGUSR2", () => this.#editions.reopenLogs()),
+        onSignal("SIGUSR2", () => {
+          this.#editions.reopenLogs();
+          this.#around.log.reopen();
+        }),
         onSignal("SIGHUP", () => void this.#reloader.reload("SIGHUP")),
         onSignal("SIGQUIT", () => void this.#upgrade("SIGQUIT", true)),
       ]
@@ -284,6 +290,20 @@ class Program {
     }
   }
 
+  /** What a reload would do. */
+  async #changes(): Promise<ActionResult> {
+    const { load } = this.#options;
+    if (load === undefined) return { ok: true, message: "", details: { changes: [] } };
+    const { config, errors } = await load();
+    if (errors !== undefined) return { ok: false, message: formatErrors(errors) };
+    const touched = await this.#editions.host!.touched(config.plugins);
+    // Ports that were found for port 0 are what the file means.
+    const { listeners } = this.#editions.config;
+    const after = { ...config, listeners: this.#around.held.known(config.listeners) };
+    const changes = planReload({ ...this.#editions.config, listeners }, after, touched);
+    return { ok: true, message: `${changes.length} changes`, details: { changes } };
+  }
+
   #status(): string {
     return `Serving generation ${this.#around.metrics.generation} of the config`;
   }
@@ -305,6 +325,7 @@ class Program {
       actions: {
         drain: (reason) => this.#stop.ask(reason, false),
         reload: () => reloadAction(this.#reloader),
+        changes: () => this.#changes(),
         upgrade: () => this.#upgrade("an operator asked to", false),
       },
       state: () => this.#state,
@@ -343,7 +364,7 @@ async function reloadAction(reloader: Reloader): Promise<ActionResult> {
   const { ok, generation, duration, error } = await reloader.reload("an operator asked to");
   return {
     ok,
-    message: error ?? `Generation ${generation} of the config serves.`,
+    message: error?.trimEnd() ?? `Generation ${generation} of the config serves.`,
     details: { generation, duration_ms: duration },
   };
 }

@@ -5,7 +5,7 @@
  */
 import { same } from "../base/same.ts";
 import type { Config, LogLevel } from "../config/types.ts";
-import { type Logger, logger, type RunningLog, startLog } from "../observe/log.ts";
+import { type Logger, logger, type RunningLog, startLog, startLogAnyhow } from "../observe/log.ts";
 
 /** The operational log of the main thread. */
 export class ServerLog {
@@ -43,9 +43,14 @@ export class ServerLog {
     if (same(log, this.#settings)) return;
     const old = this.#running;
     this.#settings = log;
-    this.#running = startLog(log);
+    this.#running = startLogAnyhow(log);
     this.#droppedBefore += old.dropped;
     void old.close();
+  }
+
+  /** Its file was moved away: another is opened. */
+  reopen(): void {
+    void this.#running.reopen();
   }
 
   /** Writes what has gathered, and ends the log. */

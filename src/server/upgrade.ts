@@ -126,11 +126,15 @@ async function exchange(
   }
 }
 
+/** Where this program was started: its command line may name files from there. */
+const STARTED_IN = Deno.cwd();
+
 /** Starts this program again, as it was started: the same command line, and whatever its files are now. */
 function spawnSuccessor(path: string): Deno.ChildProcess {
   const [, ...args] = Deno.readTextFileSync("/proc/self/cmdline").replace(/\0$/, "").split("\0");
   return new Deno.Command(programFile(), {
     args,
+    cwd: STARTED_IN,
     env: { [HANDOVER_VARIABLE]: path },
     stdin: "null",
     stdout: "inherit",

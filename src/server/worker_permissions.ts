@@ -79,6 +79,10 @@ export function workerPermissions(
   for (const reached of extras.reach.net) net.add(reached);
   for (const file of extras.reach.read) read.add(file);
   for (const peer of config.server.allowedPeers) net.add(peer);
+  if (config.log.file !== null) {
+    read.add(config.log.file);
+    write.add(config.log.file);
+  }
   const { output } = config.accessLog;
   if (typeof output === "object") {
     read.add(output.file);

@@ -6,7 +6,7 @@
 // What inline plugins import must be here before them: a worker has no right to read Sluice's own files.
 import "@sluice/plugin";
 import "zod";
-import { logger, type RunningLog, startLog } from "../observe/log.ts";
+import { logger, type RunningLog, startLogAnyhow } from "../observe/log.ts";
 import { learnNames } from "../transport/resolve.ts";
 import type { ServerMessage, WorkerMessage } from "./control.ts";
 import { type RunningService, startService } from "./start.ts";
@@ -102,19 +102,20 @@ function hear(message: ServerMessage): void {
       break;
     case "reopen_logs":
       void service?.reopenLogs();
+      void log?.reopen();
       break;
   }
 }
 
 async function start(message: ServerMessage & { kind: "start" }): Promise<void> {
   const { edition, service: name, index } = message.setup;
-  log = startLog(edition.config.log);
+  log = startLogAnyhow(edition.config.log);
   try {
     service = await startService(message.setup, {
       onReleased: (number) => say({ kind: "released", number }),
       onLog: (settings) => {
         const old = log;
-        log = startLog(settings);
+        log = startLogAnyhow(settings);
         void old?.close();
         droppedBefore += old?.dropped ?? 0;
       },

@@ -17,10 +17,14 @@ import { descriptorsOf, endText, inodeOf, LISTENING, readTable } from "./socket_
 const SYMBOLS = {
   dup: { parameters: ["i32"], result: "i32" },
   dup3: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  fcntl: { parameters: ["i32", "i32", "i32"], result: "i32" },
   close: { parameters: ["i32"], result: "i32" },
 } as const;
 
 const O_CLOEXEC = 0o2000000;
+const O_NONBLOCK = 0o4000;
+const F_GETFL = 3;
+const F_SETFL = 4;
 /** Stands for inherited sockets. Nobody configures it, and nothing is ever received on it. */
 const STAND_IN = "127.86.76.1";
 
@@ -81,7 +85,10 @@ export class HandedSockets {
    * @throws {Error} If that cannot be done.
    */
   adopt(descriptor: number): AdoptedSocket {
+    const { dup3, fcntl } = this.#libc.symbols;
     const inode = inodeOf(descriptor);
+    // Service managers hand over sockets that block, and a thread that accepts on one would.
+    fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL, 0) | O_NONBLOCK);
     const listener = bindTcp(STAND_IN, 0, 1);
     const bound: TcpAddress = {
       kind: "tcp",
@@ -93,7 +100,7 @@ export class HandedSockets {
       const end = inodeOf(own);
       this.close(own);
       for (const found of descriptorsOf(new Set([end!])).keys()) {
-        this.#libc.symbols.dup3(descriptor, found, O_CLOEXEC);
+        dup3(descriptor, found, O_CLOEXEC);
       }
       if (inode === null || descriptorsOf(new Set([inode])).size < 2) {
         throw new Error(`descriptor ${descriptor} is no socket that can be taken over`);

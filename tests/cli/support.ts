@@ -21,6 +21,7 @@ export function pretendProgram(changes: Partial<Program> = {}): Program & { ran:
         reports: reportsOf(config),
         errors: [],
       }),
+    planReload: () => Promise.resolve([]),
     findPlugins: (directory) => [{
       name: "geo",
       file: `${directory}/geo.ts`,

@@ -14,6 +14,7 @@ const PACKAGES = {
   h2load: "nghttp2-client",
   nghttpd: "nghttp2-server",
   chromium: "chromium",
+  python3: "python3-minimal",
 } as const;
 
 /** A program that tests may need. */

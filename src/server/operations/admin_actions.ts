@@ -19,6 +19,8 @@ export interface AdminActions {
   readonly drain: (reason: string) => void;
   /** Reads the config again and switches to it, all or nothing; resolves when that is done or has failed. */
   readonly reload: (() => Promise<ActionResult>) | null;
+  /** What a reload would do. */
+  readonly changes: () => Promise<ActionResult>;
   /** Hands over to a new process; resolves when that one serves, or has failed. */
   readonly upgrade: (() => Promise<ActionResult>) | null;
 }

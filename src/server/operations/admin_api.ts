@@ -62,7 +62,8 @@ const ROUTES: readonly (readonly [path: string, methods: Readonly<Record<string,
     PUT: setLogLevel,
   }],
   ["/drain", { POST: drain }],
-  ["/reload", { POST: (_, { actions }) => act(actions.reload, "reload") }],
+  ["/config/changes", { GET: (_, { actions }) => act(actions.changes, "comparison") }],
+  ["/reload", { POST: reload }],
   ["/upgrade", { POST: (_, { actions }) => act(actions.upgrade, "upgrade") }],
 ];
 
@@ -161,6 +162,16 @@ function setLogLevel(request: EndpointRequest, subject: AdminSubject): EndpointA
 function drain(_: EndpointRequest, subject: AdminSubject): EndpointAnswer {
   subject.actions.drain("an operator asked to");
   return json({ state: "draining" }, 202);
+}
+
+async function reload(
+  { query }: EndpointRequest,
+  { actions }: AdminSubject,
+): Promise<EndpointAnswer> {
+  if (query !== "wait=false" || actions.reload === null) return await act(actions.reload, "reload");
+  // What becomes of it stands in the log, and in the metrics.
+  void actions.reload();
+  return json({ message: "The program has been told to reload." }, 202);
 }
 
 async function act(
