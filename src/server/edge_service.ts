@@ -147,6 +147,7 @@ export class EdgeService {
         if (connected !== undefined) this.#options.host.disconnect(connected);
         this.#connected.delete(worker);
       },
+      onRetiring: (worker) => this.#sources.get(worker)?.retire(),
       onReleased: (worker, number) => ledger.release(number, worker),
       onEvent: (event) => this.#tell(event),
       onMessage: (worker, message) => this.#heard(worker, message),

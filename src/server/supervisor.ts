@@ -40,6 +40,8 @@ export interface SupervisorOptions {
   ) => { setup: WorkerSetup; transfer: Transferable[] };
   /** Called once for each worker that is no more, whatever ended it. */
   readonly onGone: (worker: ServiceWorker) => void;
+  /** Called when another has taken the place of a worker, which finishes what it has. */
+  readonly onRetiring: (worker: ServiceWorker) => void;
   /** No request of a worker uses this edition any more. */
   readonly onReleased: (worker: ServiceWorker, edition: number) => void;
   readonly onEvent: (event: SupervisorEvent) => void;
@@ -346,6 +348,7 @@ export class Supervisor {
   async #retire(worker: ServiceWorker, index: number): Promise<void> {
     if (worker.dead) return;
     this.#retired.set(worker, index);
+    this.#options.onRetiring(worker);
     if (this.#retired.size > this.#terms.maxRetired) {
       const oldest = [...this.#retired.keys()].find((one) => !this.#cut.has(one));
       oldest?.tell({ kind: "cut" });

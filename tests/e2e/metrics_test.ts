@@ -8,6 +8,7 @@ import { field, text } from "../support/http_text.ts";
 import { changes, type Metrics, metricsUntil, scrape } from "../support/metrics.ts";
 import { get, RawClient, rawRequest, request } from "../support/raw_client.ts";
 import { deadPort } from "../support/raw_origin.ts";
+import { reload } from "../support/reload.ts";
 import { type Sluice, type SluiceOptions, startSluice } from "../support/sluice.ts";
 import { startMember, startMembers } from "./upstream_support.ts";
 
@@ -394,6 +395,47 @@ Deno.test("health and discovery are told: what is usable, what flipped, what was
       now.get('sluice_upstream_endpoints{upstream="found"}') === 2,
     "the discovery to work",
   );
+});
+
+Deno.test("a worker that was replaced counts on, but has no say in who is healthy", async () => {
+  await using stack = new AsyncDisposableStack();
+  const [a, b] = await startMembers(stack, "a", "b");
+  const config = (...endpoints: string[]) =>
+    configFile({
+      route: { upstream: "checked" },
+      upstreams: [{
+        name: "checked",
+        endpoints,
+        health_check: {
+          active: {
+            path: "/healthz",
+            interval: "1s",
+            timeout: "990ms",
+            healthy: 1,
+            unhealthy: 1,
+          },
+        },
+      }],
+      top: { telemetry: { metrics: { listen: "127.0.0.1:0" } } },
+    });
+  const sluice = stack.use(await startSluice({ config: config(a.address) }));
+  await sluice.waitForOutput(/metrics\s+127/);
+  const port = metricsPort(sluice);
+  const healthy = `sluice_upstream_healthy{upstream="checked",endpoint="${a.address}"}`;
+  const active = 'http_server_active_requests{service="main"}';
+  a.does.delay = 8_000;
+  await using client = await RawClient.connect(sluice.port());
+  await client.send(get("/"));
+  a.does.health = 500;
+  await metricsUntil(port, (now) => now.get(healthy) === 0, "a to be ill");
+  // Another endpoint is another right: a worker that has it takes over, while the old one waits for its answer.
+  assert.equal(await reload(sluice, config(a.address, b.address)), true);
+  a.does.health = 200;
+  const well = await metricsUntil(port, (now) => now.get(healthy) === 1, "a to be well");
+  assert.equal(well.get(active), 1, "the request of the old worker runs on");
+  assert.equal(text(await client.response("GET", 15_000)), "a");
+  const over = await metricsUntil(port, (now) => now.get(active) === 0, "its end");
+  assert.equal(requests(over), 1, "it is counted");
 });
 
 Deno.test({

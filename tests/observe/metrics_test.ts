@@ -122,6 +122,10 @@ Deno.test("threads are added up; one that ends leaves its counts and takes its g
     'sluice_request_body_bytes_total{http_route="x"} 7',
     'sluice_request_body_bytes_total{http_route="y"} 1',
   ]);
+  fromA.retire();
+  assert.match(show("sluice_upstream_healthy")[0]!, / 1$/, "what the other one thinks");
+  assert.match(show("sluice_upstream_weight")[0]!, / 3$/);
+  assert.match(show("http_server_active_requests")[0]!, / 8$/, "what it still does");
   fromA.end();
   assert.match(show("sluice_request_body_bytes_total")[0]!, / 7$/);
   assert.match(show("sluice_upstream_requests_total")[0]!, / 20$/);

@@ -21,6 +21,8 @@ export interface FamilyRow {
   readonly buckets?: readonly number[];
   /** For a gauge that several threads tell. Default `sum`. */
   readonly merge?: Merge;
+  /** For a gauge that only service workers which take new requests know, and not those that were replaced. */
+  readonly serving?: true;
 }
 
 /** Those of OpenTelemetry for durations of HTTP requests, in seconds. */
@@ -145,6 +147,7 @@ export const FAMILIES = {
     type: "gauge",
     help: "Retries that the budget of a route would allow now.",
     labels: ["http_route"],
+    serving: true,
   },
   sluice_retry_budget_exhausted_total: {
     type: "counter",
@@ -155,6 +158,7 @@ export const FAMILIES = {
     type: "gauge",
     help: "Circuit breakers by state; each service worker has one for each upstream with limits.",
     labels: ["upstream", "state"],
+    serving: true,
   },
   sluice_upstream_breaker_opened_total: {
     type: "counter",
@@ -186,18 +190,21 @@ export const FAMILIES = {
     help: "1 if every service worker may use an endpoint, 0 if one may not.",
     labels: ["upstream", "endpoint"],
     merge: "min",
+    serving: true,
   },
   sluice_upstream_weight: {
     type: "gauge",
     help: "The weight of an endpoint; 0 if it was taken out.",
     labels: ["upstream", "endpoint"],
     merge: "max",
+    serving: true,
   },
   sluice_upstream_panic: {
     type: "gauge",
     help:
       "Service workers that ignore the health of an upstream because too few endpoints are usable.",
     labels: ["upstream"],
+    serving: true,
   },
   sluice_upstream_health_flips_total: {
     type: "counter",

@@ -22,6 +22,8 @@ export type Snapshot = ReadonlyMap<FamilyName, readonly Series[]>;
 export interface MetricSource {
   /** Takes a report, in the order in which they were made. */
   take(report: MetricReport): void;
+  /** The thread finishes what it has and takes on nothing new: what it thinks of upstreams does not count any more. */
+  retire(): void;
   /** The thread has ended. */
   end(): void;
 }
@@ -36,7 +38,7 @@ export class MetricTotals {
   open(): MetricSource {
     const source = new Source(() => {
       this.#sources.delete(source);
-      source.addTo(this.#past, false);
+      source.addTo(this.#past, () => false);
     });
     this.#sources.add(source);
     return source;
@@ -46,12 +48,15 @@ export class MetricTotals {
   snapshot(): Snapshot {
     const sums = new Sums(Infinity);
     this.#past.addTo(sums);
-    for (const source of this.#sources) source.addTo(sums, true);
+    for (const source of this.#sources) {
+      source.addTo(sums, (name) => !source.retired || familyRow(name).serving !== true);
+    }
     return sums.all;
   }
 }
 
 class Source implements MetricSource {
+  retired = false;
   readonly #series: SeriesId[] = [];
   readonly #onEnd: () => void;
   #last: MetricReport = { series: [], values: new Float64Array(0), samples: [] };
@@ -65,22 +70,27 @@ class Source implements MetricSource {
     this.#last = report;
   }
 
+  retire(): void {
+    this.retired = true;
+  }
+
   end(): void {
     this.#onEnd();
   }
 
-  addTo(sums: Sums, gauges: boolean): void {
+  /** @param gauges Which of the gauges are added, too. */
+  addTo(sums: Sums, gauges: (name: FamilyName) => boolean): void {
     const { values, samples } = this.#last;
     let at = 0;
     for (const [name, ...labels] of this.#series) {
       const end = at + familyWidth(name);
-      if (gauges || familyRow(name).type !== "gauge") {
+      if (familyRow(name).type !== "gauge" || gauges(name)) {
         sums.add(name, labels, values.subarray(at, end));
       }
       at = end;
     }
     for (const [[name, ...labels], value] of samples) {
-      if (gauges || familyRow(name).type !== "gauge") {
+      if (familyRow(name).type !== "gauge" || gauges(name)) {
         sums.add(name, labels, Float64Array.of(value));
       }
     }
