@@ -137,7 +137,10 @@ export class Http2Connection implements SocketHandler, ReceiverHost {
       timeout: limits.writeTimeout,
       minRate: limits.minSendRate,
       onTimeout: () => this.#onWriteTimeout(),
-      onRoom: () => this.onWindow(),
+      onRoom: () => {
+        this.onWindow();
+        this.#ask();
+      },
     });
     socket.handler = this;
   }

@@ -22,7 +22,7 @@ export interface FrameOutputOptions {
   readonly minRate: number;
   /** Called when it took longer. */
   readonly onTimeout: () => void;
-  /** Called when the socket has taken all that it was given. */
+  /** Called when the socket has taken all that it was given, be it at once or later. */
   readonly onRoom: () => void;
 }
 
@@ -87,6 +87,8 @@ export class FrameOutput {
     this.length = 0;
     if (this.#socket.write(bytes.subarray(0, length))) {
       giveBuffer(bytes);
+      // Nothing else will say so: who waited for room in this turn goes on in the next.
+      this.#options.onRoom();
       return;
     }
     this.#inFlight = bytes;

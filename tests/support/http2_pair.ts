@@ -120,10 +120,17 @@ export class Http2Pair {
     this.server.connection.start();
   }
 
+  /** Whether writes wait until they are carried, as on engines that report later. */
+  stalls = false;
+
   /** Carries bytes until nobody has any. */
   async run(): Promise<void> {
     for (let quiet = 0; quiet < 2;) {
       await settled();
+      for (const { socket } of [this.client, this.server]) {
+        socket.drain();
+        socket.stalled = this.stalls;
+      }
       const toServer = this.client.socket.sent;
       const toClient = this.server.socket.sent;
       quiet = toServer.length + toClient.length === 0 ? quiet + 1 : 0;
