@@ -363,7 +363,7 @@ const telemetry = () =>
       mapping({
         listen: optional(
           address(),
-          "Where metrics can be asked for besides the admin interface, such as `127.0.0.1:6192`; by anybody who can connect.",
+          "Where metrics can be asked for besides the admin interface, such as `127.0.0.1:6192` or `unix:/path`; by anybody who can connect.",
         ),
         path: withDefault(
           text("a path such as /metrics"),

@@ -583,6 +583,78 @@ Deno.test("the address of the metrics takes probes and reads, and nothing else",
   assert.equal(field(allowed, "content-type"), "application/problem+json");
 });
 
+Deno.test("peers that plugins name share one row, however many a client makes them name", async () => {
+  await using stack = new AsyncDisposableStack();
+  const members = await startMembers(stack, "a", "b", "c");
+  const sluice = stack.use(
+    await start({
+      route: { plugins: [{ use: "named" }] },
+      server: { allowed_peers: ["127.0.0.1"] },
+      plugins: {},
+    }, {
+      plugins: {
+        "named.ts": `import { definePlugin } from "@sluice/plugin";
+export default definePlugin({
+  upstreamPeer(session) { return { address: "127.0.0.1:" + session.request.path.slice(1) }; },
+});
+`,
+      },
+    }),
+  );
+  for (const { raw } of members) {
+    assert.equal((await rawRequest(sluice.port(), get(`/${raw.port}`))).status, 200);
+  }
+  const dead = await deadPort();
+  assert.equal((await rawRequest(sluice.port(), get(`/${dead}`))).status, 502);
+  const metrics = await metricsUntil(sluice.scraped, (now) => requests(now) === 4, "four requests");
+  const other = 'upstream="",endpoint="other"';
+  assert.equal(metrics.get(`sluice_upstream_connections_opened_total{${other}}`), 3);
+  assert.equal(metrics.get(`sluice_upstream_connections{${other},state="idle"}`), 3);
+  assert.equal(
+    metrics.get('http_client_request_duration_seconds_count{upstream="",outcome="answered"}'),
+    3,
+  );
+  for (const { raw } of [...members, { raw: { port: dead } }]) {
+    for (const series of metrics.keys()) assert.ok(!series.includes(String(raw.port)), series);
+  }
+});
+
+Deno.test("the config that runs, and what became of reloads, are told", async () => {
+  await using stack = new AsyncDisposableStack();
+  const [a] = await startMembers(stack, "a");
+  const config = (listen: string, more: Record<string, unknown> = {}) =>
+    configFile({ origin: a.address, top: { telemetry: { metrics: { listen } }, ...more } });
+  // A unix socket does as well as a port.
+  const sluice = stack.use(
+    await startSluice({ config: (directory) => config(`unix:${directory}/metrics.sock`) }),
+  );
+  const path = `${sluice.directory}/metrics.sock`;
+  assert.equal(Deno.statSync(path).mode! & 0o777, 0o600);
+  const told = async () => {
+    const metrics = await scrape({ path });
+    return {
+      generation: metrics.get("sluice_config_generation"),
+      good: metrics.get("sluice_config_last_reload_successful"),
+      at: metrics.get("sluice_config_last_reload_success_timestamp_seconds")!,
+      success: metrics.get('sluice_config_reloads_total{result="success"}') ?? 0,
+      failure: metrics.get('sluice_config_reloads_total{result="failure"}') ?? 0,
+    };
+  };
+  const first = await told();
+  assert.deepEqual({ ...first, at: 0 }, { generation: 1, good: 1, at: 0, success: 0, failure: 0 });
+  assert.ok(Math.abs(first.at - Date.now() / 1000) < 60);
+  assert.equal(await reload(sluice, "listeners: [oops]"), false);
+  const bad = await told();
+  assert.deepEqual(bad, { ...first, good: 0, failure: 1 });
+  assert.equal(await reload(sluice, config(`unix:${path}`, { trusted_proxies: [] })), true);
+  const good = await told();
+  assert.deepEqual(
+    { ...good, at: 0 },
+    { generation: 2, good: 1, at: 0, success: 1, failure: 1 },
+  );
+  assert.ok(good.at > first.at);
+});
+
 Deno.test("without metrics nothing listens and nothing is counted", async () => {
   await using stack = new AsyncDisposableStack();
   const [a] = await startMembers(stack, "a");
