@@ -31,6 +31,8 @@ export interface AttemptTools {
   readonly connector: Connector;
   readonly upstreams: Upstreams;
   readonly wheel: TimerWheel;
+  /** Called when a response has opened a tunnel; `exchange.tunnel` tells of it from then on. */
+  readonly onTunnel: (exchange: Exchange) => void;
   /** Attempts beyond the first, whatever asks for them. */
   readonly maxRetries: number;
 }
@@ -90,7 +92,7 @@ export async function makeAttempt(exchange: Exchange, tools: AttemptTools): Prom
     const filtered = filterHead(exchange, engine);
     if (filtered !== undefined) await filtered;
     if (opensTunnel(exchange.upstreamRequest().method, exchange.response!.status)) {
-      await runTunnel(exchange, upstream, upload, tools.wheel);
+      await runTunnel(exchange, upstream, upload, tools);
     } else {
       const sent = sendResponse(exchange, upstream, engine);
       if (sent !== undefined) await sent;

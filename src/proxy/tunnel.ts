@@ -11,6 +11,13 @@ import type { Exchange } from "./exchange.ts";
 import { SilenceClock } from "./silence_clock.ts";
 import type { TunnelEnd, TunnelRecord } from "./tunnel_record.ts";
 
+/** What a tunnel works with. */
+export interface TunnelTools {
+  readonly wheel: TimerWheel;
+  /** Called when the tunnel is open. */
+  readonly onTunnel: (exchange: Exchange) => void;
+}
+
 /** Whether a response opens a tunnel: a 101, or a 2xx to CONNECT (RFC 9110 §9.3.6). */
 export function opensTunnel(method: string, status: number): boolean {
   return status === 101 || (method === "CONNECT" && status >= 200 && status < 300);
@@ -27,7 +34,7 @@ export async function runTunnel(
   exchange: Exchange,
   upstream: UpstreamSession,
   upload: Upload | null,
-  wheel: TimerWheel,
+  { wheel, onTunnel }: TunnelTools,
 ): Promise<void> {
   const { downstream } = exchange;
   const response = exchange.response!;
@@ -45,7 +52,9 @@ export async function runTunnel(
   // Only now: what the client sent after its request must not reach the upstream before it has agreed.
   downstream.startTunnel();
   upstream.startTunnel();
-  await new Tunnel(exchange, upstream, wheel).run();
+  const tunnel = new Tunnel(exchange, upstream, wheel);
+  onTunnel(exchange);
+  await tunnel.run();
 }
 
 class Tunnel {

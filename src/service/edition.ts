@@ -97,6 +97,7 @@ export class Edition {
       kept: tools.kept,
       route: (head) => this.#routes[find(head)] ?? null,
       maxRetries: this.config.server.maxRetries,
+      onTunnel: () => tools.observer.tunnelOpened(),
       onFinished: (exchange) => tools.observer.finished(exchange),
       onReleased: () => {
         this.#serving--;

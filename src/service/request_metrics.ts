@@ -10,6 +10,7 @@ import type { Outcome } from "../balancer/backend.ts";
 import { type Version, versionText } from "../http/message.ts";
 import type { Histogram, MetricBook } from "../observe/metrics/book.ts";
 import type { Exchange } from "../proxy/exchange.ts";
+import { ProtocolMetrics } from "./protocol_metrics.ts";
 
 /** Methods with a label of their own; all others share one, because clients make them up. */
 const METHODS = [
@@ -115,6 +116,7 @@ class UpstreamMetrics {
 
 /** Counts what becomes of requests. One per service worker. */
 export class RequestMetrics {
+  readonly protocols: ProtocolMetrics;
   readonly #book: MetricBook;
   readonly #routes = new Map<string, RouteMetrics>();
   readonly #upstreams = new Map<string, UpstreamMetrics>();
@@ -124,6 +126,7 @@ export class RequestMetrics {
 
   constructor(book: MetricBook, service: string) {
     this.#book = book;
+    this.protocols = new ProtocolMetrics(book, service);
     this.#errors = new Map(SOURCES.map((source) => [
       source,
       new ErrorCounts(
@@ -140,7 +143,8 @@ export class RequestMetrics {
     const { head } = downstream;
     const route = this.#route(exchange.routeId ?? "");
     route.duration(head.method, downstream.status, head.version, exchange.scheme)
-      .observe(exchange.elapsed / 1000);
+      .observe(secondsOf(exchange));
+    this.protocols.finished(exchange);
     if (downstream.bodyBytes > 0) book.add(route.requestBytes, downstream.bodyBytes);
     if (downstream.bytesSent > 0) book.add(route.responseBytes, downstream.bytesSent);
     if (exchange.firstByteAt > 0) {
@@ -194,4 +198,9 @@ export class RequestMetrics {
     }
     return found;
   }
+}
+
+/** How long a request took; one that opened a tunnel, until it was open. */
+function secondsOf({ tunnel, elapsed, firstByteAt, downstream }: Exchange): number {
+  return (tunnel === null ? elapsed : firstByteAt - downstream.startedAt) / 1000;
 }

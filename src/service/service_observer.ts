@@ -42,6 +42,11 @@ export class ServiceObserver implements UpstreamListener {
     this.#accessLog = accessLog;
   }
 
+  /** A response has opened a tunnel. */
+  tunnelOpened(): void {
+    this.#metrics?.protocols.tunnelOpened();
+  }
+
   /** A request is over. */
   finished(exchange: Exchange): void {
     this.#metrics?.finished(exchange);

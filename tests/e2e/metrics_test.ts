@@ -7,7 +7,7 @@ import { configFile } from "../support/config.ts";
 import { field, text } from "../support/http_text.ts";
 import { changes, type Metrics, metricsUntil, scrape } from "../support/metrics.ts";
 import { get, RawClient, rawRequest, request } from "../support/raw_client.ts";
-import { deadPort } from "../support/raw_origin.ts";
+import { deadPort, response, startRawOrigin } from "../support/raw_origin.ts";
 import { reload } from "../support/reload.ts";
 import { type Sluice, type SluiceOptions, startSluice } from "../support/sluice.ts";
 import { startMember, startMembers } from "./upstream_support.ts";
@@ -497,6 +497,50 @@ export default definePlugin({
   assert.equal(metrics.get('sluice_workers{service="main"}'), 1);
 });
 
+Deno.test("a tunnel is counted when it opens and when it is over, and a call by its status", async () => {
+  await using stack = new AsyncDisposableStack();
+  const origin = stack.use(
+    await startRawOrigin(async (connection) => {
+      const { method } = await connection.request();
+      if (method === "GET") {
+        await connection.send(
+          "HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nhello",
+        );
+        await connection.takeRest();
+        return connection.end();
+      }
+      await connection.send(
+        response("", { "Content-Type": "application/grpc", "grpc-status": "99" }),
+      );
+      await connection.whenEnded();
+    }),
+  );
+  const sluice = stack.use(await start({ origin: origin.address, route: { grpc_web: true } }));
+  const port = sluice.scraped;
+  await using client = await RawClient.connect(sluice.port());
+  await client.request(get("/", { Connection: "upgrade", Upgrade: "websocket" }));
+  const open = 'sluice_tunnels{service="main"}';
+  await metricsUntil(port, (now) => now.get(open) === 1, "the open tunnel");
+  assert.equal(requests(await scrape(port)), 0);
+  await client.send("good day");
+  client.end();
+  await client.whenEnded();
+  const after = await metricsUntil(port, (now) => requests(now) === 1, "the end of the tunnel");
+  assert.equal(after.get(open), 0);
+  const of = '{http_route="all",protocol="websocket",end="client_closed"}';
+  assert.equal(after.get(`sluice_tunnel_duration_seconds_count${of}`), 1);
+  const moved = (direction: string) =>
+    after.get(`sluice_tunnel_bytes_total{http_route="all",direction="${direction}"}`);
+  assert.deepEqual([moved("received"), moved("sent")], [8, 5]);
+  const type = "application/grpc-web";
+  await rawRequest(
+    sluice.port(),
+    request("POST", "/a.B/C", { "Content-Type": type }, "\0\0\0\0\0"),
+  );
+  const called = 'sluice_grpc_calls_total{http_route="all",rpc_grpc_status_code="other"}';
+  await metricsUntil(port, (now) => now.get(called) === 1, "the call");
+});
+
 Deno.test("every metric of the table is told by a program that has all there is", async () => {
   await using stack = new AsyncDisposableStack();
   const [a, b] = await startMembers(stack, "a", "b");
@@ -533,6 +577,9 @@ Deno.test("every metric of the table is told by a program that has all there is"
   // Those that count what goes wrong are there once something has.
   const later = new Set<FamilyName>([
     "sluice_request_errors_total",
+    "sluice_tunnel_duration_seconds",
+    "sluice_tunnel_bytes_total",
+    "sluice_grpc_calls_total",
     "sluice_upstream_retries_total",
     "sluice_upstream_connections_failed_total",
     "sluice_upstream_connections_closed_total",
@@ -542,7 +589,7 @@ Deno.test("every metric of the table is told by a program that has all there is"
     "sluice_plugin_restarts_total",
     "sluice_worker_restarts_total",
     "sluice_config_reloads_total",
-    // Those of listeners with TLS, which have a test of their own.
+    // Those of listeners with TLS, tunnels and calls have tests of their own.
     "sluice_tls_certificate_not_after_seconds",
     "sluice_tls_certificates_current",
   ]);

@@ -34,6 +34,9 @@ const HOOK_SECONDS = [
   ...[0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1],
 ] as const;
 
+/** A tunnel may last for days. */
+const TUNNEL_SECONDS = [1, 10, 60, 300, 1_800, 7_200, 43_200, 86_400] as const;
+
 /** Every metric by its name. Adding one is adding a row; counters end in `_total`. */
 export const FAMILIES = {
   // Requests
@@ -80,6 +83,30 @@ export const FAMILIES = {
     type: "counter",
     help: "Requests too malformed to have a route; they are in no other metric of requests.",
     labels: ["listener", "error_type"],
+  },
+  // Tunnels and calls
+  sluice_tunnels: {
+    type: "gauge",
+    help: "Open tunnels: WebSockets, other upgrades, and CONNECT.",
+    labels: ["service"],
+  },
+  sluice_tunnel_duration_seconds: {
+    type: "histogram",
+    help:
+      "How long tunnels were open, by the protocol in them and by why they are over. In the metrics of requests, a tunnel counts with the time to its opening.",
+    labels: ["http_route", "protocol", "end"],
+    buckets: TUNNEL_SECONDS,
+  },
+  sluice_tunnel_bytes_total: {
+    type: "counter",
+    help: "Bytes that were received from clients, and sent to them, in tunnels that are over.",
+    labels: ["http_route", "direction"],
+  },
+  sluice_grpc_calls_total: {
+    type: "counter",
+    help:
+      "gRPC calls, gRPC-web included, by their status code; empty if a call ended without one, `other` if there is no such code.",
+    labels: ["http_route", "rpc_grpc_status_code"],
   },
   // Connections of clients
   sluice_connections: {
