@@ -16,11 +16,13 @@ const PAGES = [
   "docs/operations.md",
   "docs/phases.md",
   "docs/plugins.md",
+  "docs/protocols.md",
   "docs/security.md",
   "docs/upstreams.md",
   "examples/quickstart/README.md",
   "examples/failover/README.md",
   "examples/load-balancing/README.md",
+  "examples/grpc/README.md",
 ];
 
 function read(path: string): Promise<string> {

@@ -155,7 +155,7 @@ if (missing !== null) {
   console.log(`skipped: the examples need ${missing}; install the package ${missing}`);
 }
 
-for (const example of ["quickstart", "failover", "load-balancing"]) {
+for (const example of ["quickstart", "failover", "load-balancing", "grpc"]) {
   Deno.test({
     name: `examples/${example} does what its README says`,
     ignore: missing !== null,
