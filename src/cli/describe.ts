@@ -76,7 +76,8 @@ export function describeConfig(config: Config, reports: readonly PluginReport[])
         route.id,
         matchText(route.match),
         targetText(config, route),
-        [pluginsText(config, route), ...attemptsText(route)].filter((one) => one !== "").join("; "),
+        [modulesText(route), pluginsText(config, route), ...attemptsText(route)]
+          .filter((one) => one !== "").join("; "),
       ]),
       "  ",
     );
@@ -84,6 +85,10 @@ export function describeConfig(config: Config, reports: readonly PluginReport[])
   for (const upstream of config.upstreams) text += describeUpstream(upstream);
   if (reports.length > 0) text += `\nPlugins\n${reports.map(reportText).join("")}`;
   return text;
+}
+
+function modulesText({ modules }: RouteConfig): string {
+  return modules.length === 0 ? "" : `modules: ${modules.join(", ")}`;
 }
 
 function pluginsText(config: Config, route: RouteConfig): string {

@@ -6,8 +6,12 @@
 import { formatDuration, formatPercent } from "../config/units.ts";
 import type { RouteConfig } from "../config/types.ts";
 import type { EndpointConfig, UpstreamConfig } from "../config/types_upstreams.ts";
+import { GRPC_STATUS } from "../http/grpc.ts";
 import { formatAddress } from "../transport/address.ts";
 import { count, table } from "./output.ts";
+
+/** Statuses of gRPC by their code. */
+const GRPC_NAMES = Object.keys(GRPC_STATUS);
 
 type HashKey = NonNullable<UpstreamConfig["balancing"]["hashKey"]>;
 type Active = NonNullable<UpstreamConfig["health"]["active"]>;
@@ -96,7 +100,11 @@ export function summarizeUpstream(upstream: UpstreamConfig): unknown {
 export function attemptsText(route: RouteConfig): string[] {
   const lines: string[] = [];
   const { retry, hedge, mirrors, timeouts } = route;
-  const causes = [...retry.on, ...statusTexts(retry.statuses)];
+  const causes = [
+    ...retry.on,
+    ...statusTexts(retry.statuses),
+    ...retry.grpcStatuses.map((code) => `grpc:${GRPC_NAMES[code]}`),
+  ];
   const isPlain = retry.attempts === 1 && causes.join() === "connect_failure";
   if (retry.attempts === 0) lines.push("no retry");
   else if (!isPlain) {

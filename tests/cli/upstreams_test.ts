@@ -107,6 +107,27 @@ Deno.test("check and route print how a route asks its upstreams", async () => {
   });
 });
 
+Deno.test("check prints modules, statuses of gRPC and times of tunnels", async () => {
+  const config = `listeners: [{ address: "127.0.0.1:8080" }]
+services:
+  - name: edge
+    routes:
+      - id: calls
+        upstream: app
+        grpc_web: true
+        retry: { on: [connect_failure, "grpc:unavailable"] }
+        timeouts: { tunnel_idle: 0, tunnel: 1h, grpc: 30s }
+upstreams: [{ name: app, endpoints: ["127.0.0.1:3000"] }]
+`;
+  await withConfig(config, async (file) => {
+    const { out } = await cli(["check", "-c", file]);
+    assert.match(
+      out,
+      /modules: grpc_web; retry 1 on connect_failure, grpc:unavailable; timeouts: tunnel_idle 0s, tunnel 60m, grpc 30s\n/,
+    );
+  });
+});
+
 Deno.test("nothing that check or dump prints holds a secret", async () => {
   await withConfig(CONFIG, async (file) => {
     for (const args of [["check"], ["check", "--json"], ["config", "dump"]]) {
