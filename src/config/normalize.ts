@@ -9,6 +9,7 @@ import { absolute } from "./absolute.ts";
 import type { ConfigDocument } from "./document.ts";
 import type { FoundPlugin } from "./found_plugins.ts";
 import { normalizeHttp2 } from "./normalize_http2.ts";
+import { socketEngine } from "./socket_engine.ts";
 import { normalizeListenerTls, normalizeProxyProtocol } from "./normalize_listener_tls.ts";
 import { normalizeServices, PluginUses } from "./normalize_services.ts";
 import { normalizeUpstream } from "./normalize_upstreams.ts";
@@ -106,6 +107,7 @@ function normalizeListener(
     address: absolute(data.address, context.resolve),
     tls: normalizeListenerTls(data, context),
     proxyProtocol: normalizeProxyProtocol(data),
+    engine: socketEngine(data),
     unixMode: data.unix_mode,
     unixOwner: data.unix_owner ?? null,
     backlog: data.backlog,

@@ -226,6 +226,11 @@ const listener = () =>
       proxyProtocol(),
       "The PROXY protocol, from proxies in front of us that speak no HTTP. Default: it is not spoken.",
     ),
+    engine: withDefault(
+      z.enum(["deno", "handle", "auto"]),
+      "deno",
+      "What carries clear-text connections over TCP: see below. `auto` takes `handle` where it can serve.",
+    ),
     unix_mode: withDefault(unixMode(), "0660", "Mode of a unix socket file."),
     unix_owner: optional(unixOwner(), "Who owns a unix socket file. Default: whoever runs this."),
     backlog: withDefault(

@@ -7,6 +7,7 @@ import { parseAddress } from "../transport/address.ts";
 import type { Path } from "./document.ts";
 import type { Findings } from "./findings.ts";
 import { rawList, rawMap, rawText } from "./raw.ts";
+import { handleObstacle } from "./socket_engine.ts";
 
 type Raw = Readonly<Record<string, unknown>>;
 
@@ -29,6 +30,16 @@ export function checkListener(findings: Findings, path: Path, listener: Raw): vo
       "proxy_protocol believes nobody: trusted is empty",
       "name the networks of the proxies in front: trusted: [10.0.0.0/8]",
     );
+  }
+  if (listener["engine"] === "handle" && typeof address === "object" && address !== null) {
+    const obstacle = handleObstacle({ address, tls: listener["tls"], proxy_protocol: proxy });
+    if (obstacle !== null) {
+      findings.at(
+        [...path, "engine"],
+        `engine: handle cannot serve this listener because of ${obstacle}`,
+        "write engine: auto or leave it out",
+      );
+    }
   }
   if (listener["tls"] === undefined) return;
   const tls = rawMap(listener["tls"]);

@@ -119,6 +119,8 @@ export interface ListenerConfig {
   readonly tls: ListenerTlsConfig | null;
   /** `null`: no PROXY header is looked for. */
   readonly proxyProtocol: ProxyProtocolConfig | null;
+  /** What carries clear-text connections over TCP. */
+  readonly engine: "deno" | "handle";
   /** Mode of a unix socket file. */
   readonly unixMode: number;
   /** Who owns it; `null`: whoever runs this. */

@@ -11,13 +11,14 @@ import type { Config, ListenerConfig } from "../config/types.ts";
 import type { TcpAddress } from "../transport/address.ts";
 import type { InheritedSockets } from "./inherited.ts";
 import type { OwnSocket } from "./upgrade.ts";
-import { checkUnixPath, type HeldPort, holdPort } from "../transport/hold.ts";
+import { checkUnixPath, type HeldPort, holdHandlePort, holdPort } from "../transport/hold.ts";
 
 interface Held {
   /** Of the listener. */
   readonly name: string;
   /** As the config has it: port `0` stands for the one that was found. */
   readonly written: TcpAddress;
+  readonly engine: ListenerConfig["engine"];
   readonly port: HeldPort;
 }
 
@@ -36,6 +37,7 @@ export interface HeldChange {
 /** Sockets that are bound and accept nothing here. */
 export class HeldListeners {
   readonly #inherited: InheritedSockets | null;
+  readonly #joins: boolean;
   #held: readonly Held[] = [];
   /** Unix sockets that service workers listen on, or the process that leaves. */
   #paths: ReadonlySet<string>;
@@ -43,15 +45,23 @@ export class HeldListeners {
   /**
    * @param inherited Sockets to listen on instead of binding.
    * @param paths Unix sockets that may be taken over.
+   * @param joins Whether another process of ours may still listen on the ports of engine `handle`.
    */
-  constructor(inherited: InheritedSockets | null = null, paths: readonly string[] = []) {
+  constructor(
+    inherited: InheritedSockets | null = null,
+    paths: readonly string[] = [],
+    joins: boolean = false,
+  ) {
     this.#inherited = inherited;
+    this.#joins = joins;
     this.#paths = new Set(paths);
   }
 
   /** The sockets, for a process that takes over. */
   get sockets(): OwnSocket[] {
-    return this.#held.map(({ name, port: { address, ip } }) => ({
+    // Those of engine handle are shared without being handed over: each process binds its own.
+    const inheritable = this.#held.filter(({ engine }) => engine === "deno");
+    return inheritable.map(({ name, port: { address, ip } }) => ({
       name,
       address: { ...address, host: ip },
     }));
@@ -77,7 +87,7 @@ export class HeldListeners {
     };
     try {
       for (const listener of config.listeners) {
-        const { name, address, backlog } = listener;
+        const { name, address, engine } = listener;
         if (address.kind === "unix") {
           // A service worker binds it. That it can is found out before anything has changed.
           if (!this.#paths.has(address.path)) await checkUnixPath(name, address);
@@ -85,9 +95,9 @@ export class HeldListeners {
           paths.add(address.path);
           continue;
         }
-        let held = this.#find(name, address);
+        let held = this.#find(name, address, engine);
         if (held === undefined) {
-          held = { name, written: address, port: this.#hold(name, address, backlog) };
+          held = { name, written: address, engine, port: this.#hold(listener, address) };
           fresh.push(held);
         }
         next.push(held);
@@ -125,19 +135,25 @@ export class HeldListeners {
   /** Listeners with the ports that were found for their port 0, where they have been. */
   known(listeners: readonly ListenerConfig[]): ListenerConfig[] {
     return listeners.map((listener) => {
-      const { name, address } = listener;
-      const held = address.kind === "tcp" ? this.#find(name, address) : undefined;
+      const { name, address, engine } = listener;
+      const held = address.kind === "tcp" ? this.#find(name, address, engine) : undefined;
       return held === undefined ? listener : { ...listener, address: held.port.address };
     });
   }
 
-  #hold(name: string, address: TcpAddress, backlog: number): HeldPort {
+  #hold({ name, backlog, engine }: ListenerConfig, address: TcpAddress): HeldPort {
+    if (engine === "handle") return holdHandlePort(name, address, this.#joins);
     const inherited = this.#inherited?.take(name, address) ?? null;
     return inherited ?? holdPort(name, address, backlog);
   }
 
-  #find(name: string, address: TcpAddress): Held | undefined {
-    return this.#held.find((held) => held.name === name && same(held.written, address)) ??
-      this.#held.find((held) => same(held.port.address, address));
+  #find(
+    name: string,
+    address: TcpAddress,
+    engine: ListenerConfig["engine"],
+  ): Held | undefined {
+    const fitting = this.#held.filter((held) => held.engine === engine);
+    return fitting.find((held) => held.name === name && same(held.written, address)) ??
+      fitting.find((held) => same(held.port.address, address));
   }
 }

@@ -287,7 +287,7 @@ export class HttpService {
     door.listener = await listen({
       name,
       address: edition.binds[name] ?? config.address,
-      engine: "deno",
+      engine: config.engine,
       backlog: config.backlog,
       unixMode: config.unixMode,
       unixOwner: config.unixOwner,
@@ -441,10 +441,11 @@ function hostPolicy({ tls }: ListenerConfig, server: TlsServer): HostPolicy {
 
 /** What of a listener its socket is opened with. Certificates are shown by the next handshake, whichever they are. */
 function socketPart(
-  { address, unixMode, unixOwner, maxConnections, proxyProtocol, tls }: ListenerConfig,
+  { address, engine, unixMode, unixOwner, maxConnections, proxyProtocol, tls }: ListenerConfig,
 ) {
   return {
     address,
+    engine,
     unixMode,
     unixOwner,
     maxConnections,

@@ -5,7 +5,9 @@
  */
 import { isIPv6 } from "node:net";
 import type { TcpAddress } from "./address.ts";
+import { ProxyError } from "../base/error.ts";
 import { ConnectionGate, type GateOptions } from "./connection_gate.ts";
+import { type Admission, checkAdmission } from "./connection_setup.ts";
 import { localAddress, remoteAddress } from "./handle_dial.ts";
 import { HandleSocket } from "./handle_socket.ts";
 import { isDescriptorShortage } from "./io_error.ts";
@@ -23,16 +25,52 @@ const REVIVE_INTERVAL = 100;
 
 /** Keeps listening handles from being collected while only the event loop knows them. */
 const listening = new Set<HandleListener>();
+const bindings = new Set<TcpHandle>();
+
+/** What listening on a handle takes. */
+export interface HandleListenOptions extends GateOptions {
+  readonly backlog?: number;
+  /** Says whether a client may come in. Default: every client. */
+  readonly admission?: Admission | null;
+}
+
+/** A port that is bound, without anybody listening on it yet. */
+export interface BoundHandle {
+  readonly port: number;
+  close(): void;
+}
+
+/**
+ * Binds a port for others to listen on by SO_REUSEPORT; connections are refused until one does.
+ *
+ * @throws {Error} With the errno name as `code`.
+ */
+export function bindHandle(address: TcpAddress): BoundHandle {
+  const native = nativeTcp();
+  if (native === null) throw new Error("this runtime has no native handles");
+  const handle = new native.TCP(native.types.SERVER);
+  try {
+    check(bind(handle, address), "bind");
+    const bound = localAddress(handle);
+    bindings.add(handle);
+    return {
+      port: bound.kind === "tcp" ? bound.port : 0,
+      close() {
+        if (bindings.delete(handle)) handle.close();
+      },
+    };
+  } catch (error) {
+    handle.close();
+    throw error;
+  }
+}
 
 /**
  * Binds and begins accepting. The host must be an IP address.
  *
  * @throws {Error} With the errno name as `code`, if the address cannot be listened on.
  */
-export function listenHandle(
-  address: TcpAddress,
-  options: GateOptions & { readonly backlog?: number },
-): Listener {
+export function listenHandle(address: TcpAddress, options: HandleListenOptions): Listener {
   const native = nativeTcp();
   if (native === null) throw new Error("this runtime has no native handles");
   const handle = new native.TCP(native.types.SERVER);
@@ -52,6 +90,7 @@ class HandleListener implements Listener {
   readonly #native: NativeTcp;
   readonly #handle: TcpHandle;
   readonly #gate: ConnectionGate;
+  readonly #admission: Admission | null;
   readonly #backlog: number;
   readonly #watch: ReturnType<typeof setInterval>;
   #closed = false;
@@ -60,9 +99,10 @@ class HandleListener implements Listener {
     native: NativeTcp,
     handle: TcpHandle,
     host: string,
-    options: GateOptions & { readonly backlog?: number },
+    options: HandleListenOptions,
   ) {
     this.name = options.name;
+    this.#admission = options.admission ?? null;
     this.#native = native;
     this.#handle = handle;
     this.#gate = new ConnectionGate(options);
@@ -108,6 +148,20 @@ class HandleListener implements Listener {
     this.#handle.listen(this.#backlog);
   }
 
+  /** Never rejects. What the client sends meanwhile waits in the socket. */
+  async #admit(socket: HandleSocket): Promise<void> {
+    try {
+      await checkAdmission(socket.remote, this.#admission);
+    } catch (error) {
+      socket.destroy();
+      this.#gate.refused(
+        ProxyError.wrap(error, "internal_error", "Cannot admit a connection", "internal"),
+      );
+      return;
+    }
+    this.#gate.pass(socket);
+  }
+
   #serve(status: number, client: TcpHandle | undefined): void {
     // Called by native code: whatever is thrown from here would end the process.
     try {
@@ -117,14 +171,14 @@ class HandleListener implements Listener {
       }
       if (this.#closed || !this.#gate.enter()) return client.close();
       client.setNoDelay(true);
-      this.#gate.pass(
-        new HandleSocket(this.#native, client, {
-          remote: remoteAddress(client),
-          local: localAddress(client),
-          tls: null,
-          onReleased: this.#gate.onReleased,
-        }),
-      );
+      const socket = new HandleSocket(this.#native, client, {
+        remote: remoteAddress(client),
+        local: localAddress(client),
+        tls: null,
+        onReleased: this.#gate.onReleased,
+      });
+      if (this.#admission?.needed === true) void this.#admit(socket);
+      else this.#gate.pass(socket);
     } catch (error) {
       this.#gate.acceptFailed(error);
     }

@@ -5,6 +5,7 @@
  */
 import { ProxyError } from "../base/error.ts";
 import { formatAddress, type TcpAddress, type UnixAddress } from "./address.ts";
+import { bindHandle } from "./handle_listener.ts";
 import { reason } from "./io_error.ts";
 import { bindTcp } from "./listen.ts";
 import { bindUnix } from "./unix_path.ts";
@@ -33,6 +34,31 @@ export function holdPort(name: string, address: TcpAddress, backlog: number): He
     const { port, hostname } = bound.addr as Deno.NetAddr;
     const actual: TcpAddress = { ...address, port };
     return { address: actual, bound: actual, ip: hostname, close: () => bound.close() };
+  } catch (error) {
+    throw new ProxyError(
+      "bind_error",
+      `Listener "${name}" cannot listen on ${formatAddress(address)}: ${reason(error)}`,
+      { source: "internal", cause: error },
+    );
+  }
+}
+
+/**
+ * Binds a port for listeners of engine `handle`, each of which has an accept queue of its own.
+ *
+ * @param name Of the listener, for messages.
+ * @param shared Whether somebody else of us may listen on it already: the process that leaves in an upgrade.
+ * @throws {ProxyError} `bind_error`.
+ */
+export function holdHandlePort(name: string, address: TcpAddress, shared: boolean): HeldPort {
+  try {
+    // Others that share their ports would let us in without a word.
+    if (!shared && address.port !== 0) {
+      Deno.listen({ hostname: address.host, port: address.port }).close();
+    }
+    const held = bindHandle(address);
+    const actual: TcpAddress = { ...address, port: held.port };
+    return { address: actual, bound: actual, ip: address.host, close: () => held.close() };
   } catch (error) {
     throw new ProxyError(
       "bind_error",

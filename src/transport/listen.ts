@@ -41,9 +41,10 @@ export async function listen(options: ListenOptions): Promise<Listener> {
         options,
       );
     }
+    const { proxyHeader = null, tls = null } = options;
     if (
-      steps === null && options.engine === "handle" && handleEngineAvailable() &&
-      isIP(options.address.host) !== 0
+      proxyHeader === null && tls === null && options.engine === "handle" &&
+      handleEngineAvailable() && isIP(options.address.host) !== 0
     ) {
       return listenHandle(options.address, options);
     }

@@ -36,7 +36,7 @@ export interface ListenOptions {
   onError(error: ProxyError): void;
   /** Called for each connection that is closed before it comes to `onSocket`, for what it did or did not do. */
   onRefused?(error: ProxyError): void;
-  /** Whose PROXY headers are believed. Default: nobody's. Engine `handle` then falls back to `deno`, as below. */
+  /** Whose PROXY headers are believed. Default: nobody's. With them, or TLS, engine `handle` falls back to `deno`. */
   readonly proxyHeader?: ProxyHeaderPolicy | null;
   /** Says whether a client may come in, before TLS. Default: every client. */
   readonly admission?: Admission | null;

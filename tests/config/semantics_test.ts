@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { configOf, errorsOf, minimal } from "./support.ts";
+import { configOf, errorsOf, minimal, refuses } from "./support.ts";
 
 async function oneError(text: string, words: RegExp, plugins: string[] = []): Promise<void> {
   const errors = await errorsOf(text, { plugins });
@@ -220,4 +220,26 @@ Deno.test("plugins that nobody names run everywhere, before those that are named
   assert.equal(config.plugins[1]!.heap, null);
   assert.equal(config.plugins[1]!.timeout, 9);
   assert.equal(config.plugins[0]!.file, "/pretend/p/a.ts");
+});
+
+Deno.test("engine handle is refused where handles cannot serve; auto is not", async () => {
+  const config = (listener: string) =>
+    `listeners: [${listener}]
+services: [{ name: edge, routes: [{ upstream: app }] }]
+upstreams: [{ name: app, endpoints: ["127.0.0.1:3000"] }]`;
+  await refuses(
+    config(`{ address: "localhost:8080", engine: handle }`),
+    /engine: handle cannot serve this listener because of the host name/,
+  );
+  await refuses(config(`{ address: "unix:/tmp/x", engine: handle }`), /because of the unix socket/);
+  await refuses(
+    config(
+      `{ address: "127.0.0.1:80", engine: handle, proxy_protocol: { trusted: [10.0.0.0/8] } }`,
+    ),
+    /because of proxy_protocol/,
+  );
+  const auto = await configOf(config(`{ address: "localhost:8080", engine: auto }`));
+  assert.equal(auto.listeners[0]!.engine, "deno");
+  const plain = await configOf(config(`{ address: "127.0.0.1:8080" }`));
+  assert.equal(plain.listeners[0]!.engine, "deno");
 });

@@ -1,0 +1,90 @@
+/** Listeners of engine `handle`: each service worker has an accept queue of its own. */
+import assert from "node:assert/strict";
+import { handleEngineAvailable } from "../../src/transport/native_handle.ts";
+import { configFile } from "../support/config.ts";
+import { eventually } from "../support/deadline.ts";
+import { field, text } from "../support/http_text.ts";
+import { get, RawClient, rawRequest } from "../support/raw_client.ts";
+import { startSimpleOrigin } from "../support/simple_origin.ts";
+import { SluiceStartError, startSluice } from "../support/sluice.ts";
+
+const WHO = `import { definePlugin } from "@sluice/plugin";
+const id = crypto.randomUUID();
+export default definePlugin({
+  connectionFilter: ({ address }) => address !== "127.0.0.9",
+  requestFilter(session) {
+    const { path } = session.request;
+    if (path === "/end") self.close();
+    if (path === "/who") return session.respond(200, id);
+  },
+});
+`;
+const ignore = !handleEngineAvailable();
+
+function start(origin: string, listener: Readonly<Record<string, unknown>>) {
+  return startSluice({
+    config: configFile({
+      origin,
+      listener,
+      plugins: { isolation: { who: "inline" }, trust: ["who"] },
+    }),
+    plugins: { "who.ts": WHO },
+    threads: 2,
+  });
+}
+
+Deno.test({
+  name:
+    "engine handle: all workers serve one port, one that ends is replaced, and hooks say who comes in",
+  ignore,
+  async fn() {
+    await using origin = await startSimpleOrigin();
+    await using sluice = await start(origin.address, { engine: "handle" });
+    const port = sluice.port();
+    const who = async () => text(await rawRequest(port, get("/who")));
+    const seen = new Set<string>();
+    await eventually(async () => {
+      for (const id of await Promise.all(Array.from({ length: 16 }, who))) seen.add(id);
+      return seen.size === 2;
+    }, "an answer of either worker");
+    assert.equal(field(await rawRequest(port, get("/bytes/100000")), "content-length"), "100000");
+
+    await using stranger = await RawClient.connect({ port, from: "127.0.0.9" });
+    await stranger.send(get("/bytes/1"));
+    await stranger.whenEnded();
+    assert.equal(stranger.received, "");
+
+    await using victim = await RawClient.connect(port);
+    const dead = text(await victim.request(get("/who")));
+    await victim.send(get("/end"));
+    await sluice.waitForOutput(/Worker \d of service main serves again/, 30_000);
+    const alive = new Set<string>();
+    await eventually(async () => {
+      alive.add(await who());
+      return alive.size === 2;
+    }, "two workers");
+    assert.equal(alive.has(dead), false);
+  },
+});
+
+Deno.test({
+  name: "engine handle: a port that somebody listens on is told at the start, not shared with him",
+  ignore,
+  async fn() {
+    await using origin = await startSimpleOrigin();
+    await using first = await start(origin.address, { engine: "handle" });
+    const address = `127.0.0.1:${first.port()}`;
+    await assert.rejects(start(origin.address, { engine: "handle", address }), (error) => {
+      assert.ok(error instanceof SluiceStartError);
+      assert.match(error.message, /cannot listen on 127\.0\.0\.1:\d+/);
+      return true;
+    });
+    assert.equal((await rawRequest(first.port(), get("/bytes/1"))).status, 200);
+  },
+});
+
+Deno.test("engine auto falls back where handles cannot serve", async () => {
+  await using origin = await startSimpleOrigin();
+  await using sluice = await start(origin.address, { engine: "auto", address: "localhost:0" });
+  assert.equal((await rawRequest(sluice.port(), get("/bytes/1"))).status, 200);
+});
