@@ -57,6 +57,8 @@ export interface AccessRecord {
   /** Milliseconds to the first byte of the response; `-1` if there was none. */
   upstreamFirstByte: number;
   upstreamReused: boolean;
+  /** Version of HTTP that the upstream was asked by: `1.1`, `2`; empty if there was no connection. */
+  upstreamVersion: string;
   /** RFC 9209 token, or the type of the error where there is none. */
   error: string | null;
   /** `upstream`, `downstream`, `internal` or `unset`. */
@@ -116,6 +118,7 @@ export function emptyAccessRecord(): AccessRecord {
     upstreamConnect: -1,
     upstreamFirstByte: -1,
     upstreamReused: false,
+    upstreamVersion: "",
     error: null,
     errorSource: null,
     shortCircuit: null,
@@ -196,6 +199,9 @@ function upstream(record: AccessRecord): string {
   if (record.upstreamName !== null) text += `,"upstream.name":${jsonText(record.upstreamName)}`;
   if (record.upstreamAddress !== null) {
     text += `,"upstream.address":${jsonText(record.upstreamAddress)}`;
+  }
+  if (record.upstreamVersion !== "") {
+    text += `,"upstream.protocol.version":${jsonText(record.upstreamVersion)}`;
   }
   if (record.upstreamStatus > 0) text += `,"upstream.status":${jsonNumber(record.upstreamStatus)}`;
   text += `,"upstream.attempts":${jsonNumber(record.upstreamAttempts)}`;

@@ -76,6 +76,7 @@ export class ServiceObserver implements UpstreamListener {
     record.upstreamAttempts = exchange.attempt;
     record.upstreamHedges = exchange.hedges;
     record.upstreamReused = upstream?.reused ?? false;
+    record.upstreamVersion = upstream === null ? "" : versionText(upstream.version);
     record.upstreamConnect = upstream === null || upstream.reused ? -1 : exchange.connectTime;
     record.upstreamFirstByte = exchange.firstByteAt === 0
       ? -1

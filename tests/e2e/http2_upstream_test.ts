@@ -183,6 +183,8 @@ Deno.test("GOAWAY under load loses no request and has none executed twice", asyn
   });
   const answers = await load(sluice.port(), 100);
   for (const [id, answer] of answers) assert.equal(`${answer.status} ${text(answer)}`, `200 ${id}`);
+  const [line] = await sluice.waitForAccessLog(600);
+  assert.equal(line!["upstream.protocol.version"], "2");
   assert.equal(executed.size, 600);
   assert.deepEqual([...executed].filter(([, times]) => times !== 1), []);
   assert.ok(origin.connections.length > 20, `${origin.connections.length} connections`);
