@@ -352,7 +352,7 @@ export class Connector {
     const session = pooled.connection.begin(method);
     if (pooled.shared !== null) {
       const { maxRequests } = peer.options;
-      if (maxRequests > 0 && pooled.requests >= maxRequests) pooled.retired ??= "max_requests";
+      if (maxRequests > 0 && pooled.requests >= maxRequests) this.#retire(pooled, "max_requests");
       pooled.pool.share(pooled, this.#hasSlot(pooled));
     }
     return session;
@@ -363,9 +363,9 @@ export class Connector {
     const { pool, place } = pooled;
     const shared = pooled.shared!;
     if (place === "gone") return;
-    if (shared.capacity === 0) pooled.retired ??= shared.ending ?? "goaway";
-    else if (this.#draining) pooled.retired ??= "shutdown";
-    else if (this.#isOld(pooled)) pooled.retired ??= "max_age";
+    if (shared.capacity === 0) this.#retire(pooled, shared.ending ?? "not_reusable");
+    else if (this.#draining) this.#retire(pooled, "shutdown");
+    else if (this.#isOld(pooled)) this.#retire(pooled, "max_age");
     while (place === "busy" && this.#hasSlot(pooled)) {
       const waiter = pool.line.first;
       if (waiter === null || waiter.peer.clientKey !== pooled.peer.clientKey) break;
@@ -376,6 +376,15 @@ export class Connector {
     if (shared.streams > 0) pool.share(pooled, this.#hasSlot(pooled));
     else if (pooled.retired !== null) this.#discard(pooled, pooled.retired);
     else this.#released(pooled);
+  }
+
+  /** A shared connection takes no more: it finishes what it carries, and others may be made in its place. */
+  #retire(pooled: PooledConnection, why: Eviction): void {
+    if (pooled.retired !== null) return;
+    pooled.retired = why;
+    const { pool } = pooled;
+    pool.retired++;
+    if (pooled.place === "busy" && pool.line.size > 0) this.#placeFreed(pool);
   }
 
   #isOld(pooled: PooledConnection): boolean {
@@ -428,6 +437,7 @@ export class Connector {
       if (pooled.shared !== null) pool.share(pooled, false);
     }
     pooled.place = "gone";
+    if (pooled.retired !== null) pool.retired--;
     this.#options.wheel.cancel(pooled.idleDeadline);
     this.#gone++;
     pool.history.evicted[why]++;
@@ -441,11 +451,14 @@ export class Connector {
 
   /** One connection less: who waits first gets a new one. */
   #placeFreed(pool: Pool): void {
-    const waiter = this.#closed ? null : pool.line.next();
+    const waiter = this.#closed ? null : pool.line.first;
     if (waiter === null) {
       pool.warmer?.check();
       return this.#forget(pool);
     }
+    // The place of a connection that was retired was given away then.
+    if (!pool.hasRoom(waiter.peer.options.maxConnections)) return;
+    pool.line.next();
     if (!this.#protocols.mayShare(waiter.peer)) {
       this.#connect(pool, waiter).then(waiter.resolve, waiter.reject);
       return;
@@ -486,7 +499,8 @@ export class Connector {
       open: async () => {
         const pooled = await this.#make(pool, peer, undefined);
         pooled.connection.park?.();
-        this.#released(pooled);
+        if (pooled.shared === null) this.#released(pooled);
+        else this.#onSlots(pooled);
       },
     });
   }

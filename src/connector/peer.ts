@@ -76,7 +76,10 @@ export interface PeerOptions {
   readonly idleTimeout: number;
   /** Most idle connections to this peer in one service worker. */
   readonly maxIdle: number;
-  /** Most connections to this peer in one service worker, busy and idle; `0`: no limit. */
+  /**
+   * Most connections to this peer in one service worker, busy and idle; `0`: no limit. HTTP/2 connections that only
+   * finish what they carry do not count.
+   */
   readonly maxConnections: number;
   /** Requests that may wait for one of `maxConnections`. */
   readonly maxPending: number;

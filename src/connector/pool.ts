@@ -104,6 +104,8 @@ export class Pool {
   readonly gatherings: Gathering[] = [];
   /** Connections that carry an exchange. */
   busy = 0;
+  /** Those of them that take no other, and go when the last one is over. */
+  retired = 0;
   /** Connections being made. */
   connecting = 0;
 
@@ -122,7 +124,7 @@ export class Pool {
   /** Whether one more connection may be made under `maxConnections`. */
   hasRoom(maxConnections: number): boolean {
     return maxConnections === 0 ||
-      this.busy + this.connecting + this.#idle.length < maxConnections;
+      this.busy - this.retired + this.connecting + this.#idle.length < maxConnections;
   }
 
   /** Whether nothing is left to keep it for. */

@@ -408,6 +408,10 @@ export class Http2UpstreamSession implements UpstreamSession, StreamHandler {
     this.#bodyBytes = this.bodyBytes;
     this.#bodyDone = this.bodyDone;
     const stream = this.#stream;
+    // A limit of the attempt may come before ours.
+    if (why?.type === "first_byte_timeout" && !this.responseStarted && this.#error === null) {
+      this.#host.suspect(this.#sentAt);
+    }
     this.onFailure = null;
     this.#state = OVER;
     if (this.#deadline !== null) this.#host.wheel.cancel(this.#deadline);

@@ -1,6 +1,6 @@
 /** HTTP/2 connections to upstreams as a whole: how they begin, live, and end. */
 import { deepEqual, equal, ok, rejects } from "node:assert/strict";
-import type { ProxyError } from "../../src/base/error.ts";
+import { ProxyError } from "../../src/base/error.ts";
 import { Connector } from "../../src/connector/connector.ts";
 import { createPeer, type Peer, PEER_OPTIONS, type PeerOptions } from "../../src/connector/peer.ts";
 import {
@@ -255,6 +255,19 @@ Deno.test("a request that times out has its silent connection asked, and both go
   equal(first.type, "first_byte_timeout");
   equal(second.type, "ping_timeout");
   await origin.connections[0]!.closed;
+});
+
+Deno.test("an attempt that is given up for want of a first byte has a silent connection asked as well", async () => {
+  await using origin = new Http2Origin({ pong: false });
+  await using use = new Use();
+  const session = await use.session(h2cPeer(origin, { pingTimeout: 100 }));
+  await send(session);
+  const { connection } = await origin.request();
+  // Whatever was heard before must be old by the clock of the wheel.
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  session.abort(new ProxyError("first_byte_timeout", "per_try_timeout"));
+  await connection.next(F.PING);
+  await connection.closed;
 });
 
 Deno.test("a peer that answers PING, or sends anything else, stays", async () => {

@@ -158,6 +158,42 @@ Deno.test("after GOAWAY a connection takes nobody more, and goes when its last r
   equal(evicted(upstreams, peer), "goaway:1,ping_timeout:1");
 });
 
+Deno.test("a connection that only finishes what it carries keeps no place under maxConnections", async () => {
+  const upstreams = new FakeUpstreams();
+  upstreams.capacity = 2;
+  const peer = fakePeer({ ...H2C, maxConnections: 1, http2: { maxStreams: 2 } });
+  const [old] = await Promise.all(upstreams.many(peer, 2)) as FakeSharedConnection[];
+  const waiting = [upstreams.connect(peer, "a"), upstreams.connect(peer, "b")];
+  equal(upstreams.counts, "0 1 0 2 1");
+  old!.allow(0, "goaway");
+  const [a, b] = await Promise.all(waiting);
+  equal(a, b);
+  notEqual(a, old);
+  equal(upstreams.counts, "0 2 0 0 1");
+  const last = upstreams.connect(peer);
+  equal(upstreams.counts, "0 2 0 1 1");
+  // Its place is not given away twice.
+  old!.release();
+  old!.release();
+  equal(upstreams.counts, "0 1 0 1 1");
+  a!.release();
+  equal(await last, a);
+});
+
+Deno.test("a connection made beforehand serves all who wait in line", async () => {
+  const upstreams = new FakeUpstreams();
+  upstreams.manual = true;
+  const peer = fakePeer({ ...H2C, maxConnections: 1, prewarm: 1, http2: { maxStreams: 5 } });
+  const end = upstreams.connector.keepWarm(peer);
+  const waiting = upstreams.many(peer, 3);
+  equal(upstreams.counts, "0 0 1 3 1");
+  const shared = upstreams.attempts[0]!.share(5);
+  const all = await Promise.all(waiting);
+  equal(new Set(all).size, 1);
+  equal(all[0], shared);
+  end();
+});
+
 Deno.test("max-streams that changes in mid-air bounds what comes, and harms nobody that is there", async () => {
   const upstreams = new FakeUpstreams();
   upstreams.capacity = 4;
