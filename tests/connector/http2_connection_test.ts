@@ -11,6 +11,7 @@ import {
   SETTINGS_ENABLE_CONNECT_PROTOCOL,
   SETTINGS_INITIAL_WINDOW_SIZE,
   SETTINGS_MAX_CONCURRENT_STREAMS,
+  SETTINGS_TIMEOUT,
 } from "../../src/http2/constants.ts";
 import { hasOpenssl, testCertificates } from "../support/certs.ts";
 import {
@@ -376,6 +377,20 @@ Deno.test("a stream with more content than its window is reset, and its neighbou
   session.abort();
   equal(await get(use, peer), "200 calm");
   equal(origin.connections.length, 1);
+});
+
+Deno.test("SETTINGS that are not acknowledged end the connection after settings_timeout", async () => {
+  await using origin = new Http2Origin({
+    onConnection: (connection) => {
+      void connection.settings();
+      return false;
+    },
+  });
+  await using use = new Use();
+  const error = await failure(get(use, h2cPeer(origin, { settingsTimeout: 150 })));
+  equal(`${error.type} ${error.source}`, "invalid_response upstream");
+  const goaway = await (await origin.connection()).next(F.GOAWAY);
+  equal(new DataView(goaway.payload.buffer).getUint32(4), SETTINGS_TIMEOUT);
 });
 
 Deno.test("a field block that trickles is cut after settings_timeout", async () => {

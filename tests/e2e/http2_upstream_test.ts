@@ -58,7 +58,14 @@ testWith(
     await using sluice = await startSluice({
       config: JSON.stringify({
         version: 1,
-        listeners: [{ address: "127.0.0.1:0", protocols: ["h1", "h2c"] }],
+        listeners: [
+          { name: "clear", address: "127.0.0.1:0", protocols: ["h1", "h2c"] },
+          {
+            name: "secure",
+            address: "127.0.0.1:0",
+            tls: { certificates: [{ cert: `${pems}/cert.pem`, key: `${pems}/key.pem` }] },
+          },
+        ],
         services: [{
           name: "main",
           routes: upstreams.map(([name]) => ({
@@ -78,23 +85,33 @@ testWith(
     await Deno.writeTextFile(upload, large);
     try {
       for (const [name] of upstreams) {
-        for (const version of ["--http1.1", "--http2-prior-knowledge"]) {
+        for (const version of ["--http1.1", "--http2-prior-knowledge", "--http2"]) {
+          const url = version === "--http2"
+            ? `https://127.0.0.1:${sluice.port("secure")}`
+            : sluice.url;
           await t.step(`${version.slice(2)} to ${name}`, async () => {
             const ask = async (...args: string[]) => {
-              const { code, stdout, stderr } = await curl(version, "-H", `X-To: ${name}`, ...args);
+              const { code, stdout, stderr } = await curl(
+                version,
+                "-k",
+                "-H",
+                `X-To: ${name}`,
+                ...args,
+              );
               assert.equal(`${code} ${stderr}`, "0 ");
               return stdout;
             };
-            const small = await ask("-i", `${sluice.url}/small.txt`);
-            assert.match(small, /^HTTP\/\S+ 200[^]*\r\n\r\nsmall$/);
+            const small = await ask("-i", `${url}/small.txt`);
+            const own = version === "--http1.1" ? "1.1" : "2";
+            assert.match(small, new RegExp(`^HTTP/${own} 200[^]*\\r\\n\\r\\nsmall$`));
             if (name.startsWith("nginx")) {
               const spoken = name === "nginx-h1" ? "HTTP/1.1" : "HTTP/2.0";
               assert.match(small, new RegExp(`x-spoken: ${spoken}`, "i"));
             }
-            assert.equal(await ask(`${sluice.url}/large.txt`), large);
-            assert.match(await ask("-I", `${sluice.url}/large.txt`), /content-length: 4000000/i);
-            assert.match(await ask("-i", `${sluice.url}/none`), /^HTTP\/\S+ 404/);
-            const back = await ask("--data-binary", `@${upload}`, `${sluice.url}/echo`);
+            assert.equal(await ask(`${url}/large.txt`), large);
+            assert.match(await ask("-I", `${url}/large.txt`), /content-length: 4000000/i);
+            assert.match(await ask("-i", `${url}/none`), /^HTTP\/\S+ 404/);
+            const back = await ask("--data-binary", `@${upload}`, `${url}/echo`);
             assert.equal(back.length, large.length);
             assert.equal(back, large);
           });
