@@ -21,7 +21,8 @@ Where OpenTelemetry has a name for something, it is used, in the spelling of Pro
 of labels are names from the config and words of the program, never anything that a client sends: a
 method that is not known is \`_OTHER\`, a status that is not registered \`5xx\` and the like, and a
 request without a route has an empty \`http_route\`. What plugins name as a peer has an empty
-\`upstream\`.
+\`upstream\`. Of an upstream with more than 256 endpoints, those beyond share one row called
+\`other\`.
 
 The numbers of service workers are added up once a second, so a request shows within about a second.
 A service worker that is replaced takes its gauges with it and leaves its counters behind.

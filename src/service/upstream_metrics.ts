@@ -15,16 +15,21 @@ const STEPS = ["lookup", "connect", "tls"] as const;
 const BREAKER_STATES = ["closed", "open", "half_open"] as const;
 /** Peers that plugins name are as many as they like: they share one row. */
 const OTHER = ["", "other"] as const;
+/** Members of a group with a row of their own; those beyond share one, which tells counts only. */
+export const MOST_MEMBERS = 256;
 
 /** Members and breakers. */
 export function tellUpstreams(sink: SampleSink, upstreams: Iterable<Upstream>): void {
   for (const { group, breaker } of upstreams) {
     const { name } = group;
+    let rows = 0;
     for (const member of group.members) {
-      const labels = [name, member.id] as const;
+      const hasRow = ++rows <= MOST_MEMBERS;
+      const labels = [name, hasRow ? member.id : "other"] as const;
       sink.add("sluice_upstream_active_requests", labels, member.inFlight);
       sink.add("sluice_upstream_requests_total", labels, member.requests);
       sink.add("sluice_upstream_failures_total", labels, member.failures);
+      if (!hasRow) continue;
       sink.add("sluice_upstream_healthy", labels, member.usable ? 1 : 0);
       sink.add("sluice_upstream_weight", labels, member.enabled ? member.weight : 0);
     }
@@ -51,7 +56,7 @@ export function tellConnections(
   const stats = connector.stats();
   const groups = new Map<string, string>();
   for (const { group } of upstreams) {
-    for (const { id } of group.backends) {
+    for (const { id } of group.backends.slice(0, MOST_MEMBERS)) {
       // An address in two groups shares its connections: they count for the first.
       if (!groups.has(id)) groups.set(id, group.name);
     }

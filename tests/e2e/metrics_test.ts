@@ -666,6 +666,32 @@ export default definePlugin({
   }
 });
 
+Deno.test("of a very large upstream, the endpoints beyond 256 share a row", async () => {
+  await using stack = new AsyncDisposableStack();
+  const [a] = await startMembers(stack, "a");
+  const many = Array.from(
+    { length: 300 },
+    (_, i) => `127.0.${1 + (i >> 8)}.${i & 255}:${a.raw.port}`,
+  );
+  const sluice = stack.use(
+    await start({
+      route: { upstream: "large", retry: { attempts: 0 } },
+      upstreams: [{ name: "large", discovery: { type: "file", path: "./members.json" } }],
+    }, { files: { "members.json": JSON.stringify(many) } }),
+  );
+  await using client = await RawClient.connect(sluice.port());
+  for (let i = 0; i < 300; i++) await client.request(get("/"));
+  const metrics = await metricsUntil(sluice.scraped, (now) => requests(now) === 300, "them all");
+  const rows = (name: string) =>
+    [...metrics.keys()].filter((series) => series.startsWith(`${name}{upstream="large"`)).length;
+  assert.equal(rows("sluice_upstream_healthy"), 256);
+  assert.equal(rows("sluice_upstream_requests_total"), 257);
+  assert.equal(
+    metrics.get('sluice_upstream_requests_total{upstream="large",endpoint="other"}'),
+    44,
+  );
+});
+
 Deno.test("the config that runs, and what became of reloads, are told", async () => {
   await using stack = new AsyncDisposableStack();
   const [a] = await startMembers(stack, "a");
