@@ -138,7 +138,7 @@ const limits = () =>
     head_bytes: withDefault(
       size(1024, 1024 * 1024),
       formatSize(LIMITS.headBytes),
-      "Request line and fields together; over it: 431.",
+      "Request line and fields together, in HTTP/1; over it: 431.",
     ),
     fields: withDefault(integer(1, 1000), LIMITS.fields, "Number of fields; over it: 431."),
     target_bytes: withDefault(
@@ -189,7 +189,7 @@ const limits = () =>
     drain_bytes: withDefault(
       size(),
       formatSize(LIMITS.drainBytes),
-      "Unread request content that is read and thrown away to keep the connection.",
+      "Unread request content that is read and thrown away to keep an HTTP/1 connection.",
     ),
     drain_timeout: withDefault(
       duration(),

@@ -184,8 +184,14 @@ export class Http2DownstreamConnection
 
   // Time.
 
+  /** A fresh connection has the time of a head to begin, also where none is kept for a next request. */
   #arm(): void {
-    this.#options.wheel.arm(this.#deadline, this.#options.limits.keepAliveTimeout);
+    const { limits, wheel } = this.#options;
+    const { headerTimeout, keepAliveTimeout } = limits;
+    wheel.arm(
+      this.#deadline,
+      this.#requests === 0 ? Math.max(headerTimeout, keepAliveTimeout) : keepAliveTimeout,
+    );
   }
 
   #onIdleTimeout(): void {

@@ -4,6 +4,7 @@
  * @module
  */
 import { giveBuffer } from "../base/buffer_pool.ts";
+import { systemClock } from "../base/clock.ts";
 import { ProxyError } from "../base/error.ts";
 import type { Fields } from "../http/fields.ts";
 import { hasNoContent, type RequestHead, ResponseHead } from "../http/message.ts";
@@ -61,7 +62,7 @@ export class Http2DownstreamSession implements DownstreamSession, StreamHandler 
     this.expectsContinue = request.expectsContinue;
     this.#tunnelAsked = request.isTunnel;
     this.requestNumber = requestNumber;
-    this.startedAt = performance.now();
+    this.startedAt = systemClock.now();
     stream.handler = this;
   }
 

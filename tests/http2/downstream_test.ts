@@ -350,3 +350,19 @@ Deno.test("closing at once fails what runs, and leaves no deadline behind", asyn
   assert.equal(client.test.closed.count, 1);
   assert.equal(client.test.wheel.size, 0);
 });
+
+Deno.test("a connection that is not kept carries its first request all the same", async () => {
+  const client = new Client({
+    limits: { keepAliveTimeout: 0 },
+    serve: (session) => ok(session),
+  });
+  await settled();
+  await client.test.pass(5_000);
+  assert.equal(client.test.socket.finished, false);
+  client.ask(1);
+  await settled();
+  await client.test.pass(100);
+  const seen = await client.seen();
+  assert.deepEqual(seen.slice(-2), ["DATA 1 4 end", "GOAWAY 0 NO_ERROR"]);
+  assert.ok(client.test.socket.finished);
+});
