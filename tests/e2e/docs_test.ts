@@ -18,11 +18,13 @@ const PAGES = [
   "docs/plugins.md",
   "docs/protocols.md",
   "docs/security.md",
+  "docs/tls.md",
   "docs/upstreams.md",
   "examples/quickstart/README.md",
   "examples/failover/README.md",
   "examples/load-balancing/README.md",
   "examples/grpc/README.md",
+  "examples/tls/README.md",
 ];
 
 function read(path: string): Promise<string> {
@@ -46,7 +48,7 @@ async function shownPlugins(page: string): Promise<Record<string, string>> {
   return files;
 }
 
-for (const page of ["README.md", "docs/plugins.md", "docs/upstreams.md"]) {
+for (const page of ["README.md", "docs/plugins.md", "docs/tls.md", "docs/upstreams.md"]) {
   Deno.test(`the plugins that ${page} shows have the right types and can be loaded`, async () => {
     const plugins = await shownPlugins(page);
     const names = Object.keys(plugins);

@@ -93,7 +93,11 @@ async function copyFolder(from: string, to: string, change: (text: string) => st
   for await (const entry of Deno.readDir(from)) {
     const [source, target] = [join(from, entry.name), join(to, entry.name)];
     if (entry.isDirectory) await copyFolder(source, target, change);
-    else await Deno.writeTextFile(target, change(await Deno.readTextFile(source)));
+    else {
+      await Deno.writeTextFile(target, change(await Deno.readTextFile(source)));
+      // Scripts stay scripts.
+      await Deno.chmod(target, (await Deno.stat(source)).mode!);
+    }
   }
 }
 
@@ -138,7 +142,7 @@ async function follow(example: string): Promise<void> {
 }
 
 async function missingTool(): Promise<string | null> {
-  for (const tool of ["bash", "curl"]) {
+  for (const tool of ["bash", "curl", "openssl"]) {
     try {
       await new Deno.Command(tool, { args: ["--version"], stdout: "null", stderr: "null" })
         .output();
@@ -155,7 +159,7 @@ if (missing !== null) {
   console.log(`skipped: the examples need ${missing}; install the package ${missing}`);
 }
 
-for (const example of ["quickstart", "failover", "load-balancing", "grpc"]) {
+for (const example of ["quickstart", "failover", "load-balancing", "grpc", "tls"]) {
   Deno.test({
     name: `examples/${example} does what its README says`,
     ignore: missing !== null,
