@@ -143,8 +143,12 @@ function beginCall(
 ): void {
   const { downstream, peer, attempt, elapsed } = exchange;
   call.passDeadline(exchange.upstreamRequest().fields, attempt, elapsed);
+  // What is no HTTP/2 on both sides carries no stream that pauses, whatever its content type says.
+  const sides = call.kind === "grpc" && upstream.version >= 20
+    ? [downstream, upstream]
+    : [upstream];
   const { tunnelIdleTimeout } = peer!.options;
-  call.watch([downstream, upstream], wheel, tunnelIdleTimeout, (error) => upstream.abort(error));
+  call.watch(sides, wheel, tunnelIdleTimeout, (error) => upstream.abort(error));
 }
 
 /** Asks others, too, if the answer is late. Returns whoever answered first. */

@@ -1,5 +1,6 @@
 /** Tunnels: how long they may be silent and last, what is written down of them, and CONNECT. */
 import assert from "node:assert/strict";
+import http2 from "node:http2";
 import { configFile } from "../support/config.ts";
 import { eventually } from "../support/deadline.ts";
 import { field } from "../support/http_text.ts";
@@ -216,4 +217,89 @@ Deno.test("an upgrade to another protocol than was asked for is refused", async 
   const answer = await client.request(ask("/"));
   assert.equal(answer.status, 502);
   assert.match(field(answer, "proxy-status")!, /http_upgrade_failed/);
+});
+
+Deno.test("a tunnel that is open when the program stops is cut after the grace period, and logged", async () => {
+  await using origin = await startOrigin();
+  await using sluice = await startSluice({
+    config: configFile({
+      origin: origin.url,
+      server: { grace_period: "500ms" },
+      top: { telemetry: { access_log: { output: "access.jsonl" } } },
+    }),
+  });
+  await using client = await open(sluice, ask("/echo"));
+  await client.send("hello");
+  await client.take(5);
+  const stopped = sluice.stop();
+  // It goes on for as long as the grace lasts.
+  await client.send("again");
+  assert.equal(latin1(await client.take(5)), "again");
+  await client.whenEnded();
+  await stopped;
+  const [line] = sluice.accessLog();
+  assert.equal(line!["tunnel.end"], "shutdown");
+  assert.equal(line!["tunnel.sent"], 10);
+});
+
+/** Opens a tunnel by extended CONNECT (RFC 8441). */
+async function openExtended(port: number, path: string): Promise<http2.ClientHttp2Stream> {
+  const session = http2.connect(`http://127.0.0.1:${port}`);
+  session.on("error", () => {});
+  await new Promise<void>((resolve) => session.once("remoteSettings", () => resolve()));
+  const stream = session.request({
+    ":method": "CONNECT",
+    ":protocol": "words",
+    ":scheme": "http",
+    ":authority": "a",
+    ":path": path,
+  }, { endStream: false });
+  stream.on("error", () => {});
+  stream.on("close", () => session.destroy());
+  const status = new Promise((resolve) =>
+    stream.on("response", (head) => resolve(head[":status"]))
+  );
+  assert.equal(Number(await status), 200);
+  return stream;
+}
+
+Deno.test("over HTTP/2 each direction of a tunnel ends by itself", async () => {
+  await using origin = await startRawOrigin(async (connection) => {
+    await connection.head();
+    await connection.send(SWITCHED);
+    await connection.send(`you said: ${latin1(await connection.takeRest())}`);
+    connection.end();
+  });
+  await using sluice = await startSluice({
+    config: configFile({ origin: origin.url, listener: { protocols: ["h2c"] } }),
+  });
+  const stream = await openExtended(sluice.port(), "/");
+  let got = "";
+  stream.on("data", (piece: Uint8Array) => got += latin1(piece));
+  const ended = new Promise<void>((resolve) => stream.on("end", () => resolve()));
+  stream.write("all I ");
+  stream.end("have");
+  await ended;
+  assert.equal(got, "you said: all I have");
+  assert.deepEqual(origin.failures, []);
+});
+
+Deno.test("over HTTP/2 a tunnel whose origin has finished ends when its client is silent, or its time is over", async () => {
+  await using origin = await startOrigin();
+  await using sluice = await startSluice({
+    config: configFile({
+      origin: origin.url,
+      listener: { protocols: ["h2c"] },
+      timeouts: { tunnel_idle: "500ms", tunnel: "1500ms" },
+      top: { telemetry: { access_log: { output: "access.jsonl" } } },
+    }),
+  });
+  for (const path of ["/fin", "/chatter"]) {
+    const stream = await openExtended(sluice.port(), path);
+    stream.resume();
+    await new Promise<void>((resolve) => stream.on("close", () => resolve()));
+    assert.equal(stream.rstCode, http2.constants.NGHTTP2_CANCEL);
+  }
+  const lines = await sluice.waitForAccessLog(2);
+  assert.deepEqual(lines.map((line) => line["tunnel.end"]), ["upstream_closed", "timeout"]);
 });
