@@ -131,7 +131,11 @@ export function makeUpstreamRequest(source: Source, policy: ForwardPolicy): Requ
   }
   if (!hasHost && authority !== "") fields.appendTrusted("Host", authority, HOST);
   if (downstream.upgrade !== "") fields.appendTrusted("Upgrade", downstream.upgrade);
-  if (downstream.acceptsTrailers) fields.appendTrusted("TE", "trailers");
+  // A client of HTTP/2 asks for them by being one. A handshake need not say so: there are servers that take no more
+  // than one word in Connection.
+  if (downstream.acceptsTrailers && (downstream.upgrade === "" || downstream.head.version < 20)) {
+    fields.appendTrusted("TE", "trailers");
+  }
   const hop = VIA_HOPS[downstream.head.version];
   fields.appendTrusted("Via", joined(via, hop), VIA);
   if (policy.fields === "x_forwarded" || policy.fields === "both") {

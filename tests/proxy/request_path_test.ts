@@ -84,6 +84,10 @@ Deno.test("an upgrade and the wish for trailers are passed on in our own fields"
   const sent = new Map(forwarded({ upgrade: "websocket", acceptsTrailers: true }, policy("off")));
   assert.equal(sent.get("Upgrade"), "websocket");
   assert.equal(sent.get("TE"), "trailers");
+  const asked = { version: 20, acceptsTrailers: true } as const;
+  assert.equal(new Map(forwarded(asked, policy("off"))).get("TE"), "trailers");
+  const upgrade = forwarded({ ...asked, upgrade: "websocket" }, policy("off"));
+  assert.equal(new Map(upgrade).has("TE"), false);
 });
 
 Deno.test("the client's address is the last one that no trusted proxy vouches for", () => {
