@@ -63,3 +63,8 @@ export function hostOf(authority: string): string {
   const host = (colon === -1 ? authority : authority.slice(0, colon)).toLowerCase();
   return host.endsWith(".") ? host.slice(0, -1) : host;
 }
+
+/** The URL of a request; of one without a path, that of its authority. */
+export function requestUrl(scheme: string, authority: string, target: string): string {
+  return `${scheme}://${authority}${target.startsWith("/") ? target : ""}`;
+}

@@ -465,20 +465,31 @@ export class Fields {
   /** The opposite of `toBlock`. The block is trusted to be well-formed. */
   static fromBlock(block: string): Fields {
     const bytes = Buffer.from(block, "latin1");
+    return Fields.fromLines(bytes, 0, bytes.length);
+  }
+
+  /**
+   * Fields over bytes that `writeTo` wrote. They are trusted to be well-formed.
+   *
+   * @param bytes Must stay as they are for as long as the fields are used.
+   */
+  static fromLines(bytes: Uint8Array, start: number, end: number): Fields {
     let count = 0;
-    for (let i = 0; i < bytes.length; i++) if (bytes[i] === LF) count++;
+    for (let i = start; i < end; i++) if (bytes[i] === LF) count++;
     const index = takeIndex(count);
-    let position = 0;
-    for (let i = 0; i < count; i++) {
-      const colon = bytes.indexOf(COLON, position);
-      const end = bytes.indexOf(CR, colon);
-      const at = i * ENTRY;
+    let position = start;
+    for (let at = 0; at < count * ENTRY; at += ENTRY) {
+      // By hand, because `indexOf` of a Buffer costs ten times as much on so few bytes.
+      let colon = position;
+      while (colon < end && bytes[colon] !== COLON) colon++;
+      let close = colon;
+      while (close < end && bytes[close] !== CR) close++;
       index[at] = position;
       index[at + 1] = colon;
       index[at + 2] = colon + 2;
-      index[at + 3] = end;
+      index[at + 3] = close;
       index[at + 4] = fieldIdOf(bytes, position, colon);
-      position = end + 2;
+      position = close + 2;
     }
     return new Fields(bytes, count, index);
   }

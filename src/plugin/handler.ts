@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Fields } from "../http/fields.ts";
 import type { PhaseName } from "./phases.ts";
 import type { Match } from "./plugin.ts";
 import type {
@@ -35,8 +36,8 @@ export interface HostSession
     FinishedSession {
   /** Names the session within its service worker; smaller than 2^31, and not used again for a long time. */
   readonly key: number;
-  /** A field section as `name: value CRLF` lines in latin-1, or `null` if there is none yet. */
-  block(section: Section): string | null;
+  /** A field section, to be copied at once, or `null` if there is none yet. */
+  fields(section: Section): Fields | null;
   /** The names of all vars that are set. */
   varNames(): Iterable<string>;
   /** Aborted when the request is over or its client has gone away. Made when first read. */

@@ -6,7 +6,7 @@
 import { CONTENT_LENGTH, fieldId, HOST, IS_HOP_BY_HOP } from "../http/field_names.ts";
 import { FieldError, type Fields } from "../http/fields.ts";
 import { checkTarget, type RequestHead, type ResponseHead, versionText } from "../http/message.ts";
-import { isAuthority } from "../http/authority.ts";
+import { isAuthority, requestUrl } from "../http/authority.ts";
 import type { HostSession, PhaseHandler, Section } from "../plugin/handler.ts";
 import { type Mutable, type PhaseName, phaseRow } from "../plugin/phases.ts";
 import { makeReply } from "../plugin/reply.ts";
@@ -245,18 +245,18 @@ export class HookSession implements HostSession {
     return this.source.vars?.keys() ?? [];
   }
 
-  block(section: Section): string | null {
+  fields(section: Section): Fields | null {
     const { source } = this;
     switch (section) {
       case "request":
-        return source.downstream.head.fields.toBlock();
+        return source.downstream.head.fields;
       case "upstream_request":
-        return source.upstreamRequest().fields.toBlock();
+        return source.upstreamRequest().fields;
       case "upstream_response":
       case "response":
-        return source.response?.fields.toBlock() ?? null;
+        return source.response?.fields ?? null;
       case "trailers":
-        return source.trailers?.toBlock() ?? null;
+        return source.trailers;
     }
   }
 
@@ -280,8 +280,7 @@ class LiveRequest implements RequestView {
   }
 
   get url(): string {
-    const { target } = this;
-    return `${this.scheme}://${this.authority}${target.startsWith("/") ? target : ""}`;
+    return requestUrl(this.scheme, this.authority, this.target);
   }
 
   get target(): string {

@@ -10,7 +10,7 @@ import { EffectList } from "./effects.ts";
 import { DONE, FAILED, MAX_TEXT, type PhaseShape, READ_BODY } from "./protocol.ts";
 import { normaliseResult } from "./results.ts";
 import { readConnection, readFailureArgument, SandboxSession } from "./sandbox_session.ts";
-import { worthMoving } from "./snapshot.ts";
+import { needSnapshot } from "./snapshot.ts";
 import { describeError, isBytes } from "./values.ts";
 
 /** The calls of one channel that are not over. */
@@ -31,7 +31,6 @@ export class ActiveCall {
   readonly #effects = new EffectList();
   #context: CallContext | null = null;
   #session: SandboxSession | null = null;
-  #chunk: Uint8Array | null = null;
   #waiting: BodyWaiter[] | null = null;
   #over = false;
 
@@ -58,10 +57,9 @@ export class ActiveCall {
           ? hook.call(plugin, message[5], context)
           : hook.call(plugin, context);
       } else {
-        const snapshot = message[4] as unknown[];
         const session = shape.session === "connection"
-          ? readConnection(snapshot)
-          : this.#session = new SandboxSession(shape, snapshot, this.#effects, this.#readBody);
+          ? readConnection(message[4] as unknown[])
+          : this.#session = this.#open(message[4]);
         result = this.#callWith(plugin, hook, session, context, message);
       }
     } catch (error) {
@@ -85,8 +83,7 @@ export class ActiveCall {
     const { extra } = this.#shape;
     if (extra === "none") return hook.call(plugin, session, context);
     if (extra === "chunk") {
-      this.#chunk = message[5] as Uint8Array;
-      return hook.call(plugin, session, context, this.#chunk, message[6]);
+      return hook.call(plugin, session, context, message[5], message[6]);
     }
     const first = extra === "failure"
       ? readFailureArgument(message[5], this.#shape, this.#effects)
@@ -134,27 +131,21 @@ export class ActiveCall {
   readonly #done = (form: unknown): void => {
     const effects = this.#finish();
     if (effects === undefined) return;
-    if (isBytes(form)) return this.#sendBytes(effects, form, form, form);
-    if (Array.isArray(form) && isBytes(form[2])) {
-      const body = new Uint8Array(form[2]);
-      return this.#sendBytes(effects, [form[0], form[1], body], form[2], body);
-    }
-    this.#channel.post([DONE, this.#id, effects, form]);
+    this.#answer(effects, form);
   };
 
-  #sendBytes(
-    effects: unknown[] | null,
-    form: unknown,
-    made: Uint8Array<ArrayBuffer>,
-    body: Uint8Array<ArrayBuffer>,
-  ): void {
-    // Memory that the plugin made may be used by it again, so it gets to keep it and a copy is sent.
-    // The piece it was given is nobody's any more.
-    let result = form;
-    let bytes = body;
-    if (form === made && made.buffer !== this.#chunk?.buffer) result = bytes = new Uint8Array(made);
-    if (worthMoving(bytes)) this.#channel.post([DONE, this.#id, effects, result], bytes.buffer);
-    else this.#channel.post([DONE, this.#id, effects, result]);
+  #answer(effects: unknown[] | null, form: unknown): void {
+    try {
+      this.#channel.post([DONE, this.#id, effects, form]);
+    } catch (error) {
+      // It was checked, but a plugin may have a say even in what a check sees.
+      this.#channel.post([FAILED, this.#id, describeError(error, MAX_TEXT)]);
+    }
+  }
+
+  #open(snapshot: unknown): SandboxSession {
+    const taken = needSnapshot(snapshot);
+    return new SandboxSession(this.#shape, taken, this.#effects, this.#readBody);
   }
 
   /** The effects, or `undefined` if it was answered before. */
@@ -162,7 +153,8 @@ export class ActiveCall {
     if (this.#over) return undefined;
     this.#over = true;
     this.#calls.delete(this.#id);
-    this.#failBodies(new Error("the hook has ended"));
+    // An error takes longer to make than a hook to run.
+    if (this.#waiting !== null) this.#failBodies(new Error("the hook has ended"));
     this.#session?.release();
     return this.#effects.close();
   }

@@ -8,11 +8,14 @@
 import "../plugin/mod.ts";
 import { workerData } from "node:worker_threads";
 import type { BootData } from "./cell.ts";
-import { PortChannel } from "./channel.ts";
 import type { HostMessage } from "./control.ts";
 import { hardenRealm } from "./harden.ts";
 import { guardImports } from "./import_guard.ts";
+import { PortChannel } from "./port_channel.ts";
+import { MAX_FRAME_TO_SANDBOX } from "./protocol.ts";
+import { RingChannel } from "./ring_channel.ts";
 import { Runtime } from "./runtime.ts";
+import { readSnapshot } from "./snapshot.ts";
 import { describeError } from "./values.ts";
 
 const { control, lock, root, own, guarded } = workerData as BootData;
@@ -37,7 +40,10 @@ const memoryUsage = Deno.memoryUsage.bind(Deno);
 const { realPathSync } = Deno;
 const runtime = new Runtime({
   send,
-  channel: (port) => new PortChannel(port),
+  channel: (port, memory) =>
+    memory === null
+      ? new PortChannel(port, MAX_FRAME_TO_SANDBOX, readSnapshot)
+      : new RingChannel({ port, memory, side: "called", most: MAX_FRAME_TO_SANDBOX }, readSnapshot),
   externalMemory: () => memoryUsage().external,
 });
 globalThis.addEventListener("unhandledrejection", (event) => {

@@ -1,8 +1,14 @@
 /**
- * A two-way line for messages, and the one over a message port.
+ * A two-way line for messages, whatever carries them.
  *
  * @module
  */
+import type { HostSession } from "../plugin/handler.ts";
+import type { ConnectionView } from "../plugin/session.ts";
+import { encodeMessage } from "./codec.ts";
+import { FrameWriter } from "./frame_writer.ts";
+import type { PhaseShape } from "./protocol.ts";
+import { encodeCall } from "./snapshot.ts";
 
 /** Carries messages in order. What is posted in one turn of the event loop goes out as one piece. */
 export interface Channel {
@@ -10,112 +16,98 @@ export interface Channel {
   onMessage: (message: unknown) => void;
   /** Called once when the other side is gone, or what it sent is `malformed`; not after `close()`. */
   onClose: (reason: string, malformed: boolean) => void;
-  /** Called with a message that holds what cannot be sent, instead of sending it. */
-  onUnsent: (message: unknown[]) => void;
   /** Whether messages can still be sent. */
   readonly open: boolean;
   /** Bytes that wait to be sent, as far as anybody can know. */
   readonly backlog: number;
   /**
-   * Sends a message of plain data.
+   * Sends a message. It is written down at once: what stands in it may be changed after.
    *
-   * @param move Memory that goes to the other side instead of being copied.
+   * @throws {TypeError} If it holds anything but plain data.
    */
-  post(message: unknown[], move?: ArrayBuffer): void;
+  post(message: readonly unknown[]): void;
+  /**
+   * Sends a call, with what its hook may see of the session.
+   *
+   * @throws {TypeError} If a var or an argument is no plain data.
+   */
+  postCall(
+    id: number,
+    use: number,
+    shape: PhaseShape,
+    session: HostSession | ConnectionView | null,
+    first: unknown,
+    second: unknown,
+  ): void;
   close(): void;
 }
 
-/** Microtasks to wait for, so that all that one turn of the event loop begins is in one post. */
+/** Microtasks to wait for, so that all that one turn of the event loop begins is in one piece. */
 const PATIENCE = 3;
 
-/** Gathers messages until the turn of the event loop is over. */
-export class Outbox {
-  readonly #send: (messages: unknown[][], moves: ArrayBuffer[]) => void;
-  #messages: unknown[][] = [];
-  #moves: ArrayBuffer[] = [];
+/** A channel that carries frames of bytes. */
+export abstract class FrameChannel implements Channel {
+  onMessage: (message: unknown) => void = () => {};
+  onClose: (reason: string, malformed: boolean) => void = () => {};
+  /** What waits to be sent. */
+  protected out: FrameWriter = new FrameWriter();
+  #open = true;
   #wait = 0;
   readonly #step = (): void => {
     if (--this.#wait > 0) queueMicrotask(this.#step);
-    else this.flush();
+    else if (this.#open) this.flush();
   };
-
-  constructor(send: (messages: unknown[][], moves: ArrayBuffer[]) => void) {
-    this.#send = send;
-  }
-
-  push(message: unknown[], move?: ArrayBuffer): void {
-    this.#messages.push(message);
-    if (move !== undefined) this.#moves.push(move);
-    if (this.#wait > 0) return;
-    this.#wait = PATIENCE;
-    queueMicrotask(this.#step);
-  }
-
-  flush(): void {
-    this.#wait = 0;
-    if (this.#messages.length === 0) return;
-    const messages = this.#messages;
-    const moves = this.#moves;
-    this.#messages = [];
-    if (moves.length > 0) this.#moves = [];
-    this.#send(messages, moves);
-  }
-}
-
-const NO_MOVES: ArrayBuffer[] = [];
-
-/** A channel over a `MessagePort`. */
-export class PortChannel implements Channel {
-  onMessage: (message: unknown) => void = () => {};
-  onClose: (reason: string, malformed: boolean) => void = () => {};
-  onUnsent: (message: unknown[]) => void = () => {};
-  readonly #port: MessagePort;
-  readonly #outbox: Outbox;
-  #open = true;
-
-  constructor(port: MessagePort) {
-    this.#port = port;
-    // Taken now: code that shares this realm may replace what the prototype says later.
-    const post = port.postMessage.bind(port);
-    this.#outbox = new Outbox((messages, moves) => {
-      if (!this.#open) return;
-      try {
-        post(messages, moves.length > 0 ? moves : NO_MOVES);
-      } catch {
-        // One message that cannot be cloned must not take the others of its turn along.
-        for (const message of messages) {
-          try {
-            post([message], NO_MOVES);
-          } catch {
-            this.onUnsent(message);
-          }
-        }
-      }
-    });
-    port.onmessage = (event) => {
-      const batch: unknown = event.data;
-      if (!Array.isArray(batch)) return this.onMessage(batch);
-      for (let i = 0; i < batch.length && this.#open; i++) this.onMessage(batch[i]);
-    };
-    port.onmessageerror = () => this.onMessage(undefined);
-  }
 
   get open(): boolean {
     return this.#open;
   }
 
-  get backlog(): number {
-    return 0;
+  abstract get backlog(): number;
+
+  post(message: readonly unknown[]): void {
+    if (!this.#open) return;
+    encodeMessage(this.out, message);
+    this.#schedule();
   }
 
-  post(message: unknown[], move?: ArrayBuffer): void {
-    if (this.#open) this.#outbox.push(message, move);
+  postCall(
+    id: number,
+    use: number,
+    shape: PhaseShape,
+    session: HostSession | ConnectionView | null,
+    first: unknown,
+    second: unknown,
+  ): void {
+    if (!this.#open) return;
+    encodeCall(this.out, id, use, shape, session, first, second);
+    this.#schedule();
   }
 
   close(): void {
     if (!this.#open) return;
-    this.#outbox.flush();
+    this.flush();
+    if (!this.#open) return;
     this.#open = false;
-    this.#port.close();
+    this.release();
+  }
+
+  /** Sends what waits, as far as it can be sent now. */
+  protected abstract flush(): void;
+
+  /** Lets go of what carries the bytes. */
+  protected abstract release(): void;
+
+  /** Closes, and says why. */
+  protected fail(reason: string, malformed: boolean): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.release();
+    this.onClose(reason, malformed);
+  }
+
+  #schedule(): void {
+    if (this.#wait > 0) return;
+    this.#wait = PATIENCE;
+    queueMicrotask(this.#step);
   }
 }

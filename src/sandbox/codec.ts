@@ -1,218 +1,312 @@
 /**
- * Messages as bytes, for sandboxes that are processes: JSON, with what JSON has not beside it.
+ * Messages as bytes: a tag per value, and behind it what the tag says.
  *
- * A frame is `length, length of the JSON, JSON, (length, bytes)*`, all lengths being 32-bit big-endian; the
- * first one counts all that follows it. In the JSON, `{"$": kind, "v": …}` stands for a value that JSON
- * lacks, and an object of the sender's that has a `$` of its own is wrapped likewise. JSON and not V8's
- * serialisation, because that one was not made to be read from a stranger.
+ * Written for this and not V8's serialisation, because that one was not made to be read from a stranger; and
+ * not JSON, because a call is mostly bytes already. Text is a byte per character where it can be.
  *
  * @module
  */
-import { Buffer } from "node:buffer";
+import { latin1 } from "../http/fields.ts";
+import type { FrameWriter } from "./frame_writer.ts";
 import { ProtocolError } from "./protocol.ts";
 import { isBytes } from "./values.ts";
 
-const MAX_DEPTH = 24;
-/** Bytes before the JSON. */
-const PREFIX = 8;
+const UNDEFINED = 0;
+const NULL = 1;
+const FALSE = 2;
+const TRUE = 3;
+/** 32 bits. */
+const INT = 4;
+const DOUBLE = 5;
+/** Length in characters, a byte each. */
+const NARROW = 6;
+/** Length in characters, two bytes each. */
+const WIDE = 7;
+/** Length, bytes. */
+const BYTES = 8;
+/** Number of entries, entries. */
+const LIST = 9;
+/** Number of properties; name and value of each. */
+const OBJECT = 10;
+/** Milliseconds as a double. */
+const DATE = 11;
+/** A narrow text of hexadecimal digits. */
+const BIGINT = 12;
+/** The session of a call; only toward a sandbox. */
+export const SNAPSHOT = 13;
 
-/** Writes a message of plain data as one frame. */
-export function encodeFrame(message: unknown[]): Uint8Array<ArrayBuffer> {
-  const pieces: Uint8Array[] = [];
-  const json = JSON.stringify(toJson(message, pieces));
-  const jsonLength = Buffer.byteLength(json);
-  let length = PREFIX + jsonLength;
-  for (const piece of pieces) length += 4 + piece.byteLength;
-  const frame = Buffer.from(new ArrayBuffer(length));
-  frame.writeUInt32BE(length - 4, 0);
-  frame.writeUInt32BE(jsonLength, 4);
-  frame.write(json, PREFIX, "utf8");
-  let position = PREFIX + jsonLength;
-  for (const piece of pieces) {
-    frame.writeUInt32BE(piece.byteLength, position);
-    frame.set(piece, position + 4);
-    position += 4 + piece.byteLength;
+const MAX_DEPTH = 24;
+/** Hexadecimal digits of a bigint. */
+const MAX_DIGITS = 100_000;
+
+/** Reads what stands behind a {@linkcode SNAPSHOT}. */
+export type SnapshotDecoder = (reader: ValueReader) => unknown;
+
+/**
+ * Writes a message of plain data as one frame.
+ *
+ * @throws {TypeError} If it holds anything else. Nothing is written then.
+ */
+export function encodeMessage(out: FrameWriter, message: readonly unknown[]): void {
+  out.begin();
+  try {
+    writeValue(out, message);
+  } catch (error) {
+    out.abandon();
+    throw error;
   }
-  return frame;
+  out.end();
 }
 
-function toJson(value: unknown, pieces: Uint8Array[]): unknown {
-  switch (typeof value) {
-    case "string":
-    case "boolean":
-      return value;
-    case "number":
-      if (Number.isFinite(value) && !Object.is(value, -0)) return value;
-      return { $: "number", v: Object.is(value, -0) ? "-0" : String(value) };
-    case "undefined":
-      return { $: "undefined" };
-    case "bigint":
-      return { $: "bigint", v: value.toString(16) };
-    case "object":
-      break;
-    default:
-      throw new TypeError(`Cannot send a ${typeof value}`);
-  }
-  if (value === null) return null;
-  if (isBytes(value)) {
-    pieces.push(value);
-    return { $: "bytes", v: pieces.length - 1 };
-  }
-  if (value instanceof Date) return { $: "date", v: String(value.getTime()) };
-  if (Array.isArray(value)) {
-    const list = new Array(value.length);
-    for (let i = 0; i < value.length; i++) list[i] = toJson(value[i], pieces);
-    return list;
-  }
-  const object: Record<string, unknown> = {};
-  for (const key of Object.keys(value)) {
-    object[key] = toJson((value as Record<string, unknown>)[key], pieces);
-  }
-  return Object.hasOwn(object, "$") ? { $: "object", v: object } : object;
+/** Begins a list whose entries are written one by one. */
+export function writeListHead(out: FrameWriter, length: number): void {
+  out.byte(LIST);
+  out.int(length);
 }
 
 /**
- * Reads the body of a frame, which is all behind its first length.
+ * Writes a value.
  *
- * @throws {ProtocolError} If it is not what `encodeFrame` writes.
+ * @throws {TypeError} If it is no plain data, or nested more than 24 levels deep.
  */
-export function decodeFrame(body: Uint8Array): unknown[] {
-  const view = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
-  if (view.length < 4) throw new ProtocolError("a frame is too short");
-  const jsonLength = view.readUInt32BE(0);
-  if (jsonLength > view.length - 4) throw new ProtocolError("a frame is shorter than it says");
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(view.toString("utf8", 4, 4 + jsonLength));
-  } catch {
-    throw new ProtocolError("a frame holds no JSON");
-  }
-  const pieces: Uint8Array[] = [];
-  for (let position = 4 + jsonLength; position < view.length;) {
-    if (view.length - position < 4) throw new ProtocolError("a frame ends within a length");
-    const length = view.readUInt32BE(position);
-    position += 4;
-    if (length > view.length - position) throw new ProtocolError("a frame is shorter than it says");
-    pieces.push(new Uint8Array(view.subarray(position, position + length)));
-    position += length;
-  }
-  if (!Array.isArray(parsed)) throw new ProtocolError("a frame holds no message");
-  return fromJson(parsed, pieces, 0) as unknown[];
-}
-
-function fromJson(value: unknown, pieces: readonly Uint8Array[], depth: number): unknown {
-  if (typeof value !== "object" || value === null) return value;
-  if (depth > MAX_DEPTH) throw new ProtocolError("a message is nested too deeply");
-  if (Array.isArray(value)) {
-    for (let i = 0; i < value.length; i++) value[i] = fromJson(value[i], pieces, depth + 1);
-    return value;
-  }
-  const object = value as Record<string, unknown>;
-  if (Object.hasOwn(object, "$")) return special(object, pieces, depth);
-  return fromObject(object, pieces, depth);
-}
-
-function fromObject(
-  object: Record<string, unknown>,
-  pieces: readonly Uint8Array[],
-  depth: number,
-): Record<string, unknown> {
-  for (const key of Object.keys(object)) {
-    if (key === "__proto__") throw new ProtocolError("a message has a property named __proto__");
-    object[key] = fromJson(object[key], pieces, depth + 1);
-  }
-  return object;
-}
-
-function special(
-  object: Record<string, unknown>,
-  pieces: readonly Uint8Array[],
-  depth: number,
-): unknown {
-  const { $: kind, v } = object;
-  switch (kind) {
+export function writeValue(out: FrameWriter, value: unknown, depth: number = 0): void {
+  switch (typeof value) {
     case "undefined":
-      return undefined;
-    case "bytes":
-      if (typeof v === "number" && Object.hasOwn(pieces, v)) return pieces[v];
-      break;
+      return out.byte(UNDEFINED);
+    case "boolean":
+      return out.byte(value ? TRUE : FALSE);
     case "number":
-      if (v === "NaN" || v === "Infinity" || v === "-Infinity" || v === "-0") return Number(v);
-      break;
+      if ((value | 0) === value && !Object.is(value, -0)) {
+        out.byte(INT);
+        return out.int(value);
+      }
+      out.byte(DOUBLE);
+      return out.double(value);
+    case "string":
+      return writeText(out, value);
     case "bigint":
-      if (typeof v === "string" && /^-?[0-9a-f]{1,100000}$/.test(v)) {
-        return v.startsWith("-") ? -BigInt(`0x${v.slice(1)}`) : BigInt(`0x${v}`);
-      }
-      break;
-    case "date":
-      if (typeof v === "string" && /^(?:-?\d{1,16}|NaN)$/.test(v)) return new Date(Number(v));
-      break;
+      out.byte(BIGINT);
+      return void writeNarrow(out, value.toString(16));
     case "object":
-      if (typeof v === "object" && v !== null && !Array.isArray(v)) {
-        return fromObject(v as Record<string, unknown>, pieces, depth + 1);
-      }
-      break;
+      return value === null ? out.byte(NULL) : writeObject(out, value, depth);
+    default:
+      throw new TypeError(`Cannot send a ${typeof value}: it is no plain data`);
   }
-  throw new ProtocolError("a message holds a value that has no meaning");
 }
 
-/** Cuts a stream of bytes into frames. */
-export class FrameReader {
-  readonly #most: number;
-  #buffer: Uint8Array<ArrayBuffer> = new Uint8Array(16 * 1024);
-  #start = 0;
-  #end = 0;
+/** Writes a text. */
+function writeText(out: FrameWriter, text: string): void {
+  const start = out.position;
+  out.byte(NARROW);
+  if (writeNarrow(out, text)) return;
+  out.position = start;
+  out.byte(WIDE);
+  out.int(text.length);
+  out.wide(text);
+}
 
-  /** @param most Bytes that one frame may have. */
-  constructor(most: number) {
-    this.#most = most;
+function writeNarrow(out: FrameWriter, text: string): boolean {
+  out.int(text.length);
+  return out.narrow(text);
+}
+
+function writeObject(out: FrameWriter, value: object, depth: number): void {
+  if (depth >= MAX_DEPTH) {
+    throw new TypeError(
+      `Cannot send what is nested more than ${MAX_DEPTH} levels deep: it is no plain data`,
+    );
+  }
+  if (Array.isArray(value)) {
+    writeListHead(out, value.length);
+    for (let i = 0; i < value.length; i++) writeValue(out, value[i], depth + 1);
+    return;
+  }
+  if (isBytes(value)) {
+    out.byte(BYTES);
+    out.int(value.byteLength);
+    return out.raw(value);
+  }
+  if (value instanceof Date) {
+    out.byte(DATE);
+    return out.double(value.getTime());
+  }
+  const prototype = Object.getPrototypeOf(value);
+  if (prototype !== null && prototype !== Object.prototype) {
+    throw new TypeError("Cannot send an object of a class: it is no plain data");
+  }
+  const keys = Object.keys(value);
+  out.byte(OBJECT);
+  out.int(keys.length);
+  for (const key of keys) {
+    writeText(out, key);
+    writeValue(out, (value as Record<string, unknown>)[key], depth + 1);
+  }
+}
+
+/**
+ * Reads a message.
+ *
+ * @param snapshots Reads what calls hold, if there may be calls.
+ * @throws {ProtocolError} If it is not what `encodeMessage` writes.
+ */
+export function decodeMessage(
+  bytes: Uint8Array<ArrayBuffer>,
+  from: number,
+  to: number,
+  snapshots: SnapshotDecoder | null = null,
+): unknown[] {
+  const reader = new ValueReader(bytes, from, to, snapshots);
+  const message = reader.value(0);
+  if (!Array.isArray(message)) throw new ProtocolError("a frame holds no message");
+  if (reader.position !== to) throw new ProtocolError("a frame is longer than its message");
+  return message;
+}
+
+/** Reads values, none of them beyond its end. */
+export class ValueReader {
+  readonly #bytes: Uint8Array<ArrayBuffer>;
+  readonly #end: number;
+  readonly #snapshots: SnapshotDecoder | null;
+  position: number;
+
+  constructor(
+    bytes: Uint8Array<ArrayBuffer>,
+    from: number,
+    to: number,
+    snapshots: SnapshotDecoder | null,
+  ) {
+    this.#bytes = bytes;
+    this.#end = to;
+    this.#snapshots = snapshots;
+    this.position = from;
   }
 
-  /** Where the next bytes go. Never empty. */
-  room(): Uint8Array<ArrayBuffer> {
-    if (this.#start === this.#end) this.#start = this.#end = 0;
-    const waiting = this.#end - this.#start;
-    const needed = waiting >= 4 ? 4 + this.#length() : waiting + 1;
-    if (this.#buffer.length - this.#start < Math.max(needed, waiting + 1)) {
-      // Doubled, so that a long frame is not copied once per read; never by what a frame only claims.
-      const size = Math.max(this.#buffer.length, Math.min(needed, waiting * 2 + 16 * 1024));
-      if (size > this.#buffer.length) {
-        const larger = new Uint8Array(size);
-        larger.set(this.#buffer.subarray(this.#start, this.#end));
-        this.#buffer = larger;
-      } else if (this.#start > 0) {
-        this.#buffer.copyWithin(0, this.#start, this.#end);
-      }
-      this.#start = 0;
-      this.#end = waiting;
+  /** @throws {ProtocolError} If there is none, or it is nested too deeply. */
+  value(depth: number): unknown {
+    const tag = this.byte();
+    switch (tag) {
+      case UNDEFINED:
+        return undefined;
+      case NULL:
+        return null;
+      case FALSE:
+        return false;
+      case TRUE:
+        return true;
+      case INT:
+        return this.int();
+      case DOUBLE:
+        return this.double();
+      case NARROW:
+      case WIDE:
+        return this.#text(tag);
+      case BYTES:
+        return this.bytes(this.int());
+      case LIST:
+        return this.#list(depth);
+      case OBJECT:
+        return this.#object(depth);
+      case DATE:
+        return new Date(this.double());
+      case BIGINT:
+        return this.#bigint();
+      case SNAPSHOT:
+        if (this.#snapshots !== null) return this.#snapshots(this);
     }
-    return this.#buffer.subarray(this.#end);
+    throw new ProtocolError("a message holds a value that has no meaning");
   }
 
-  /** `length` bytes were written into `room()`. */
-  filled(length: number): void {
-    this.#end += length;
+  byte(): number {
+    return this.#bytes[this.#take(1)]!;
   }
 
-  /**
-   * The next message, or `null` if it is not whole yet.
-   *
-   * @throws {ProtocolError} If a frame is too long or malformed.
-   */
-  next(): unknown[] | null {
-    const waiting = this.#end - this.#start;
-    if (waiting < 4) return null;
-    const length = this.#length();
-    if (length > this.#most) throw new ProtocolError(`a frame of ${length} bytes is too long`);
-    if (waiting < 4 + length) return null;
-    const from = this.#start + 4;
-    this.#start = from + length;
-    return decodeFrame(this.#buffer.subarray(from, from + length));
+  int(): number {
+    const b = this.#bytes;
+    const i = this.#take(4);
+    return b[i]! | (b[i + 1]! << 8) | (b[i + 2]! << 16) | (b[i + 3]! << 24);
   }
 
-  #length(): number {
-    const b = this.#buffer;
-    const i = this.#start;
-    return b[i]! * 0x1000000 + (b[i + 1]! << 16) + (b[i + 2]! << 8) + b[i + 3]!;
+  double(): number {
+    const start = this.#take(8);
+    for (let i = 0; i < 8; i++) SCRATCH_BYTES[i] = this.#bytes[start + i]!;
+    return SCRATCH.getFloat64(0, true);
+  }
+
+  /** A copy of so many bytes. */
+  bytes(length: number): Uint8Array<ArrayBuffer> {
+    const start = this.#take(length);
+    return this.#bytes.slice(start, this.position);
+  }
+
+  /** A text of known length, a byte per character. */
+  narrow(length: number): string {
+    const start = this.#take(length);
+    return latin1(this.#bytes, start, this.position);
+  }
+
+  /** A text of known length, two bytes per character. */
+  wide(length: number): string {
+    const start = this.#take(length * 2);
+    let text = "";
+    for (let i = start; i < this.position; i += 2) {
+      text += String.fromCharCode(this.#bytes[i]! | (this.#bytes[i + 1]! << 8));
+    }
+    return text;
+  }
+
+  #text(tag: number): string {
+    const length = this.int();
+    return tag === NARROW ? this.narrow(length) : this.wide(length);
+  }
+
+  #list(depth: number): unknown[] {
+    const length = this.#count(depth);
+    const list: unknown[] = [];
+    for (let i = 0; i < length; i++) list.push(this.value(depth + 1));
+    return list;
+  }
+
+  #object(depth: number): Record<string, unknown> {
+    const length = this.#count(depth);
+    const object: Record<string, unknown> = {};
+    for (let i = 0; i < length; i++) {
+      const tag = this.byte();
+      if (tag !== NARROW && tag !== WIDE) throw new ProtocolError("a property has no name");
+      const name = this.#text(tag);
+      if (name === "__proto__") throw new ProtocolError("a message has a property named __proto__");
+      object[name] = this.value(depth + 1);
+    }
+    return object;
+  }
+
+  #bigint(): bigint {
+    const length = this.int();
+    if (length > MAX_DIGITS) throw new ProtocolError("a bigint is too long");
+    const text = this.narrow(length);
+    if (!/^-?[0-9a-f]+$/.test(text)) throw new ProtocolError("a bigint is none");
+    return text.startsWith("-") ? -BigInt(`0x${text.slice(1)}`) : BigInt(`0x${text}`);
+  }
+
+  /** How many values follow: each takes a byte at least. */
+  #count(depth: number): number {
+    if (depth >= MAX_DEPTH) throw new ProtocolError("a message is nested too deeply");
+    const length = this.int();
+    if (length < 0 || length > this.#end - this.position) {
+      throw new ProtocolError("a message is shorter than it says");
+    }
+    return length;
+  }
+
+  /** Steps over so many bytes; says where they begin. */
+  #take(length: number): number {
+    const start = this.position;
+    if (length < 0 || length > this.#end - start) {
+      throw new ProtocolError("a message is shorter than it says");
+    }
+    this.position = start + length;
+    return start;
   }
 }
+
+const SCRATCH = new DataView(new ArrayBuffer(8));
+const SCRATCH_BYTES = new Uint8Array(SCRATCH.buffer);

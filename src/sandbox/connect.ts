@@ -7,7 +7,7 @@ import type { TimerWheel } from "../base/timer_wheel.ts";
 import type { PhaseHandler } from "../plugin/handler.ts";
 import type { PhaseName } from "../plugin/phases.ts";
 import type { EndpointList, HealthChange } from "../plugin/upstream.ts";
-import { type Channel, PortChannel } from "./channel.ts";
+import type { Channel } from "./channel.ts";
 import { HELLO } from "./control.ts";
 import {
   InlineHandler,
@@ -19,9 +19,12 @@ import {
 import { Link } from "./link.ts";
 import { copyEndpoints, ENDPOINT_PACE } from "./named_endpoints.ts";
 import { Paced } from "./paced.ts";
+import { PortChannel } from "./port_channel.ts";
+import { MAX_FRAME_FROM_SANDBOX } from "./protocol.ts";
 import { calledPhases, RemoteHandler, type RemotePlugin } from "./remote_handler.ts";
+import { RingChannel } from "./ring_channel.ts";
 import type { Line } from "./sandbox.ts";
-import { MAX_FRAME_FROM_SANDBOX, SocketChannel } from "./socket_channel.ts";
+import { SocketChannel } from "./socket_channel.ts";
 import type { HostNotice, PluginFacts, PluginsInit, WorkerNotice } from "./wire.ts";
 import { describeError } from "./values.ts";
 
@@ -230,7 +233,7 @@ class Connections implements PluginConnections {
     if (line === null) return await this.#attachInline(entry, index, generation, facts);
     let channel: Channel;
     try {
-      channel = line.kind === "port" ? new PortChannel(line.port) : await connectSocket(line);
+      channel = line.kind === "port" ? connectPort(line) : await connectSocket(line);
     } catch {
       // It died before it could be reached; the host knows, and starts it again.
       return this.#say(["drained", index, generation]);
@@ -329,6 +332,13 @@ class Connections implements PluginConnections {
   #say(notice: WorkerNotice): void {
     if (!this.#closed) this.#wire.postMessage(notice);
   }
+}
+
+function connectPort(line: Line & { kind: "port" }): Channel {
+  const { port, memory } = line;
+  return memory === null
+    ? new PortChannel(port, MAX_FRAME_FROM_SANDBOX)
+    : new RingChannel({ port, memory, side: "caller", most: MAX_FRAME_FROM_SANDBOX });
 }
 
 async function connectSocket(line: Line & { kind: "socket" }): Promise<Channel> {

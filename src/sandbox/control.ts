@@ -24,7 +24,8 @@ export interface LoadOrder {
 export type HostMessage =
   | readonly ["describe", string]
   | readonly ["load", LoadOrder]
-  | readonly ["attach", MessagePort]
+  /** With the memory of a `RingChannel`, if threads share some. */
+  | readonly ["attach", MessagePort, SharedArrayBuffer | null]
   | readonly ["tick", number]
   /** With the deadline in milliseconds. */
   | readonly ["health", HealthChange, number]

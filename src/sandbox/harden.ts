@@ -74,6 +74,7 @@ interface Prototype {
 /** Hardens this realm. Whatever the caller still needs of it must have been taken before. */
 export function hardenRealm(log: (level: LogLevel, message: string) => void): void {
   forbidAdoptingSockets();
+  keepMessagesOwn();
   const facade = makeFacade();
   redirectConsole(log);
   const navigatorPrototype = Object.getPrototypeOf(navigator);
@@ -106,6 +107,22 @@ function forbidAdoptingSockets(): void {
       });
     }
   }
+}
+
+/**
+ * The constructor of an event assigns what came with it, so a setter further up would see that first; and
+ * with a message of the main thread comes memory that a plugin must not see.
+ */
+function keepMessagesOwn(): void {
+  const { defineProperty } = Object;
+  defineProperty(MessageEvent.prototype, "data", {
+    configurable: false,
+    get: () => undefined,
+    set(this: object, value: unknown) {
+      const own = { __proto__: null, value, configurable: true, enumerable: true, writable: true };
+      defineProperty(this, "data", own as PropertyDescriptor);
+    },
+  });
 }
 
 function makeFacade(): object {

@@ -5,13 +5,12 @@
  */
 import { Deadline, type TimerWheel } from "../base/timer_wheel.ts";
 import type { HostSession } from "../plugin/handler.ts";
-import type { ConnectionView, Failure, FailureView } from "../plugin/session.ts";
+import type { ConnectionView, Failure } from "../plugin/session.ts";
 import type { Channel } from "./channel.ts";
 import { applyEffects, checkEffects } from "./effects.ts";
 import { callError, PendingCall, type PendingOwner } from "./pending_call.ts";
 import {
   BODY,
-  CALL,
   CANCEL,
   DONE,
   FAILED,
@@ -22,10 +21,9 @@ import {
   READ_BODY,
 } from "./protocol.ts";
 import { checkResult } from "./results.ts";
-import { takeChunk, takeFailure, takeSnapshot, worthMoving } from "./snapshot.ts";
 import { clip, describeError } from "./values.ts";
 
-/** Bytes that may wait to be sent to a process; it is stuck if they are more. */
+/** Bytes that may wait to be sent to a sandbox; it is stuck if they are more. */
 const MAX_BACKLOG = 32 * 1024 * 1024;
 /** Answers to nothing, after which a sandbox is given up. A few are left over from calls that timed out. */
 const MAX_IGNORED = 10_000;
@@ -82,10 +80,6 @@ export class Link implements PendingOwner {
     this.#timers = timers;
     this.#listener = listener;
     channel.onMessage = (message) => this.#receive(message);
-    channel.onUnsent = (message) => {
-      const call = this.#pending.get(message[1] as number);
-      if (call !== undefined) this.#fail(call, "a var or an argument of it is no plain data");
-    };
     channel.onClose = (reason, malformed) => {
       this.close(reason);
       if (malformed) listener.foul(reason);
@@ -124,31 +118,20 @@ export class Link implements PendingOwner {
       const reason = this.#closed === "" ? "it does not take what is sent to it" : this.#closed;
       return Promise.reject(callError("plugin_unavailable", this.#plugin, shape, reason));
     }
-    let snapshot: unknown[] | null;
+    const id = this.#next = (this.#next + 1) & 0x7fffffff;
     try {
-      snapshot = takeSnapshot(shape, session);
+      this.#channel.postCall(id, use, shape, session, first, second);
     } catch (error) {
       const text = describeError(error, MAX_TEXT);
       return Promise.reject(callError("plugin_error", this.#plugin, shape, text));
     }
     const call = this.#free.pop() ?? new PendingCall(this, this.#timers);
-    const id = this.#next = (this.#next + 1) & 0x7fffffff;
     call.id = id;
     call.shape = shape;
     if (shape.session === "request") call.session = session as HostSession;
     if (shape.retry) call.failure = first as Failure;
     const promise = new Promise<unknown>(call.executor as never);
     this.#pending.set(id, call);
-    if (shape.extra === "chunk") {
-      const chunk = takeChunk(first as Uint8Array);
-      const message = [CALL, id, use, shape.number, snapshot, chunk, second];
-      this.#channel.post(message, worthMoving(chunk) ? chunk.buffer : undefined);
-    } else {
-      const extra = shape.extra === "failure" && first !== null && first !== undefined
-        ? takeFailure(first as FailureView)
-        : first;
-      this.#channel.post([CALL, id, use, shape.number, snapshot, extra, undefined]);
-    }
     call.arm(timeout);
     return promise;
   }
@@ -245,7 +228,7 @@ export class Link implements PendingOwner {
       reading = Promise.reject(error);
     }
     reading.then(
-      (body) => this.#sendBody(call, id, new Uint8Array(body), ""),
+      (body) => this.#sendBody(call, id, body, ""),
       (error) => this.#sendBody(call, id, null, clip(String(error?.message ?? error), MAX_TEXT)),
     );
   }
@@ -253,14 +236,13 @@ export class Link implements PendingOwner {
   #sendBody(
     call: PendingCall,
     id: number,
-    body: Uint8Array<ArrayBuffer> | null,
+    body: Uint8Array | null,
     error: string,
   ): void {
     // Meanwhile the object may stand for another call.
     if (call.id !== id || this.#pending.get(id) !== call) return;
     call.reading = false;
-    const move = body !== null && worthMoving(body) ? body.buffer : undefined;
-    this.#channel.post([BODY, id, body, error], move);
+    this.#channel.post([BODY, id, body, error]);
     call.resume();
   }
 

@@ -15,8 +15,10 @@ import {
 } from "./control.ts";
 import { hardenRealm } from "./harden.ts";
 import { guardImports } from "./import_guard.ts";
+import { MAX_FRAME_TO_SANDBOX } from "./protocol.ts";
 import { Runtime } from "./runtime.ts";
-import { MAX_FRAME_TO_SANDBOX, SocketChannel } from "./socket_channel.ts";
+import { readSnapshot } from "./snapshot.ts";
+import { SocketChannel } from "./socket_channel.ts";
 import { describeError } from "./values.ts";
 
 const order = readOrder();
@@ -64,7 +66,7 @@ sayLine(LISTENING);
 
 async function accept(): Promise<void> {
   for (;;) {
-    const channel = new SocketChannel(await listener.accept(), MAX_FRAME_TO_SANDBOX);
+    const channel = new SocketChannel(await listener.accept(), MAX_FRAME_TO_SANDBOX, readSnapshot);
     channel.onMessage = (message) => greet(channel, message as unknown[]);
     channel.start();
   }

@@ -12,6 +12,7 @@ import {
   type SandboxMessage,
 } from "./control.ts";
 import { processFlags } from "./permissions.ts";
+import { MAX_FRAME_FROM_SANDBOX } from "./protocol.ts";
 import {
   type Line,
   refusedMessage,
@@ -19,7 +20,7 @@ import {
   type SandboxExit,
   type SandboxOptions,
 } from "./sandbox.ts";
-import { MAX_FRAME_FROM_SANDBOX, SocketChannel } from "./socket_channel.ts";
+import { SocketChannel } from "./socket_channel.ts";
 
 /** What is kept of what it writes on its standard error, for the message when it dies. */
 const MAX_STDERR = 8 * 1024;

@@ -1,8 +1,8 @@
 /**
  * What crosses between a service worker and a plugin's sandbox, and how large it may be.
  *
- * Each message is a flat array that begins with its kind. Many messages of one turn of the event loop go in
- * one post. What comes out of a sandbox is data of a stranger: nothing of it is used before it was checked.
+ * Each message is a flat array that begins with its kind. All messages of one turn of the event loop go out as
+ * one piece. What comes out of a sandbox is data of a stranger: nothing of it is used before it was checked.
  *
  * @module
  */
@@ -83,8 +83,10 @@ export const MAX_VALUE_BYTES: number = 64 * 1024;
 export const MAX_NAME = 256;
 /** Error messages and log lines. */
 export const MAX_TEXT = 4096;
-/** Pieces below this are cloned with their message; above it their memory is moved. */
-export const TRANSFER_FROM = 4096;
+/** What a sandbox may send in one frame: the largest reply, and room for its fields. */
+export const MAX_FRAME_FROM_SANDBOX: number = 10 * 1024 * 1024;
+/** What the core may send in one frame. It is trusted; the bound only catches a broken stream. */
+export const MAX_FRAME_TO_SANDBOX: number = 1024 * 1024 * 1024;
 
 /** What a hook may return, as {@linkcode checkResult} knows it. */
 export type ResultKind =

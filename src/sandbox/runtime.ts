@@ -29,7 +29,7 @@ export interface RuntimePlace {
   /** Sends a message to the main thread. */
   readonly send: (message: SandboxMessage) => void;
   /** Makes a channel of what came with `attach`. */
-  readonly channel: (port: MessagePort) => Channel;
+  readonly channel: (port: MessagePort, memory: SharedArrayBuffer | null) => Channel;
   /** Bytes outside the heap that this isolate holds. */
   readonly externalMemory: () => number;
 }
@@ -64,7 +64,7 @@ export class Runtime {
         void this.#load(message[1]);
         break;
       case "attach":
-        this.serve(this.#place.channel(message[1]));
+        this.serve(this.#place.channel(message[1], message[2]));
         break;
       case "tick":
         this.#startTicks(message[1]);

@@ -9,7 +9,12 @@ import type { PluginSpec } from "./spec.ts";
 
 /** How a service worker reaches a sandbox. Can be posted; a port has to be transferred. */
 export type Line =
-  | { readonly kind: "port"; readonly port: MessagePort }
+  | {
+    readonly kind: "port";
+    readonly port: MessagePort;
+    /** For a `RingChannel`; `null` where threads share none. */
+    readonly memory: SharedArrayBuffer | null;
+  }
   | { readonly kind: "socket"; readonly path: string; readonly token: string };
 
 /** Why a sandbox ended by itself. */

@@ -3,39 +3,57 @@
  *
  * @module
  */
-import { Fields } from "../http/fields.ts";
+import type { Fields } from "../http/fields.ts";
 import type { MutableHeaders } from "../plugin/session.ts";
 import type { EffectList } from "./effects.ts";
 import { checkField, isSingle } from "./field_rules.ts";
 import { APPEND, DELETE, SET } from "./protocol.ts";
+import type { Snapshot } from "./snapshot.ts";
 
 /** Fields in a sandbox. They are parsed when somebody looks at them. */
 export class SandboxHeaders implements MutableHeaders {
-  readonly #block: string;
+  readonly #snapshot: Snapshot;
+  readonly #which: number;
   readonly #section: number;
   readonly #effects: EffectList | null;
   readonly #refusal: string;
   #fields: Fields | null = null;
+  /** Changes that were made before anybody looked: a hook that only sets has nothing parsed. */
+  #unseen: ((fields: Fields) => void)[] | null = null;
 
   /**
+   * @param which Which field section of the snapshot.
    * @param effects Where changes go; `null`: there may be none.
    * @param refusal What is said then.
    */
-  constructor(block: string, section: number, effects: EffectList | null, refusal: string) {
-    this.#block = block;
+  constructor(
+    snapshot: Snapshot,
+    which: number,
+    section: number,
+    effects: EffectList | null,
+    refusal: string,
+  ) {
+    this.#snapshot = snapshot;
+    this.#which = which;
     this.#section = section;
     this.#effects = effects;
     this.#refusal = refusal;
   }
 
   get #parsed(): Fields {
-    return this.#fields ??= Fields.fromBlock(this.#block);
+    if (this.#fields !== null) return this.#fields;
+    const fields = this.#fields = this.#snapshot.fields(this.#which);
+    const unseen = this.#unseen;
+    this.#unseen = null;
+    if (unseen !== null) { for (const change of unseen) change(fields); }
+    return fields;
   }
 
   /** Gives the memory of the index back. What is read later is parsed once more, without the changes. */
   release(): void {
     this.#fields?.release();
     this.#fields = null;
+    this.#unseen = null;
   }
 
   get(name: string): string | null {
@@ -55,7 +73,7 @@ export class SandboxHeaders implements MutableHeaders {
     const text = String(value);
     checkField(name, text);
     effects.push(SET, this.#section, name, text);
-    this.#parsed.set(name, text);
+    this.#apply((fields) => fields.set(name, text));
   }
 
   append(name: string, value: string): void {
@@ -64,7 +82,7 @@ export class SandboxHeaders implements MutableHeaders {
     const text = String(value);
     checkField(name, text);
     effects.push(APPEND, this.#section, name, text);
-    this.#parsed.append(name, text);
+    this.#apply((fields) => fields.append(name, text));
   }
 
   delete(name: string): boolean {
@@ -76,6 +94,11 @@ export class SandboxHeaders implements MutableHeaders {
 
   [Symbol.iterator](): Iterator<[string, string]> {
     return this.#parsed[Symbol.iterator]();
+  }
+
+  #apply(change: (fields: Fields) => void): void {
+    if (this.#fields === null) (this.#unseen ??= []).push(change);
+    else change(this.#fields);
   }
 
   #change(action: string): EffectList {

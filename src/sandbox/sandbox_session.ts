@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { requestUrl } from "../http/authority.ts";
 import { checkTarget } from "../http/message.ts";
 import type { PhaseName } from "../plugin/phases.ts";
 import { makeReply } from "../plugin/reply.ts";
@@ -48,9 +49,8 @@ import {
 } from "./protocol.ts";
 import { SandboxHeaders } from "./sandbox_headers.ts";
 import * as at from "./snapshot.ts";
+import type { Snapshot } from "./snapshot.ts";
 import { copyValue } from "./values.ts";
-
-type Snapshot = readonly unknown[];
 
 /** Any of the session types, over a snapshot. A part that the phase has not throws when it is touched. */
 export class SandboxSession
@@ -83,7 +83,7 @@ export class SandboxSession
   }
 
   get id(): string {
-    return this.#snapshot[at.ID] as string;
+    return this.#snapshot.text(at.ID);
   }
 
   get request(): RequestView {
@@ -92,44 +92,45 @@ export class SandboxSession
 
   get client(): Client {
     if (this.#client === null) {
-      const tls = this.#snapshot[at.TLS] as at.WireTls | null;
+      const { port, tls } = this.#snapshot;
       this.#client = {
-        address: this.#snapshot[at.CLIENT_ADDRESS] as string,
-        port: this.#snapshot[at.CLIENT_PORT] as number,
-        peer: this.#snapshot[at.CLIENT_PEER] as string,
-        tls: tls === null ? null : at.readTls(tls),
+        address: this.#snapshot.text(at.CLIENT_ADDRESS),
+        port,
+        peer: this.#snapshot.text(at.CLIENT_PEER),
+        tls,
       };
     }
     return this.#client;
   }
 
   get listener(): string {
-    return this.#snapshot[at.LISTENER] as string;
+    return this.#snapshot.text(at.LISTENER);
   }
 
   get route(): string | null {
-    return this.#snapshot[at.ROUTE] as string | null;
+    return this.#snapshot.textOrNull(at.ROUTE);
   }
 
   get attempt(): number {
-    return this.#snapshot[at.ATTEMPT] as number;
+    return this.#snapshot.attempt;
   }
 
   get upstream(): UpstreamView | null {
-    const upstream = this.#snapshot[at.UPSTREAM] as [string | null, string, boolean] | null;
-    if (upstream === null) return null;
-    return { name: upstream[0], address: upstream[1], reused: upstream[2] };
+    const snapshot = this.#snapshot;
+    if (!snapshot.hasUpstream) return null;
+    return {
+      name: snapshot.textOrNull(at.UPSTREAM_NAME),
+      address: snapshot.text(at.UPSTREAM_ADDRESS),
+      reused: snapshot.reused,
+    };
   }
 
   get elapsed(): number {
-    return this.#snapshot[at.ELAPSED] as number + performance.now() - this.#born;
+    return this.#snapshot.elapsed + performance.now() - this.#born;
   }
 
   get vars(): Vars {
-    return this.#vars ??= new SnapshotVars(
-      this.#snapshot[at.VARS] as unknown[] | null,
-      this.#effects,
-    );
+    return this.#vars ??= new SnapshotVars(this.#snapshot.vars, this.#effects);
   }
 
   get upstreamRequest(): UpstreamRequest {
@@ -154,7 +155,8 @@ export class SandboxSession
   get trailers(): MutableHeaders {
     this.#need(TRAILERS, "trailers");
     return (this.#section ??= new SandboxHeaders(
-      (this.#snapshot[at.SECTION] as [string])[0],
+      this.#snapshot,
+      at.SECTION_BLOCK,
       TRAILERS,
       this.#shape.mutable ? this.#effects : null,
       `of the trailers in ${this.#shape.phase}`,
@@ -162,7 +164,7 @@ export class SandboxSession
   }
 
   get outcome(): Outcome {
-    const outcome = this.#snapshot[at.OUTCOME] as
+    const outcome = this.#snapshot.outcome as
       | [number, number, number, number, number, unknown[] | null]
       | null;
     if (outcome === null) missing("outcome", this.#shape.phase);
@@ -199,7 +201,7 @@ export class SandboxSession
 
   #responseView(): ResponseView {
     return (this.#section ??= new SnapshotResponse(
-      this.#snapshot[at.SECTION] as [number, string],
+      this.#snapshot,
       this.#shape,
       this.#shape.mutable ? this.#effects : null,
     )) as ResponseView;
@@ -223,15 +225,15 @@ class SnapshotRequest implements RequestView {
   }
 
   get method(): string {
-    return this.#snapshot[at.REQUEST_METHOD] as string;
+    return this.#snapshot.text(at.REQUEST_METHOD);
   }
 
   get url(): string {
-    return this.#snapshot[at.URL_TEXT] as string;
+    return requestUrl(this.scheme, this.authority, this.target);
   }
 
   get target(): string {
-    return this.#snapshot[at.REQUEST_TARGET] as string;
+    return this.#snapshot.text(at.REQUEST_TARGET);
   }
 
   get path(): string {
@@ -247,15 +249,15 @@ class SnapshotRequest implements RequestView {
   }
 
   get scheme(): string {
-    return this.#snapshot[at.SCHEME] as string;
+    return this.#snapshot.text(at.SCHEME);
   }
 
   get authority(): string {
-    return this.#snapshot[at.AUTHORITY] as string;
+    return this.#snapshot.text(at.AUTHORITY);
   }
 
   get httpVersion(): string {
-    return this.#snapshot[at.VERSION] as string;
+    return this.#snapshot.text(at.VERSION);
   }
 
   release(): void {
@@ -264,7 +266,8 @@ class SnapshotRequest implements RequestView {
 
   get headers(): SandboxHeaders {
     return this.#headers ??= new SandboxHeaders(
-      this.#snapshot[at.BLOCK] as string,
+      this.#snapshot,
+      at.BLOCK,
       0,
       null,
       "of the request as it was received: change session.upstreamRequest",
@@ -280,13 +283,13 @@ class SnapshotUpstreamRequest implements UpstreamRequest {
   #target: string;
 
   constructor(snapshot: Snapshot, effects: EffectList | null, phase: PhaseName) {
-    const [method, target, block] = snapshot[at.SECTION] as [string, string, string | number];
-    this.#method = method;
-    this.#target = target;
+    this.#method = snapshot.text(at.SECTION_METHOD);
+    this.#target = snapshot.text(at.SECTION_TARGET);
     this.#effects = effects;
     this.#refusal = `of the upstream request in ${phase}`;
     this.headers = new SandboxHeaders(
-      block === at.SAME_BLOCK ? snapshot[at.BLOCK] as string : block as string,
+      snapshot,
+      at.SECTION_BLOCK,
       UPSTREAM_REQUEST,
       effects,
       this.#refusal,
@@ -327,12 +330,13 @@ class SnapshotResponse implements ResponseView {
   readonly #phase: PhaseName;
   #status: number;
 
-  constructor(section: [number, string], shape: PhaseShape, effects: EffectList | null) {
-    this.#status = section[0];
+  constructor(snapshot: Snapshot, shape: PhaseShape, effects: EffectList | null) {
+    this.#status = snapshot.status;
     this.#effects = effects;
     this.#phase = shape.phase;
     this.headers = new SandboxHeaders(
-      section[1],
+      snapshot,
+      at.SECTION_BLOCK,
       shape.section,
       effects,
       `of the ${shape.section === RESPONSE ? "response" : "upstream response"} in ${shape.phase}`,
@@ -364,7 +368,7 @@ class SnapshotVars implements Vars {
   readonly #values = new Map<string, Cloneable>();
   readonly #effects: EffectList;
 
-  constructor(list: unknown[] | null, effects: EffectList) {
+  constructor(list: readonly unknown[] | null, effects: EffectList) {
     this.#effects = effects;
     if (list === null) return;
     for (let i = 0; i < list.length; i += 2) {
@@ -399,7 +403,7 @@ class SnapshotVars implements Vars {
 }
 
 /** The connection that `connectionFilter` gets. */
-export function readConnection(snapshot: Snapshot): ConnectionView {
+export function readConnection(snapshot: readonly unknown[]): ConnectionView {
   return {
     address: snapshot[0] as string,
     port: snapshot[1] as number,

@@ -1,89 +1,261 @@
 /**
- * What a hook in a sandbox gets to see, taken from the live session in one flat array.
+ * What a hook in a sandbox gets to see, written straight from the live session.
+ *
+ * The texts stand behind each other, a byte per character, and the field sections among them are copied as
+ * they are. In the sandbox they stay bytes, and become a string or fields when somebody asks for them.
  *
  * @module
  */
+import { Buffer } from "node:buffer";
+import { Fields, latin1 } from "../http/fields.ts";
 import type { HostSession } from "../plugin/handler.ts";
 import type { ConnectionView, FailureView } from "../plugin/session.ts";
 import type { ClientCertificate, TlsFacts } from "../transport/socket.ts";
+import { SNAPSHOT, type ValueReader, writeListHead, writeValue } from "./codec.ts";
+import type { FrameWriter } from "./frame_writer.ts";
 import {
+  CALL,
   NO_SECTION,
   type PhaseShape,
+  ProtocolError,
   SECTIONS,
-  TRANSFER_FROM,
+  TRAILERS,
   UPSTREAM_REQUEST,
 } from "./protocol.ts";
 
-// Positions in the array.
+// The texts, in order.
 export const ID = 0;
 export const REQUEST_METHOD = 1;
 export const REQUEST_TARGET = 2;
-export const URL_TEXT = 3;
-export const SCHEME = 4;
-export const AUTHORITY = 5;
-export const VERSION = 6;
-export const BLOCK = 7;
-export const CLIENT_ADDRESS = 8;
-export const CLIENT_PORT = 9;
-export const CLIENT_PEER = 10;
-/** `null` or {@linkcode WireTls}. */
-export const TLS = 11;
-export const LISTENER = 12;
-export const ROUTE = 13;
-export const ATTEMPT = 14;
-/** `null` or `[name, address, reused]` */
-export const UPSTREAM = 15;
-export const ELAPSED = 16;
-/** `null` or `[name, value, …]` */
-export const VARS = 17;
-/** `[method, target, block]` for the upstream request, `[status, block]` for a response, `[block]` for trailers. */
-export const SECTION = 18;
-/** `[status, received, sent, attempts, duration, failure | null]` */
-export const OUTCOME = 19;
+export const SCHEME = 3;
+export const AUTHORITY = 4;
+export const VERSION = 5;
+export const CLIENT_ADDRESS = 6;
+export const CLIENT_PEER = 7;
+export const LISTENER = 8;
+export const ROUTE = 9;
+export const UPSTREAM_NAME = 10;
+export const UPSTREAM_ADDRESS = 11;
+/** Method and target of the request to the upstream. */
+export const SECTION_METHOD = 12;
+export const SECTION_TARGET = 13;
+/** The fields of the request, and those of the section that the phase is about. */
+export const BLOCK = 14;
+export const SECTION_BLOCK = 15;
+const TEXTS = 16;
 
-/** Stands for "the same as the fields of the request". */
-export const SAME_BLOCK = 0;
+/** The length of a text that is `null`. */
+const ABSENT = -1;
 
-/** The session of a call as it is sent. */
-export function takeSnapshot(
-  shape: PhaseShape,
-  session: HostSession | ConnectionView | null,
-): unknown[] | null {
-  if (shape.session === "none" || session === null) return null;
-  if (shape.session === "connection") {
-    const connection = session as ConnectionView;
-    return [connection.address, connection.port, connection.listener];
+// Flags.
+const IS_WIDE = 1;
+const HAS_UPSTREAM = 2;
+const IS_REUSED = 4;
+
+/** How long flags, port, attempt, status, elapsed and the lengths are. */
+const HEAD_BYTES = 1 + 4 + 4 + 4 + 8 + TEXTS * 4;
+
+/** `TlsFacts` as they are sent. */
+type WireTls = [string, string, string, string, boolean, ClientCertificate | null];
+
+/** The session of a call, in the sandbox. */
+export class Snapshot {
+  readonly #bytes: Uint8Array<ArrayBuffer>;
+  /** Where each text ends; negative: it is `null`, and begins where the next one does. */
+  readonly #ends: readonly number[];
+  readonly #flags: number;
+  readonly port: number;
+  readonly attempt: number;
+  /** Of the response that the phase is about. */
+  readonly status: number;
+  /** Milliseconds. */
+  readonly elapsed: number;
+  readonly tls: TlsFacts | null;
+  /** Name, value, name, value …, or `null`. */
+  readonly vars: readonly unknown[] | null;
+  /** `[status, received, sent, attempts, duration, failure | null]`, once the request is over. */
+  readonly outcome: readonly unknown[] | null;
+
+  constructor(reader: ValueReader) {
+    this.#flags = reader.byte();
+    this.port = reader.int();
+    this.attempt = reader.int();
+    this.status = reader.int();
+    this.elapsed = reader.double();
+    const ends: number[] = [];
+    let end = 0;
+    for (let i = 0; i < TEXTS; i++) {
+      const length = reader.int();
+      if (length !== ABSENT) end += length;
+      ends.push(length === ABSENT ? ~end : end);
+    }
+    this.#ends = ends;
+    this.#bytes = reader.bytes((this.#flags & IS_WIDE) === 0 ? end : end * 2);
+    this.tls = readTls(reader.value(0) as WireTls | null);
+    this.vars = reader.value(0) as unknown[] | null;
+    this.outcome = reader.value(0) as unknown[] | null;
   }
-  const live = session as HostSession;
-  const { request, client, upstream } = live;
-  const tls = client.tls;
-  const block = live.block("request") ?? "";
-  return [
-    live.id,
-    request.method,
-    request.target,
-    request.url,
-    request.scheme,
-    request.authority,
-    request.httpVersion,
-    block,
-    client.address,
-    client.port,
-    client.peer,
-    tls === null ? null : takeTls(tls),
-    live.listener,
-    live.route,
-    live.attempt,
-    upstream === null ? null : [upstream.name, upstream.address, upstream.reused],
-    live.elapsed,
-    takeVars(live),
-    shape.section === NO_SECTION ? null : takeSection(shape.section, live, block),
-    shape.over ? takeOutcome(live) : null,
-  ];
+
+  /** One of the texts. */
+  text(which: number): string {
+    return this.textOrNull(which) ?? "";
+  }
+
+  /** One of the texts that may be missing. */
+  textOrNull(which: number): string | null {
+    const end = this.#ends[which]!;
+    if (end < 0) return null;
+    const start = this.#startOf(which);
+    if ((this.#flags & IS_WIDE) === 0) return latin1(this.#bytes, start, end);
+    return Buffer.from(this.#bytes.buffer, start * 2, (end - start) * 2).toString("utf16le");
+  }
+
+  /** One of the field sections. */
+  fields(which: number): Fields {
+    const end = this.#ends[which]!;
+    if (end < 0 || (this.#flags & IS_WIDE) !== 0) return Fields.fromBlock(this.text(which));
+    return Fields.fromLines(this.#bytes, this.#startOf(which), end);
+  }
+
+  #startOf(which: number): number {
+    const before = which === 0 ? 0 : this.#ends[which - 1]!;
+    return before < 0 ? ~before : before;
+  }
+
+  get hasUpstream(): boolean {
+    return (this.#flags & HAS_UPSTREAM) !== 0;
+  }
+
+  get reused(): boolean {
+    return (this.#flags & IS_REUSED) !== 0;
+  }
 }
 
-/** `TlsFacts` as it is sent. */
-export type WireTls = [string, string, string, string, boolean, ClientCertificate | null];
+/** Reads a {@linkcode Snapshot}; for `FrameReader`. */
+export function readSnapshot(reader: ValueReader): Snapshot {
+  return new Snapshot(reader);
+}
+
+/**
+ * Writes a call as one frame.
+ *
+ * @throws {TypeError} If a var or an argument is no plain data. Nothing is written then.
+ */
+export function encodeCall(
+  out: FrameWriter,
+  id: number,
+  use: number,
+  shape: PhaseShape,
+  session: HostSession | ConnectionView | null,
+  first: unknown,
+  second: unknown,
+): void {
+  out.begin();
+  try {
+    writeListHead(out, 7);
+    writeValue(out, CALL);
+    writeValue(out, id);
+    writeValue(out, use);
+    writeValue(out, shape.number);
+    if (shape.session === "none" || session === null) writeValue(out, null);
+    else if (shape.session === "request") writeSession(out, shape, session as HostSession);
+    else {
+      const { address, port, listener } = session as ConnectionView;
+      writeValue(out, [address, port, listener]);
+    }
+    const failed = shape.extra === "failure" && first !== null && first !== undefined;
+    writeValue(out, failed ? takeFailure(first as FailureView) : first);
+    writeValue(out, second);
+  } catch (error) {
+    out.abandon();
+    throw error;
+  }
+  out.end();
+}
+
+function writeSession(out: FrameWriter, shape: PhaseShape, live: HostSession): void {
+  out.byte(SNAPSHOT);
+  const start = out.position;
+  if (!writeTexts(out, shape, live, false)) {
+    out.position = start;
+    writeTexts(out, shape, live, true);
+  }
+  const { tls } = live.client;
+  writeValue(out, tls === null ? null : takeTls(tls));
+  writeValue(out, takeVars(live));
+  writeValue(out, shape.over ? takeOutcome(live) : null);
+}
+
+/** Writes head and texts; says whether all texts could be written narrow, if they had to. */
+function writeTexts(
+  out: FrameWriter,
+  shape: PhaseShape,
+  live: HostSession,
+  wide: boolean,
+): boolean {
+  const { request, client, upstream } = live;
+  const { section } = shape;
+  const sent = section === UPSTREAM_REQUEST ? live.upstreamRequest : null;
+  let flags = wide ? IS_WIDE : 0;
+  if (upstream !== null) flags |= HAS_UPSTREAM | (upstream.reused ? IS_REUSED : 0);
+  out.reserve(HEAD_BYTES);
+  out.byte(flags);
+  out.int(client.port);
+  out.int(live.attempt);
+  out.int(statusOf(section, live));
+  out.double(live.elapsed);
+  const lengths = out.position;
+  out.position += TEXTS * 4;
+  const block = live.fields("request");
+  const sectionBlock = section === NO_SECTION ? null : live.fields(SECTIONS[section]!);
+  const text = wide ? wideText : narrowText;
+  return text(out, lengths, ID, live.id) &&
+    text(out, lengths, REQUEST_METHOD, request.method) &&
+    text(out, lengths, REQUEST_TARGET, request.target) &&
+    text(out, lengths, SCHEME, request.scheme) &&
+    text(out, lengths, AUTHORITY, request.authority) &&
+    text(out, lengths, VERSION, request.httpVersion) &&
+    text(out, lengths, CLIENT_ADDRESS, client.address) &&
+    text(out, lengths, CLIENT_PEER, client.peer) &&
+    text(out, lengths, LISTENER, live.listener) &&
+    text(out, lengths, ROUTE, live.route) &&
+    text(out, lengths, UPSTREAM_NAME, upstream === null ? null : upstream.name) &&
+    text(out, lengths, UPSTREAM_ADDRESS, upstream === null ? null : upstream.address) &&
+    text(out, lengths, SECTION_METHOD, sent === null ? null : sent.method) &&
+    text(out, lengths, SECTION_TARGET, sent === null ? null : sent.target) &&
+    writeBlock(out, lengths, BLOCK, block, wide) &&
+    writeBlock(out, lengths, SECTION_BLOCK, sectionBlock, wide);
+}
+
+function statusOf(section: number, live: HostSession): number {
+  if (section === NO_SECTION || section === UPSTREAM_REQUEST || section === TRAILERS) return 0;
+  return SECTIONS[section] === "response" ? live.response.status : live.upstreamResponse.status;
+}
+
+function narrowText(out: FrameWriter, lengths: number, which: number, text: string | null) {
+  out.intAt(lengths + which * 4, text === null ? ABSENT : text.length);
+  return text === null || out.narrow(text);
+}
+
+function wideText(out: FrameWriter, lengths: number, which: number, text: string | null) {
+  out.intAt(lengths + which * 4, text === null ? ABSENT : text.length);
+  if (text !== null) out.wide(text);
+  return true;
+}
+
+function writeBlock(
+  out: FrameWriter,
+  lengths: number,
+  which: number,
+  fields: Fields | null,
+  wide: boolean,
+): boolean {
+  if (wide || fields === null) return wideText(out, lengths, which, fields?.toBlock() ?? null);
+  const start = out.position;
+  out.fields(fields);
+  out.intAt(lengths + which * 4, out.position - start);
+  return true;
+}
 
 function takeTls(tls: TlsFacts): WireTls {
   const { version, cipher, serverName, alpn, resumed, certificate } = tls;
@@ -91,8 +263,8 @@ function takeTls(tls: TlsFacts): WireTls {
   return [version, cipher, serverName, alpn, resumed, certificate && { ...certificate }];
 }
 
-/** The facts that were sent. */
-export function readTls(wire: WireTls): TlsFacts {
+function readTls(wire: WireTls | null): TlsFacts | null {
+  if (wire === null) return null;
   const [version, cipher, serverName, alpn, resumed, certificate] = wire;
   return { version, cipher, serverName, alpn, resumed, certificate };
 }
@@ -101,17 +273,6 @@ function takeVars(live: HostSession): unknown[] | null {
   let list: unknown[] | null = null;
   for (const name of live.varNames()) (list ??= []).push(name, live.vars.get(name));
   return list;
-}
-
-function takeSection(section: number, live: HostSession, requestBlock: string): unknown[] {
-  const name = SECTIONS[section]!;
-  const block = live.block(name) ?? "";
-  if (section === UPSTREAM_REQUEST) {
-    const { method, target } = live.upstreamRequest;
-    return [method, target, block === requestBlock ? SAME_BLOCK : block];
-  }
-  if (name === "trailers") return [block];
-  return [name === "response" ? live.response.status : live.upstreamResponse.status, block];
 }
 
 function takeOutcome(live: HostSession): unknown[] {
@@ -127,20 +288,16 @@ function takeOutcome(live: HostSession): unknown[] {
 }
 
 /** A failure as it is sent: type, source, message, status, retry. */
-export function takeFailure(failure: FailureView & { readonly retry?: boolean }): unknown[] {
+function takeFailure(failure: FailureView & { readonly retry?: boolean }): unknown[] {
   return [failure.type, failure.source, failure.message, failure.status, failure.retry ?? null];
 }
 
 /**
- * A piece of content as it is sent. It is copied, because the caller's view is only good until it reads on.
+ * Checks that a value is the session of a call. The core is trusted; this only catches a broken stream.
  *
- * @returns The copy, which the caller may transfer if `length` is {@linkcode TRANSFER_FROM} or more.
+ * @throws {ProtocolError} If it is not.
  */
-export function takeChunk(chunk: Uint8Array): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(chunk);
-}
-
-/** Whether to move the memory of bytes instead of having it copied once more. */
-export function worthMoving(bytes: Uint8Array): boolean {
-  return bytes.byteLength >= TRANSFER_FROM;
+export function needSnapshot(value: unknown): Snapshot {
+  if (value instanceof Snapshot) return value;
+  throw new ProtocolError("a call has no session");
 }

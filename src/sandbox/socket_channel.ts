@@ -3,14 +3,11 @@
  *
  * @module
  */
-import { type Channel, Outbox } from "./channel.ts";
-import { encodeFrame, FrameReader } from "./codec.ts";
+import { FrameChannel } from "./channel.ts";
+import type { SnapshotDecoder } from "./codec.ts";
+import { FrameReader } from "./frame_reader.ts";
+import { FrameWriter } from "./frame_writer.ts";
 import { ProtocolError } from "./protocol.ts";
-
-/** What a sandbox may send in one frame: the largest reply, and room for its fields. */
-export const MAX_FRAME_FROM_SANDBOX: number = 10 * 1024 * 1024;
-/** What the core may send in one frame. It is trusted; the bound only catches a broken stream. */
-export const MAX_FRAME_TO_SANDBOX: number = 1024 * 1024 * 1024;
 
 /** The part of `Deno.Conn` that is used. */
 export interface ByteConnection {
@@ -20,31 +17,29 @@ export interface ByteConnection {
 }
 
 /** A channel over a byte stream. */
-export class SocketChannel implements Channel {
-  onMessage: (message: unknown) => void = () => {};
-  onClose: (reason: string, malformed: boolean) => void = () => {};
-  onUnsent: (message: unknown[]) => void = () => {};
+export class SocketChannel extends FrameChannel {
   readonly #connection: ByteConnection;
   readonly #reader: FrameReader;
-  readonly #outbox: Outbox;
-  #queue: Uint8Array[] = [];
-  #backlog = 0;
-  #writing = false;
-  #open = true;
+  /** What is being written; what comes meanwhile waits in `out`. */
+  #writing: FrameWriter = new FrameWriter();
+  #busy = false;
 
-  /** @param most Bytes that one frame of the other side may have. */
-  constructor(connection: ByteConnection, most: number) {
+  /**
+   * @param most Bytes that one frame of the other side may have.
+   * @param snapshots As {@linkcode FrameReader} takes it.
+   */
+  constructor(
+    connection: ByteConnection,
+    most: number,
+    snapshots: SnapshotDecoder | null = null,
+  ) {
+    super();
     this.#connection = connection;
-    this.#reader = new FrameReader(most);
-    this.#outbox = new Outbox((messages) => this.#send(messages));
-  }
-
-  get open(): boolean {
-    return this.#open;
+    this.#reader = new FrameReader(most, snapshots);
   }
 
   get backlog(): number {
-    return this.#backlog;
+    return this.out.position + this.#writing.position;
   }
 
   /** Begins to read. To be called once `onMessage` and `onClose` are set. */
@@ -52,32 +47,23 @@ export class SocketChannel implements Channel {
     void this.#read();
   }
 
-  post(message: unknown[], _move?: ArrayBuffer): void {
-    if (this.#open) this.#outbox.push(message);
+  protected override flush(): void {
+    if (!this.#busy && this.out.position > 0) void this.#write();
   }
 
-  close(): void {
-    if (!this.#open) return;
-    this.#open = false;
-    this.#queue = [];
+  protected override release(): void {
     closeQuietly(this.#connection);
   }
 
-  #fail(reason: string, malformed = false): void {
-    if (!this.#open) return;
-    this.close();
-    this.onClose(reason, malformed);
-  }
-
   async #read(): Promise<void> {
-    while (this.#open) {
+    while (this.open) {
       let length: number | null;
       try {
         length = await this.#connection.read(this.#reader.room());
       } catch {
-        return this.#fail("the connection broke");
+        return this.fail("the connection broke", false);
       }
-      if (length === null) return this.#fail("it closed the connection");
+      if (length === null) return this.fail("it closed the connection", false);
       this.#reader.filled(length);
       for (let message = this.#next(); message !== null; message = this.#next()) {
         this.onMessage(message);
@@ -87,60 +73,33 @@ export class SocketChannel implements Channel {
 
   /** The next whole message of what was read, or `null`. */
   #next(): unknown[] | null {
-    if (!this.#open) return null;
+    if (!this.open) return null;
     try {
       return this.#reader.next();
     } catch (error) {
-      this.#fail(error instanceof ProtocolError ? error.message : "a frame is malformed", true);
+      this.fail(error instanceof ProtocolError ? error.message : "a frame is malformed", true);
       return null;
     }
   }
 
-  #send(messages: unknown[][]): void {
-    if (!this.#open) return;
-    for (const message of messages) {
-      let frame: Uint8Array;
-      try {
-        frame = encodeFrame(message);
-      } catch {
-        this.onUnsent(message);
-        continue;
-      }
-      this.#backlog += frame.length;
-      this.#queue.push(frame);
-    }
-    if (!this.#writing && this.#queue.length > 0) void this.#write();
-  }
-
   async #write(): Promise<void> {
-    this.#writing = true;
+    this.#busy = true;
     try {
-      while (this.#queue.length > 0) {
-        const bytes = this.#queue.length === 1 ? this.#queue[0]! : join(this.#queue);
-        this.#queue = [];
-        for (let sent = 0; sent < bytes.length;) {
-          const length = await this.#connection.write(bytes.subarray(sent));
-          sent += length;
-          this.#backlog -= length;
+      while (this.open && this.out.position > 0) {
+        const out = this.out;
+        this.out = this.#writing;
+        this.#writing = out;
+        const end = out.position;
+        for (let sent = 0; sent < end;) {
+          sent += await this.#connection.write(out.bytes.subarray(sent, end));
         }
+        out.clear();
       }
     } catch {
-      this.#fail("the connection broke");
+      this.fail("the connection broke", false);
     }
-    this.#writing = false;
+    this.#busy = false;
   }
-}
-
-function join(pieces: readonly Uint8Array[]): Uint8Array {
-  let length = 0;
-  for (const piece of pieces) length += piece.length;
-  const whole = new Uint8Array(length);
-  let position = 0;
-  for (const piece of pieces) {
-    whole.set(piece, position);
-    position += piece.length;
-  }
-  return whole;
 }
 
 function closeQuietly(connection: ByteConnection): void {

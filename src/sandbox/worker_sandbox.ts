@@ -6,6 +6,7 @@
 import type { CellOrder, CellReport } from "./cell.ts";
 import type { HostMessage, SandboxMessage } from "./control.ts";
 import { ownFolders, workerPermissions } from "./permissions.ts";
+import { makeChannelMemory } from "./ring_channel.ts";
 import {
   type Line,
   refusedMessage,
@@ -71,8 +72,9 @@ class WorkerSandbox implements Sandbox {
 
   line(): Line {
     const { port1, port2 } = new MessageChannel();
-    this.send(["attach", port2]);
-    return { kind: "port", port: port1 };
+    const memory = makeChannelMemory();
+    this.send(["attach", port2, memory]);
+    return { kind: "port", port: port1, memory };
   }
 
   residentMemory(): Promise<number | null> {

@@ -10,7 +10,7 @@ import { parseArgs } from "node:util";
 import { shapeOf } from "../../src/sandbox/protocol.ts";
 import { FakeSession } from "../support/fake_session.ts";
 import { type Bench, type Isolation, specOf, start } from "../sandbox/support.ts";
-import { childrenOf, cpuNanoseconds } from "./cpu_time.ts";
+import { cpuBetween, cpuTimes, familyOf } from "./cpu_time.ts";
 
 /** What a browser sends. */
 const FIELDS: readonly [string, string][] = [
@@ -73,10 +73,10 @@ for (const [, bench] of benches) await bench[Symbol.asyncDispose]();
 async function measure(bench: Bench, flight: number, seconds: number): Promise<Sample> {
   const handler = bench.handler();
   const { phase } = shapeOf("requestFilter");
-  const pids = [Deno.pid, ...childrenOf(Deno.pid)];
+  const pids = familyOf(Deno.pid);
   const waits: number[] = [];
   let calls = 0;
-  const before = cpuNanoseconds(pids);
+  const before = cpuTimes(pids);
   const end = performance.now() + seconds * 1000;
   // The session is the same for all calls: what it costs to make one is not the sandbox's doing.
   await Promise.all(Array.from({ length: flight }, async () => {
@@ -89,7 +89,7 @@ async function measure(bench: Bench, flight: number, seconds: number): Promise<S
       if (calls % 16 === 0) waits.push((performance.now() - began) * 1000);
     }
   }));
-  return { cpu: (cpuNanoseconds(pids) - before) / 1000 / calls, wait: median(waits) };
+  return { cpu: cpuBetween(before, cpuTimes(pids)) / 1000 / calls, wait: median(waits) };
 }
 
 function median(values: readonly number[]): number {

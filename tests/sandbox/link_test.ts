@@ -14,6 +14,7 @@ import {
   DONE,
   FAILED,
   MAX_EFFECTS,
+  type PhaseShape,
   PING,
   PONG,
   READ_BODY,
@@ -29,13 +30,16 @@ import { FakeSession, type FakeSessionParts } from "../support/fake_session.ts";
 class FakeChannel implements Channel {
   onMessage: (message: unknown) => void = () => {};
   onClose: (reason: string, malformed: boolean) => void = () => {};
-  onUnsent: (message: unknown[]) => void = () => {};
   open = true;
   backlog = 0;
   readonly sent: unknown[][] = [];
 
-  post(message: unknown[]): void {
-    this.sent.push(message);
+  post(message: readonly unknown[]): void {
+    this.sent.push([...message]);
+  }
+
+  postCall(id: number, use: number, shape: PhaseShape): void {
+    this.sent.push([CALL, id, use, shape.number]);
   }
 
   close(): void {

@@ -131,8 +131,8 @@ export class FakeSession implements HostSession {
     this.#body = parts.body ?? new Uint8Array(0);
   }
 
-  block(section: Section): string | null {
-    return this.#sections[section].toBlock();
+  fields(section: Section): Fields {
+    return this.#sections[section];
   }
 
   varNames(): Iterable<string> {
@@ -162,11 +162,11 @@ export class FakeSession implements HostSession {
       upstreamRequest: [
         this.upstreamRequest.method,
         this.upstreamRequest.target,
-        this.block("upstream_request"),
+        this.fields("upstream_request").toBlock(),
       ],
-      upstreamResponse: [this.upstreamResponse.status, this.block("upstream_response")],
-      response: [this.response.status, this.block("response")],
-      trailers: this.block("trailers"),
+      upstreamResponse: [this.upstreamResponse.status, this.fields("upstream_response").toBlock()],
+      response: [this.response.status, this.fields("response").toBlock()],
+      trailers: this.fields("trailers").toBlock(),
       vars: [...this.values],
     };
   }

@@ -1,0 +1,113 @@
+import assert from "node:assert/strict";
+import { RING_BYTES } from "../../src/sandbox/ring.ts";
+import { makeChannelMemory, RingChannel } from "../../src/sandbox/ring_channel.ts";
+import { withDeadline } from "../support/deadline.ts";
+
+const MOST = 32 << 20;
+
+/** Two ends of a channel in this thread, and all that came out of them. */
+class Pair implements Disposable {
+  readonly memory = makeChannelMemory()!;
+  readonly caller: RingChannel;
+  readonly called: RingChannel;
+  readonly #ports = new MessageChannel();
+  /** What stands at the port of the called end. */
+  readonly far = this.#ports.port2;
+  readonly got: { caller: unknown[]; called: unknown[] } = { caller: [], called: [] };
+  readonly closed: string[] = [];
+  #wake: () => void = () => {};
+
+  constructor(most = MOST) {
+    const { port1, port2 } = this.#ports;
+    const { memory } = this;
+    this.caller = new RingChannel({ port: port1, memory, side: "caller", most });
+    this.called = new RingChannel({ port: port2, memory, side: "called", most });
+    for (const side of ["caller", "called"] as const) {
+      this[side].onMessage = (message) => {
+        this.got[side].push(message);
+        this.#wake();
+      };
+      this[side].onClose = (reason, malformed) => {
+        this.closed.push(`${side}: ${reason}${malformed ? " (malformed)" : ""}`);
+        this.#wake();
+      };
+    }
+  }
+
+  /** Waits until something holds; looks whenever something has happened. */
+  async until(holds: () => boolean): Promise<void> {
+    const done = (async () => {
+      while (!holds()) await new Promise<void>((resolve) => this.#wake = resolve);
+    })();
+    await withDeadline(done, 20_000, "what the other end sends");
+  }
+
+  [Symbol.dispose](): void {
+    this.caller.close();
+    this.called.close();
+  }
+}
+
+Deno.test("messages come in order both ways, also those that were sent before the other end was looking", async () => {
+  using pair = new Pair();
+  const sent = Array.from({ length: 500 }, (_, i) => [i, `text ${i}`]);
+  for (const message of sent) pair.caller.post(message);
+  for (const message of sent) pair.called.post(message);
+  await pair.until(() => pair.got.called.length === 500 && pair.got.caller.length === 500);
+  assert.deepEqual(pair.got.called, sent);
+  assert.deepEqual(pair.got.caller, sent);
+  pair.caller.post(["later"]);
+  await pair.until(() => pair.got.called.length === 501);
+});
+
+Deno.test("what is larger than the ring goes in pieces, in its place, and the sender never waits", async () => {
+  using pair = new Pair();
+  const large = new Uint8Array(5 * RING_BYTES + 13).map((_, i) => i * 7);
+  const began = [["first"], [large], ["last"], [large.slice(0, 1000)], ["end"]];
+  for (const message of began) pair.caller.post(message);
+  // One turn later as much is in the ring as goes in, and the rest is known to wait.
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  assert.ok(pair.caller.crowds > 0);
+  await pair.until(() => pair.got.called.length === 5);
+  assert.deepEqual(pair.got.called, began);
+  assert.equal(pair.caller.backlog, 0);
+});
+
+Deno.test("an end that is closed says so to the other", async () => {
+  using pair = new Pair();
+  pair.called.post(["last words"]);
+  pair.called.close();
+  await pair.until(() => pair.closed.length > 0);
+  assert.deepEqual(pair.closed, ["caller: it closed the line"]);
+  assert.equal(pair.caller.open, false);
+});
+
+Deno.test("positions that cannot be end the channel, and nothing else", async () => {
+  using pair = new Pair();
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  // The second ring is the one that the caller reads.
+  const words = new Int32Array(pair.memory, pair.memory.byteLength / 2, 1);
+  words[0] = words[0]! + RING_BYTES;
+  pair.far.postMessage(0);
+  await pair.until(() => pair.closed.length > 0);
+  assert.deepEqual(pair.closed, ["caller: the position of its writer cannot be (malformed)"]);
+});
+
+Deno.test("bytes that are no frame end the channel", async () => {
+  using pair = new Pair(1 << 20);
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  const words = new Int32Array(pair.memory, pair.memory.byteLength / 2, 60);
+  words.fill(0x01010101, 48);
+  words[0] = words[0]! + 8;
+  pair.far.postMessage(0);
+  await pair.until(() => pair.closed.length > 0);
+  assert.match(pair.closed[0]!, /^caller: a frame of 16843009 bytes is too long/);
+  assert.match(pair.closed[0]!, /\(malformed\)$/);
+});
+
+Deno.test("ringing without sending ends the channel after a while", async () => {
+  using pair = new Pair();
+  for (let i = 0; i < 10_001; i++) pair.far.postMessage(0);
+  await pair.until(() => pair.closed.length > 0);
+  assert.deepEqual(pair.closed, ["caller: it rings without an end (malformed)"]);
+});

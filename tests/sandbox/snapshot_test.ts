@@ -1,0 +1,95 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import type { Fields } from "../../src/http/fields.ts";
+import { PHASE_NAMES } from "../../src/plugin/phases.ts";
+import { FrameReader } from "../../src/sandbox/frame_reader.ts";
+import { FrameWriter } from "../../src/sandbox/frame_writer.ts";
+import { SECTIONS, shapeOf } from "../../src/sandbox/protocol.ts";
+import * as at from "../../src/sandbox/snapshot.ts";
+import { FakeSession } from "../support/fake_session.ts";
+
+/** The message of a call, as the sandbox gets it. */
+function cross(phase: typeof PHASE_NAMES[number], session: FakeSession, first?: unknown) {
+  const out = new FrameWriter();
+  at.encodeCall(out, 7, 1, shapeOf(phase), session, first, undefined);
+  const reader = new FrameReader(1 << 20, at.readSnapshot);
+  reader.feed(out.bytes.slice(0, out.position));
+  return reader.next()!;
+}
+
+const list = (fields: Fields) => [...fields];
+
+// What is not latin-1 makes all texts wide, so each property is tried with and without.
+const text = fc.oneof(fc.string(), fc.string({ unit: "binary" }));
+const fieldList = fc.array(
+  fc.tuple(
+    fc.stringMatching(/^[a-zA-Z-]{1,20}$/),
+    fc.stringMatching(/^[!-~\u00a0-\u00ff]{0,30}$/),
+  ),
+  { maxLength: 20 },
+);
+
+Deno.test("all that a hook may see of a session crosses as it was", () => {
+  fc.assert(fc.property(
+    fc.constantFrom(...PHASE_NAMES.filter((name) => shapeOf(name).session === "request")),
+    fieldList,
+    fieldList,
+    fc.record({
+      target: text.map((one) => `/${one}`),
+      authority: text,
+      method: text,
+      route: fc.option(text),
+      attempt: fc.nat(100),
+      status: fc.integer({ min: 200, max: 599 }),
+      vars: fc.dictionary(text, fc.oneof(text, fc.double(), fc.uint8Array())),
+      upstream: fc.option(fc.record({
+        name: fc.option(text),
+        address: text,
+        reused: fc.boolean(),
+      })),
+    }),
+    (phase, headers, responseHeaders, parts) => {
+      const session = new FakeSession({ ...parts, headers, responseHeaders });
+      const shape = shapeOf(phase);
+      const snapshot = cross(phase, session)[4] as at.Snapshot;
+      assert.equal(snapshot.text(at.ID), session.id);
+      assert.equal(snapshot.text(at.REQUEST_METHOD), session.request.method);
+      assert.equal(snapshot.text(at.REQUEST_TARGET), session.request.target);
+      assert.equal(snapshot.text(at.AUTHORITY), session.request.authority);
+      assert.equal(snapshot.text(at.CLIENT_ADDRESS), session.client.address);
+      assert.equal(snapshot.textOrNull(at.ROUTE), session.route);
+      assert.equal(snapshot.attempt, session.attempt);
+      assert.equal(snapshot.elapsed, session.elapsed);
+      assert.equal(snapshot.hasUpstream, session.upstream !== null);
+      if (session.upstream !== null) {
+        assert.equal(snapshot.textOrNull(at.UPSTREAM_NAME), session.upstream.name);
+        assert.equal(snapshot.text(at.UPSTREAM_ADDRESS), session.upstream.address);
+        assert.equal(snapshot.reused, session.upstream.reused);
+      }
+      assert.deepEqual(snapshot.vars ?? [], [...session.values].flat());
+      assert.deepEqual(list(snapshot.fields(at.BLOCK)), list(session.fields("request")));
+      const section = SECTIONS[shape.section];
+      assert.deepEqual(
+        list(snapshot.fields(at.SECTION_BLOCK)),
+        section === undefined ? [] : list(session.fields(section)),
+      );
+      if (section === "upstream_request") {
+        assert.equal(snapshot.text(at.SECTION_TARGET), session.upstreamRequest.target);
+      }
+      if (section === "response" || section === "upstream_response") {
+        assert.equal(snapshot.status, parts.status);
+      }
+      assert.equal(snapshot.outcome !== null, shape.over);
+    },
+  ));
+});
+
+Deno.test("what cannot be sent leaves nothing of its call behind", () => {
+  const out = new FrameWriter();
+  const session = new FakeSession({ vars: { bad: (() => {}) as never } });
+  assert.throws(
+    () => at.encodeCall(out, 1, 0, shapeOf("requestFilter"), session, undefined, undefined),
+    TypeError,
+  );
+  assert.equal(out.position, 0);
+});
