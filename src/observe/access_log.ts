@@ -293,7 +293,11 @@ export function openAccessLog(
   onError?: (error: unknown) => void,
 ): AccessLog | null {
   if (target.output === "off") return null;
-  const sink = target.output === "stdout" ? standardSink("stdout") : fileSink(target.output.file);
+  const { output } = target;
+  const sink = output === "stdout" ? standardSink("stdout") : fileSink(
+    output.file,
+    () => onError?.(new Error(`the file ${output.file} was gone; it was begun anew`)),
+  );
   return new AccessLog({ sink, query: target.query, ...(onError ? { onError } : {}) });
 }
 

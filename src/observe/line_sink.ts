@@ -21,12 +21,17 @@ export interface LineSink {
 /** A write of up to this many bytes to a pipe is not mixed with others (POSIX PIPE_BUF on Linux). */
 const PIPE_BUF = 4096;
 
+/** Milliseconds between two looks at whether a file is still there. */
+const LOOK_INTERVAL = 1_000;
+
 /**
- * Opens a file for appending. Each write goes to the end of the file as one piece, whoever else writes to it.
+ * Opens a file for appending. Each write goes to the end of the file as one piece, whoever else writes to it. A file
+ * that is not there any more is begun anew: what is written to one that was removed, nobody ever reads.
  *
+ * @param onGone Called when that has happened.
  * @throws {Error} If it cannot be opened.
  */
-export function fileSink(path: string): LineSink {
+export function fileSink(path: string, onGone?: () => void): LineSink {
   const open = { append: true, create: true, mode: 0o640 } as const;
   let file: Deno.FsFile;
   try {
@@ -43,16 +48,33 @@ export function fileSink(path: string): LineSink {
       { cause: error },
     );
   }
+  let lookedAt = performance.now();
+  const reopen = async () => {
+    const next = await Deno.open(path, open);
+    const old = file;
+    file = next;
+    old.close();
+  };
+  const look = async () => {
+    lookedAt = performance.now();
+    try {
+      await Deno.stat(path);
+      return;
+    } catch (error) {
+      // It may only be hidden; then there is nothing to do about it.
+      if (!(error instanceof Deno.errors.NotFound)) return;
+    }
+    await reopen();
+    onGone?.();
+  };
   return {
     name: path,
     atomicBytes: 0,
-    write: (bytes) => file.write(bytes),
-    async reopen() {
-      const next = await Deno.open(path, open);
-      const old = file;
-      file = next;
-      old.close();
+    async write(bytes) {
+      if (performance.now() - lookedAt > LOOK_INTERVAL) await look();
+      return await file.write(bytes);
     },
+    reopen,
     close: () => file.close(),
   };
 }

@@ -81,17 +81,39 @@ Deno.test("a worker that ends is replaced, and requests are served all the while
   assert.equal(field(await rawRequest(port, get("/bytes/1")), "content-length"), "1");
 });
 
-Deno.test("a worker that hangs is replaced", async () => {
+Deno.test("a worker that ends itself is noticed at once, and not for its silence", async () => {
   await using origin = await startSimpleOrigin();
   await using sluice = await startSluice({
     config: configFile({
       origin: origin.address,
+      server: { heartbeat_timeout: "60s" },
       plugins: { isolation: { who: "inline" }, trust: ["who"] },
     }),
     plugins: { "who.ts": INLINE },
   });
   await using victim = await RawClient.connect(sluice.port());
-  await victim.send(get("/hang"));
-  await sluice.waitForOutput(/serves again/, 30_000);
+  await victim.send(get("/end"));
+  await sluice.waitForOutput(/Worker 0 of service main died: it ended itself/);
+  await sluice.waitForOutput(/serves again/, 20_000);
+  assert.equal((await rawRequest(sluice.port(), get("/bytes/1"))).status, 200);
+});
+
+Deno.test("threads that hang are replaced after heartbeat_timeout, and from the second on an upgrade is offered", async () => {
+  await using origin = await startSimpleOrigin();
+  await using sluice = await startSluice({
+    config: configFile({
+      origin: origin.address,
+      server: { heartbeat_timeout: "3s" },
+      plugins: { isolation: { who: "inline" }, trust: ["who"] },
+    }),
+    plugins: { "who.ts": INLINE },
+  });
+  for (let i = 1; i <= 2; i++) {
+    await using victim = await RawClient.connect(sluice.port());
+    await victim.send(get("/hang"));
+    await sluice.waitForOutput(new RegExp(`serves again restarts=${i}`), 30_000);
+  }
+  await sluice.waitForOutput(/died: it was silent for \d+(\.\d)? s/);
+  await sluice.waitForOutput(/2 threads of service main hang.*"sluice upgrade"/);
   assert.equal((await rawRequest(sluice.port(), get("/bytes/1"))).status, 200);
 });

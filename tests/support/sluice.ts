@@ -39,6 +39,8 @@ export interface SluiceOptions {
   readonly threads?: number | null;
   /** Environment variables of the program, beside those of the test. */
   readonly env?: Readonly<Record<string, string>>;
+  /** How a shell is to start it, as `exec "$@"`: with limits, or with other outputs. Default: without a shell. */
+  readonly shell?: string;
   /** How long it may take until it listens, in milliseconds. Default 30,000. */
   readonly startTimeout?: number;
 }
@@ -219,8 +221,11 @@ export class Sluice implements AsyncDisposable {
  */
 export async function startSluice(options: SluiceOptions = {}): Promise<Sluice> {
   const { directory, args, names } = await prepare(options);
-  const child = new Deno.Command(Deno.execPath(), {
-    args: [...programArgs(), "run", ...args, ...(options.args ?? [])],
+  const command = [...programArgs(), "run", ...args, ...(options.args ?? [])];
+  const child = new Deno.Command(options.shell === undefined ? Deno.execPath() : "sh", {
+    args: options.shell === undefined
+      ? command
+      : ["-c", options.shell, "sh", Deno.execPath(), ...command],
     cwd: ROOT,
     env: { NO_COLOR: "1", XDG_RUNTIME_DIR: directory, ...options.env },
     stdin: "null",
