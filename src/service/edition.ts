@@ -65,7 +65,7 @@ export class Edition {
   readonly service: ServiceConfig;
   readonly upstreams: UpstreamRuntime;
   readonly binds: Readonly<Record<string, TcpAddress>>;
-  readonly #options: EditionOptions;
+  readonly #options: Omit<EditionOptions, "before">;
   readonly #tools: EditionTools;
   readonly #bases: readonly Base[];
   readonly #proxy: HttpProxy;
@@ -79,14 +79,16 @@ export class Edition {
   #onOver: (() => void) | null = null;
 
   constructor(options: EditionOptions, tools: EditionTools) {
-    this.#options = options;
+    // Kept, the edition before would keep the one before it, and so on to the first.
+    const { before, ...own } = options;
+    this.#options = own;
     this.#tools = tools;
     this.number = options.number;
     this.config = options.config;
     this.service = options.service;
     this.upstreams = options.upstreams;
     this.binds = options.binds;
-    this.#bases = this.service.routes.map((route) => this.#base(route));
+    this.#bases = this.service.routes.map((route) => this.#base(route, before));
     this.replan();
     const find = compileRoutes(this.service.routes);
     this.#proxy = new HttpProxy({
@@ -168,8 +170,7 @@ export class Edition {
   }
 
   /** A route as it was, if nothing of it has changed: its budget and its running mirrors go on. */
-  #base(config: RouteConfig): Base {
-    const { before } = this.#options;
+  #base(config: RouteConfig, before: Edition | null): Base {
     const known = before === null
       ? undefined
       : before.#bases.find((one) => one.config.id === config.id);
