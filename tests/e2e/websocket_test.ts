@@ -6,6 +6,7 @@ import http2 from "node:http2";
 import type net from "node:net";
 import type { Duplex } from "node:stream";
 import { WebSocket } from "ws";
+import { testCertificates } from "../support/certs.ts";
 import { configFile } from "../support/config.ts";
 import { eventually, withDeadline } from "../support/deadline.ts";
 import { field } from "../support/http_text.ts";
@@ -15,8 +16,9 @@ import {
   type WebSocketWire as Wire,
 } from "../support/websocket_origin.ts";
 import { get, RawClient } from "../support/raw_client.ts";
+import { testWith } from "../support/require.ts";
 import { startRawOrigin } from "../support/raw_origin.ts";
-import { type Sluice, startSluice } from "../support/sluice.ts";
+import { startSluice } from "../support/sluice.ts";
 import {
   BINARY,
   CLOSE,
@@ -27,6 +29,7 @@ import {
   WebSocketStream,
 } from "../support/websocket_stream.ts";
 
+const WIRES: readonly Wire[] = ["h1", "h2c", "h2"];
 const FIELDS = { "sec-websocket-version": "13", origin: "http://app.test" };
 
 /** A handshake: how it was answered, and the WebSocket if it was granted. */
@@ -44,6 +47,7 @@ async function open(
   port: number,
   path: string,
   fields: Record<string, string> = {},
+  ca: string = "",
 ): Promise<Opened> {
   if (wire === "h1") {
     const request = http.request({
@@ -76,7 +80,9 @@ async function open(
       [Symbol.asyncDispose]: () => Promise.resolve(void stream.destroy()),
     };
   }
-  const session = http2.connect(`http://127.0.0.1:${port}`);
+  const session = wire === "h2"
+    ? http2.connect(`https://127.0.0.1:${port}`, { ca })
+    : http2.connect(`http://127.0.0.1:${port}`);
   session.on("error", () => {});
   await withDeadline(
     new Promise<void>((resolve) => session.once("remoteSettings", () => resolve())),
@@ -87,7 +93,7 @@ async function open(
   const stream = session.request({
     ":method": "CONNECT",
     ":protocol": "websocket",
-    ":scheme": "http",
+    ":scheme": wire === "h2" ? "https" : "http",
     ":authority": `127.0.0.1:${port}`,
     ":path": path,
     ...FIELDS,
@@ -111,11 +117,15 @@ async function open(
   };
 }
 
-function config(origins: Record<Wire, Origin>, plain: Origin): string {
+function config(origins: Record<Wire, Origin>, plain: Origin, directory: string): string {
   const upstream = (name: string, port: number, protocol: string) => ({
     name,
-    endpoints: [`http://127.0.0.1:${port}`],
-    transport: { protocol, timeouts: { read: "300ms" } },
+    endpoints: [`${protocol === "h2" ? "https" : "http"}://127.0.0.1:${port}`],
+    transport: {
+      protocol,
+      timeouts: { read: "300ms" },
+      ...(protocol === "h2" ? { tls: { ca: `${directory}/ca.pem`, server_name: "a.test" } } : {}),
+    },
   });
   const route = (id: string, more: Record<string, unknown> = {}) => ({
     id,
@@ -124,27 +134,32 @@ function config(origins: Record<Wire, Origin>, plain: Origin): string {
     ...more,
   });
   const short = { timeouts: { tunnel_idle: "500ms" } };
-  return configFile({
-    listener: { protocols: ["h1", "h2c"], limits: { body_timeout: "300ms" } },
-    top: {
-      services: [{
-        name: "main",
-        routes: [
-          route("h1"),
-          route("h2c"),
-          route("h1-short", short),
-          route("h2c-short", short),
-          route("plain"),
-          route("page", { upstream: "h1", rules: [{ respond: { status: 200, body: "page" } }] }),
-        ],
-      }],
-      upstreams: [
-        upstream("h1", origins.h1.port, "h1"),
-        upstream("h2c", origins.h2c.port, "h2c"),
-        upstream("plain", plain.port, "h2c"),
+  const limits = { body_timeout: "300ms" };
+  return JSON.stringify({
+    version: 1,
+    listeners: [
+      { name: "clear", address: "127.0.0.1:0", protocols: ["h1", "h2c"], limits },
+      {
+        name: "tls",
+        address: "127.0.0.1:0",
+        limits,
+        tls: { certificates: [{ cert: "server.pem", key: "server.key" }] },
+      },
+    ],
+    services: [{
+      name: "main",
+      routes: [
+        ...WIRES.map((wire) => route(wire)),
+        ...WIRES.map((wire) => route(`${wire}-short`, short)),
+        route("plain"),
+        route("page", { upstream: "h1", rules: [{ respond: { status: 200, body: "page" } }] }),
       ],
-      telemetry: { access_log: { output: "access.jsonl" } },
-    },
+    }],
+    upstreams: [
+      ...WIRES.map((wire) => upstream(wire, origins[wire].port, wire)),
+      upstream("plain", plain.port, "h2c"),
+    ],
+    telemetry: { access_log: { output: "access.jsonl" } },
   });
 }
 
@@ -259,15 +274,21 @@ const CASES: Readonly<Record<string, (bridge: Bridge) => Promise<void>>> = {
   },
 };
 
-Deno.test("WebSocket between the versions of HTTP", async (t) => {
+testWith(["openssl"], "WebSocket between the versions of HTTP", async (t) => {
+  const { server: certificate, ca } = testCertificates();
   await using h1 = await startWebSocketOrigin("h1");
   await using h2c = await startWebSocketOrigin("h2c");
-  await using plain = await startWebSocketOrigin("h2c", false);
-  const origins = { h1, h2c };
-  await using sluice = await startSluice({ config: config(origins, plain) });
-  const port = sluice.port();
-  for (const down of ["h1", "h2c"] as const) {
-    for (const up of ["h1", "h2c"] as const) {
+  await using h2 = await startWebSocketOrigin("h2", { certificate });
+  await using plain = await startWebSocketOrigin("h2c", { extended: false });
+  const origins = { h1, h2c, h2 };
+  await using sluice = await startSluice({
+    files: { "server.pem": certificate.cert, "server.key": certificate.key, "ca.pem": ca },
+    config: (directory) => config(origins, plain, directory),
+  });
+  const port = sluice.port("clear");
+  for (const down of WIRES) {
+    const listener = sluice.port(down === "h2" ? "tls" : "clear");
+    for (const up of WIRES) {
       await t.step(`${down} to ${up}`, async (t) => {
         for (const [name, check] of Object.entries(CASES)) {
           await t.step(name, () =>
@@ -278,17 +299,21 @@ Deno.test("WebSocket between the versions of HTTP", async (t) => {
               open: (path = "echo", fields) =>
                 open(
                   down,
-                  port,
+                  listener,
                   path === "../short" ? `/${up}-short/echo` : `/${up}/${path}`,
                   fields,
+                  ca,
                 ),
             }));
         }
       });
     }
   }
-  for (const up of ["h1", "h2c"] as const) {
-    await t.step(`the client that people use, to ${up}`, () => real(sluice, up, origins));
+  for (const up of WIRES) {
+    await t.step(`the client that people use, to ${up}`, async () => {
+      await real(`ws://127.0.0.1:${port}`, up, origins);
+      await real(`wss://127.0.0.1:${sluice.port("tls")}`, up, origins, ca);
+    });
   }
 
   await t.step(
@@ -323,22 +348,25 @@ Deno.test("WebSocket between the versions of HTTP", async (t) => {
   });
 
   await t.step("the log says what went through, and why it is over", async () => {
-    const lines = await sluice.waitForAccessLog(30);
+    const lines = await sluice.waitForAccessLog(80);
     const ends = new Set(lines.map((line) => line["tunnel.end"]));
     for (const end of ["client_closed", "upstream_closed", "client_broke", "idle_timeout"]) {
       assert.ok(ends.has(end), `${end} among ${[...ends]}`);
     }
     const large = lines.filter((line) => Number(line["tunnel.received"]) > 4 * 1024 * 1024);
-    assert.equal(large.length, 4);
+    assert.equal(large.length, 9);
     for (const line of large) assert.ok(Number(line["tunnel.sent"]) > 4 * 1024 * 1024);
   });
 });
 
 /** The client that people use, compression and all. */
-async function real(sluice: Sluice, up: string, origins: Record<string, Origin>): Promise<void> {
-  const ws = new WebSocket(`ws://127.0.0.1:${sluice.port()}/${up}/echo`, ["chat"], {
-    perMessageDeflate: true,
-  });
+async function real(
+  base: string,
+  up: Wire,
+  origins: Record<Wire, Origin>,
+  ca: string = "",
+): Promise<void> {
+  const ws = new WebSocket(`${base}/${up}/echo`, ["chat"], { perMessageDeflate: true, ca });
   const got: string[] = [];
   ws.on("message", (data: Buffer) => got.push(String(data)));
   await withDeadline(new Promise((resolve) => ws.once("open", resolve)), 10_000, "the opening");
@@ -354,7 +382,7 @@ async function real(sluice: Sluice, up: string, origins: Record<string, Origin>)
   });
   ws.close(4003, "enough");
   assert.equal(await withDeadline(closed, 10_000, "the closing"), "4003 enough");
-  await eventually(() => origins[up]!.closed.includes("4003 enough"), "the server's close");
+  await eventually(() => origins[up].closed.includes("4003 enough"), "the server's close");
 }
 
 Deno.test("an upstream that does not answer our key is no WebSocket to an HTTP/2 client", async () => {

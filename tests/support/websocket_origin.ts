@@ -10,8 +10,8 @@ import type net from "node:net";
 import type { Duplex } from "node:stream";
 import { WebSocket, WebSocketServer } from "ws";
 
-/** What the origin speaks. */
-export type WebSocketWire = "h1" | "h2c";
+/** What the origin speaks: HTTP/1.1 or HTTP/2 in clear text, or HTTP/2 over TLS. */
+export type WebSocketWire = "h1" | "h2c" | "h2";
 
 /** What the origin knows of its WebSockets. */
 export interface WebSocketOrigin extends AsyncDisposable {
@@ -26,11 +26,14 @@ export interface WebSocketOrigin extends AsyncDisposable {
 /**
  * Starts an origin that echoes what it is told, and does what some words say: `close`, `break`, `ping`.
  *
- * @param extended Whether an HTTP/2 origin offers extended CONNECT.
+ * @param options `extended`: whether an HTTP/2 origin offers extended CONNECT. `certificate`: for `h2`.
  */
 export async function startWebSocketOrigin(
   wire: WebSocketWire,
-  extended: boolean = true,
+  options: {
+    readonly extended?: boolean;
+    readonly certificate?: { readonly cert: string; readonly key: string };
+  } = {},
 ): Promise<WebSocketOrigin> {
   const closed: string[] = [];
   const heads: Record<string, unknown>[] = [];
@@ -54,14 +57,19 @@ export async function startWebSocketOrigin(
     ws.on("error", () => {});
     ws.on("close", (code: number, reason: Buffer) => closed.push(`${code} ${reason}`));
   };
-  const server = wire === "h1" ? http.createServer() : http2.createServer({
-    settings: { enableConnectProtocol: extended },
-  });
-  server.on("connection", (socket: net.Socket) => {
+  const settings = { enableConnectProtocol: options.extended ?? true };
+  const server = wire === "h1"
+    ? http.createServer()
+    : wire === "h2c"
+    ? http2.createServer({ settings })
+    : http2.createSecureServer({ settings, ...options.certificate });
+  const keep = (socket: net.Socket) => {
     sockets.add(socket);
     socket.on("error", () => {});
     socket.on("close", () => sockets.delete(socket));
-  });
+  };
+  server.on("connection", keep);
+  server.on("secureConnection", keep);
   server.on("sessionError", () => {});
   if (wire === "h1") {
     const sockets = new WebSocketServer({
