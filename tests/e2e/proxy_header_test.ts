@@ -202,6 +202,22 @@ testWith(
   },
 );
 
+testWith(
+  ["openssl"],
+  "connectionFilter is asked before the handshake, about the client behind the proxy",
+  async () => {
+    const bad = { ...CLIENT, host: "192.0.2.66" };
+    const hello = Uint8Array.of(0x16, 0x03, 0x01, 0x00, 0x02, 0x01, 0x00);
+    await using client = await RawClient.connect(sluice.port("tls"));
+    await client.send(
+      Uint8Array.of(...proxyHeader("v2", { source: bad, destination: SITE }), ...hello),
+    );
+    await client.whenEnded();
+    // A handshake would have answered such a record with an alert.
+    assert.equal(client.received, "");
+  },
+);
+
 testWith(["curl"], "curl is believed", async () => {
   const { stdout } = await curl(
     "--haproxy-protocol",

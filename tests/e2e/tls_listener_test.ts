@@ -55,6 +55,7 @@ function listeners(): Record<string, unknown>[] {
       },
     }),
     made("loose", { strict_host: false }),
+    { ...made("sniff", {}), protocols: ["h1", "h2", "h2c"] },
   ];
 }
 
@@ -415,3 +416,23 @@ testWith(
     }
   },
 );
+
+testWith(TOOLS, "h2c on a listener with TLS breaks neither HTTP/1 nor HTTP/2", async () => {
+  for (const [flag, version] of [["--http1.1", "1.1"], ["--http2", "2"]] as const) {
+    const { stdout, stderr } = await ask(
+      "sniff",
+      "a.test",
+      "/bytes/1",
+      ...["-o", "/dev/null", "-w", "%{http_code} %{http_version}", flag],
+    );
+    assert.equal(stdout, `200 ${version}`, stderr);
+  }
+  // In clear text nothing is spoken on it.
+  const clear = await curl("--http2-prior-knowledge", `http://127.0.0.1:${sluice.port("sniff")}/`);
+  assert.notEqual(clear.code, 0);
+});
+
+testWith(TOOLS, "a certificate is good for an address that it bears", async () => {
+  assert.equal(await statusOf("node", "127.0.0.1"), 200);
+  assert.equal(await statusOf("native", "127.0.0.1"), 200);
+});
