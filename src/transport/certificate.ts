@@ -6,6 +6,7 @@
  */
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { plainHost, wildcardOf } from "../base/host_pattern.ts";
+import { certificateNames } from "./certificate_names.ts";
 
 /** A certificate chain and its key, as PEM. */
 export interface CertificatePair {
@@ -91,9 +92,7 @@ export function inspectPair(cert: string, key: string): CertificateSummary {
     if (!below.checkIssued(one)) {
       throw new CertificateError(
         "cert",
-        `the chain is not in order: ${oneLine(below.subject)} was not issued by ${
-          oneLine(one.subject)
-        }`,
+        `the chain is not in order: ${subjectOf(below)} was not issued by ${subjectOf(one)}`,
       );
     }
     below = one;
@@ -101,39 +100,20 @@ export function inspectPair(cert: string, key: string): CertificateSummary {
   return summarize(leaf!);
 }
 
+function subjectOf({ raw }: X509Certificate): string {
+  return certificateNames(raw).subject;
+}
+
 /** What stands in a certificate. */
 export function summarize(certificate: X509Certificate): CertificateSummary {
+  const { subject, names } = certificateNames(certificate.raw);
   return {
-    subject: oneLine(certificate.subject ?? ""),
-    names: subjectNames(certificate),
+    subject,
+    names,
     notBefore: Date.parse(certificate.validFrom),
     notAfter: Date.parse(certificate.validTo),
     fingerprint: certificate.fingerprint256.replaceAll(":", "").toLowerCase(),
   };
-}
-
-/** The parts of a distinguished name, which node puts on lines of their own. */
-export function oneLine(name: string | undefined): string {
-  return (name ?? "").trim().split("\n").join(", ");
-}
-
-/** The DNS names and IP addresses of a certificate. The common name is none of them (RFC 9525 §2). */
-export function subjectNames(certificate: X509Certificate): string[] {
-  const names: string[] = [];
-  for (const entry of (certificate.subjectAltName ?? "").split(", ")) {
-    const colon = entry.indexOf(":");
-    const kind = entry.slice(0, colon);
-    const value = entry.slice(colon + 1);
-    if (kind === "DNS") names.push(plainHost(value));
-    else if (kind === "IP Address") names.push(plainIp(value));
-  }
-  return names;
-}
-
-/** An IPv6 address of a certificate as a URL writes it: node gives its groups in full. */
-function plainIp(text: string): string {
-  if (!text.includes(":")) return text;
-  return new URL(`http://[${text}]`).hostname.slice(1, -1);
 }
 
 /** A pair that is ready to be shown. */

@@ -5,7 +5,7 @@
  */
 import { X509Certificate } from "node:crypto";
 import type { TLSSocket } from "node:tls";
-import { oneLine, subjectNames } from "./certificate.ts";
+import { certificateNames } from "./certificate_names.ts";
 import type { ClientCertificate } from "./socket.ts";
 
 /** Most certificates from a client's to its root. */
@@ -42,9 +42,7 @@ export function shownChain(socket: TLSSocket): X509Certificate[] {
 /** What is told of a certificate that was accepted. */
 export function clientFacts(certificate: X509Certificate): ClientCertificate {
   return {
-    subject: oneLine(certificate.subject),
-    issuer: oneLine(certificate.issuer),
-    names: subjectNames(certificate),
+    ...certificateNames(certificate.raw),
     serialNumber: certificate.serialNumber.toLowerCase(),
     fingerprint: certificate.fingerprint256.replaceAll(":", "").toLowerCase(),
     notBefore: Date.parse(certificate.validFrom),

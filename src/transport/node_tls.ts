@@ -114,14 +114,19 @@ export function acceptNodeTls(accepted: Accepted, server: TlsServer): Promise<So
     established.once("close", onClose);
     established.once("secure", () => {
       if (over) return;
-      const name = plainHost((established as unknown as Internals).servername || "");
-      const asked = demand ?? server.demandFor(name);
-      const chain = server.asks ? shownChain(established) : [];
-      const problem = server.asks ? clientProblem(established, chain, asked) : null;
-      if (problem !== null) {
-        return refuse(
-          new ProxyError("invalid_cert", `${context}: ${problem}`, { source: "downstream" }),
-        );
+      let tls: ConnectionTls;
+      try {
+        const name = plainHost((established as unknown as Internals).servername || "");
+        const asked = demand ?? server.demandFor(name);
+        const chain = server.asks ? shownChain(established) : [];
+        const problem = server.asks ? clientProblem(established, chain, asked) : null;
+        if (problem !== null) {
+          throw new ProxyError("invalid_cert", `${context}: ${problem}`, { source: "downstream" });
+        }
+        tls = factsOf(established, name, chain, shown);
+      } catch (error) {
+        // Called by native code: whatever is thrown from here would be nobody's. A certificate may be unreadable.
+        return refuse(error);
       }
       over = true;
       clearTimeout(timer);
@@ -130,7 +135,7 @@ export function acceptNodeTls(accepted: Accepted, server: TlsServer): Promise<So
       resolve(
         new NodeSocket(established, {
           ...facts,
-          tls: factsOf(established, name, chain, shown),
+          tls,
           onReleased: () => {
             shut();
             facts.onReleased?.();

@@ -43,7 +43,7 @@ export interface TlsFacts {
 
 /** A certificate that a client has shown. */
 export interface ClientCertificate {
-  /** `CN=client, O=Example`. */
+  /** `CN=client, O=Example`; special characters in a value are escaped (RFC 4514). */
   readonly subject: string;
   /** Who has signed it, spelt alike. */
   readonly issuer: string;

@@ -9,6 +9,7 @@ import {
   readCertificates,
   type ServerCertificate,
 } from "../../src/transport/certificate.ts";
+import { certificateNames } from "../../src/transport/certificate_names.ts";
 import { chainProblem } from "../../src/transport/client_certificate.ts";
 import { Authority } from "../support/authority.ts";
 import { testCertificates } from "../support/certs.ts";
@@ -153,3 +154,77 @@ testWith(
 );
 
 const KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+
+testWith(["openssl"], "a name that looks like several is one", () => {
+  const directory = Deno.makeTempDirSync();
+  try {
+    Deno.writeTextFileSync(
+      `${directory}/odd.cnf`,
+      `[req]
+distinguished_name=dn
+x509_extensions=v3
+prompt=no
+string_mask=utf8only
+utf8=yes
+[dn]
+O=Müller\\, Söhne
+OU=a, CN=admin
+CN=odd
+[v3]
+subjectAltName=@alt
+[alt]
+URI.1=http://x/, DNS:evil.test
+email.1=x@y.test
+DNS.1=Good.test
+DNS.2=a.test, DNS:b.test
+IP.1=2001:db8::1
+IP.2=192.0.2.1
+`,
+    );
+    const { success, stderr } = new Deno.Command("openssl", {
+      args: ["req", "-x509", ...KEY, "-keyout", "odd.key", "-out", "odd.pem", "-days", "2", ...[
+        ...["-config", "odd.cnf"],
+      ]],
+      cwd: directory,
+    }).outputSync();
+    assert.ok(success, new TextDecoder().decode(stderr));
+    const [odd] = readCertificates(Deno.readTextFileSync(`${directory}/odd.pem`));
+    const found = certificateNames(odd!.raw);
+    assert.deepEqual(found.names, [
+      "good.test",
+      "a.test, dns:b.test",
+      "2001:db8::1",
+      "192.0.2.1",
+    ]);
+    assert.equal(found.subject, "O=Müller\\, Söhne, OU=a\\, CN\\=admin, CN=odd");
+    assert.equal(found.issuer, found.subject);
+  } finally {
+    Deno.removeSync(directory, { recursive: true });
+  }
+});
+
+testWith(
+  ["openssl"],
+  "what is cut off anywhere is no certificate, and never anything but a RangeError",
+  () => {
+    const [whole] = readCertificates(testCertificates().server.cert);
+    const der = new Uint8Array(whole!.raw);
+    const tried = (bytes: Uint8Array) => {
+      try {
+        certificateNames(bytes);
+      } catch (error) {
+        assert.ok(error instanceof RangeError || error instanceof TypeError, String(error));
+      }
+    };
+    for (let cut = 0; cut < der.length; cut++) {
+      assert.throws(() => certificateNames(der.subarray(0, cut)));
+    }
+    for (let at = 0; at < der.length; at++) {
+      for (const value of [0, 1, 0x7f, 0x80, 0x84, 0xff]) {
+        const changed = der.slice();
+        changed[at] = value;
+        tried(changed);
+      }
+    }
+  },
+);
