@@ -1,5 +1,6 @@
 /** The admin interface and the verbs that use it, through the whole program. */
 import assert from "node:assert/strict";
+import { cli } from "../cli/support.ts";
 import { configFile } from "../support/config.ts";
 import { eventually, withDeadline } from "../support/deadline.ts";
 import { field, type RawResponse, text } from "../support/http_text.ts";
@@ -370,9 +371,15 @@ Deno.test("the verbs do what the interface can, and end with the right codes", a
   stack.use(sluice);
   // The usual place is found by the config file.
   const env = { XDG_RUNTIME_DIR: sluice.directory };
-  const run = (...args: string[]) =>
+  const spawn = (...args: string[]) =>
     runSluice([...args, "-c", `${sluice.directory}/sluice.yaml`], { env });
-  const status = await run("status", "--json");
+  // In this process, most of them: starting one takes longer than all they do.
+  const path = /admin\s+(unix:\S+)/.exec(sluice.stderr())![1]!;
+  const run = async (...args: string[]) => {
+    const { code, out, err } = await cli([...args, "--admin", path]);
+    return { code, stdout: out, stderr: err };
+  };
+  const status = await spawn("status", "--json");
   assert.equal(status.code, 0, status.stderr);
   assert.equal(JSON.parse(status.stdout).pid, sluice.pid);
   const upstreams = await run("upstreams");
@@ -404,15 +411,15 @@ Deno.test("the verbs do what the interface can, and end with the right codes", a
     assert.equal(ended.code, code, args.join(" "));
     assert.match(ended.stderr, words);
   }
-  const stopped = await run("stop", "--wait");
+  const stopped = await spawn("stop", "--wait");
   assert.deepEqual([stopped.code, stopped.stdout], [0, "stopped\n"]);
   assert.equal(await withDeadline(sluice.exited, 5_000, "the end"), 0);
-  const after = await run("status");
+  const after = await spawn("status");
   assert.equal(after.code, 1);
   assert.match(after.stderr, /nobody listens on unix:.*is Sluice running/);
-  const nowhere = await runSluice(["status", "-c", "none.yaml"]);
+  const nowhere = await cli(["status", "-c", "/nowhere/none.yaml"]);
   assert.equal(nowhere.code, 78);
-  const bad = await runSluice(["status", "--admin", "nonsense nonsense"]);
+  const bad = await cli(["status", "--admin", "nonsense nonsense"]);
   assert.equal(bad.code, 2);
 });
 
