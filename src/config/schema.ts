@@ -257,7 +257,7 @@ const listener = () =>
     abort_on_close: withDefault(
       yesNo(),
       false,
-      "Whether a client that has finished writing counts as gone.",
+      "Whether a client that has finished writing counts as gone. One of HTTP/2 always does.",
     ),
     trusted_proxies: optional(
       z.array(cidr()),

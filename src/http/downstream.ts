@@ -17,7 +17,7 @@ export interface DownstreamOptions {
   readonly wheel: TimerWheel;
   /** Whether CONNECT is handed out; else it is refused with 405. */
   readonly allowConnect: boolean;
-  /** Whether a client that ends its direction while a response is pending counts as gone. */
+  /** Whether a client that ends its direction while a response is pending counts as gone. One of HTTP/2 always does. */
   readonly abortOnClose: boolean;
   /** Handles one request; when it returns or its promise resolves the exchange is over. Never rejects. */
   readonly serve: (session: DownstreamSession) => void | Promise<void>;

@@ -64,8 +64,6 @@ export interface Http2ConnectionOptions {
   readonly server: boolean;
   readonly limits: Http2Limits;
   readonly wheel: TimerWheel;
-  /** Whether streams go on when the peer has ended its direction of the socket. Default `false`. */
-  readonly halfClose?: boolean;
 }
 
 const OPEN = 0;
@@ -91,7 +89,6 @@ export class Http2Connection implements SocketHandler, ReceiverHost {
   framesSent = 0;
   readonly #socket: Socket;
   readonly #owner: Http2ConnectionOwner;
-  readonly #halfClose: boolean;
   readonly #receiver: FrameReceiver;
   readonly #reader: FrameReader;
   /** Streams that have content and only wait for their turn, from `#nextTurn` on. */
@@ -123,7 +120,6 @@ export class Http2Connection implements SocketHandler, ReceiverHost {
     this.server = server;
     this.limits = limits;
     this.wheel = wheel;
-    this.#halfClose = options.halfClose ?? false;
     this.streams = new StreamTable(server);
     this.#receiver = new FrameReceiver(this);
     this.#reader = new FrameReader(this.#receiver, server, {
@@ -437,14 +433,7 @@ export class Http2Connection implements SocketHandler, ReceiverHost {
   #onEnd(): void {
     this.#eof = true;
     if (this.#state === LINGERING) return this.#bye();
-    if (this.streams.live > 0 && this.#halfClose) {
-      const error = this.#gone("closed");
-      for (const stream of this.streams.values()) {
-        if (!stream.content.ended) this.#lose(stream, error);
-      }
-      this.leave(c.NO_ERROR);
-      return;
-    }
+    // Without a direction of its own a peer cannot open windows, nor reset or acknowledge anything: it is gone.
     if (!this.#socket.closed) this.#socket.close();
     this.#close(this.#gone("closed"));
   }

@@ -52,7 +52,6 @@ export class Http2DownstreamConnection
       server: true,
       limits: options.http2,
       wheel: options.wheel,
-      halfClose: !options.abortOnClose,
     }, this);
   }
 

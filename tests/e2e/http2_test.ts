@@ -292,7 +292,7 @@ Deno.test("a failure before the head is an answer, after it a reset", async (t) 
   });
 });
 
-Deno.test("a reset of the client ends the request at the origin", async () => {
+Deno.test("a client that resets a request, or goes away, ends it at the origin", async () => {
   let ended = 0;
   await using origin = await startRawOrigin(async (connection) => {
     await connection.head();
@@ -309,6 +309,11 @@ Deno.test("a reset of the client ends the request at the origin", async () => {
   await client.until(() => client.seen(id).body.length === 5, "the first bytes");
   await client.send(frame(c.RST_STREAM, 0, id, Uint8Array.of(0, 0, 0, c.CANCEL)));
   await eventually(() => ended === 1, "the origin to see it");
+  const other = client.take();
+  await client.send(client.request(other, "GET", "/"));
+  await client.until(() => client.seen(other).body.length === 5, "the first bytes");
+  client.wire.end();
+  await eventually(() => ended === 2, "the origin to see it");
   const [line] = await sluice.waitForAccessLog(1);
   assert.equal(line!["http.response.status_code"], 200);
   assert.equal(line!["proxy.error_source"], "downstream");
@@ -358,6 +363,36 @@ Deno.test("a connection says GOAWAY after its requests, and when it was idle for
   assert.equal(statusOf(await idle.get("/")), "200");
   assert.equal(await idle.goaway(), c.NO_ERROR);
   await idle.end();
+});
+
+Deno.test("CONNECT is passed on where the listener allows it, and its stream is the tunnel", async () => {
+  await using origin = await startRawOrigin(async (connection) => {
+    const { method, target } = await connection.head();
+    await connection.send(`HTTP/1.1 200 Fine\r\n\r\n${method} ${target}:`);
+    for (let piece = await connection.takeSome(); piece.length > 0;) {
+      await connection.send(piece);
+      piece = await connection.takeSome();
+    }
+    connection.end();
+  });
+  await using sluice = await startSluice({
+    config: configFile({
+      listener: { ...H2C.listener, allow_connect: true },
+      origin: origin.address,
+    }),
+  });
+  await using client = await RawHttp2.connect(sluice.port());
+  const id = client.take();
+  await client.send(
+    client.headers(id, [[":method", "CONNECT"], [":authority", "a.example:443"]], false),
+  );
+  await client.until(() => client.seen(id).body.toString().endsWith(":"), "the tunnel");
+  assert.equal(statusOf(client.seen(id)), "200");
+  assert.equal(valueOf(client.seen(id).sections[0], "content-length"), "", "RFC 9110 §9.3.6");
+  await client.send(frame(c.DATA, 0, id, "one"));
+  await client.until(() => client.seen(id).body.toString().endsWith("one"), "the echo");
+  await client.send(frame(c.DATA, c.FLAG_END_STREAM, id, "two"));
+  assert.equal((await client.over(id)).body.toString(), "CONNECT a.example:443:onetwo");
 });
 
 Deno.test("what a listener refuses is refused with a status, and the connection goes on", async (t) => {
