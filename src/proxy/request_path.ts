@@ -8,6 +8,7 @@ import {
   CLIENT_CERT,
   CLIENT_CERT_CHAIN,
   EXPECT,
+  FIELD_NAMES,
   FORWARDED,
   HOST,
   VIA,
@@ -40,6 +41,24 @@ const VIA_HOPS: Readonly<Record<Version, string>> = {
   20: `${versionText(20)} ${PSEUDONYM}`,
   30: `${versionText(30)} ${PSEUDONYM}`,
 };
+
+/** `1` at the id of every field that is looked at, taken off or added to. */
+const CONCERNED: Uint8Array = new Uint8Array(FIELD_NAMES.length);
+for (
+  const id of [
+    HOST,
+    VIA,
+    X_FORWARDED_FOR,
+    FORWARDED,
+    X_FORWARDED_PROTO,
+    X_FORWARDED_HOST,
+    X_FORWARDED_PORT,
+    X_REAL_IP,
+    CLIENT_CERT,
+    CLIENT_CERT_CHAIN,
+    EXPECT,
+  ]
+) CONCERNED[id] = 1;
 
 /** So many times may one request pass a Sluice before it counts as going round in circles. */
 const MAX_HOPS = 8;
@@ -90,7 +109,10 @@ export function makeUpstreamRequest(source: Source, policy: ForwardPolicy): Requ
   let host = "";
   let hasHost = false;
   for (let i = 0; i < fields.entries; i++) {
-    switch (fields.idAt(i)) {
+    const id = fields.idAt(i);
+    // Nearly all fields are none of our business.
+    if (id < 0 || CONCERNED[id] !== 1) continue;
+    switch (id) {
       case HOST:
         hasHost = true;
         break;
