@@ -12,6 +12,7 @@ const PAGES = [
   "docs/README.md",
   "docs/config.md",
   "docs/http2.md",
+  "docs/lifecycle.md",
   "docs/metrics.md",
   "docs/operations.md",
   "docs/phases.md",
@@ -25,6 +26,7 @@ const PAGES = [
   "examples/load-balancing/README.md",
   "examples/grpc/README.md",
   "examples/tls/README.md",
+  "examples/deployment/README.md",
 ];
 
 function read(path: string): Promise<string> {

@@ -159,7 +159,7 @@ if (missing !== null) {
   console.log(`skipped: the examples need ${missing}; install the package ${missing}`);
 }
 
-for (const example of ["quickstart", "failover", "load-balancing", "grpc", "tls"]) {
+for (const example of ["quickstart", "failover", "load-balancing", "grpc", "tls", "deployment"]) {
   Deno.test({
     name: `examples/${example} does what its README says`,
     ignore: missing !== null,
