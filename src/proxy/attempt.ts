@@ -148,7 +148,7 @@ function beginCall(
     ? [downstream, upstream]
     : [upstream];
   const { tunnelIdleTimeout } = peer!.options;
-  call.watch(sides, wheel, tunnelIdleTimeout, (error) => upstream.abort(error));
+  call.watch(sides, wheel, tunnelIdleTimeout, (error) => exchange.expire(error));
 }
 
 /** Asks others, too, if the answer is late. Returns whoever answered first. */

@@ -196,13 +196,18 @@ export class Exchange implements HookSource, SelectionInput {
 
   /** Ends the request with an error if it is not over in `ms` milliseconds. */
   limitTime(wheel: TimerWheel, ms: number, error: () => ProxyError): void {
-    const deadline = new Deadline(() => {
-      const why = this.expired = error();
-      this.#abort?.abort(why);
-      this.upstream?.abort(why);
-    });
+    const deadline = new Deadline(() => this.expire(error()));
     this.#time = { wheel, deadline };
     wheel.arm(deadline, ms);
+  }
+
+  /** Ends the request with an error, though its client is still there. */
+  expire(error: ProxyError): void {
+    this.expired = error;
+    this.#abort?.abort(error);
+    this.upstream?.abort(error);
+    // A client that does not read holds up whoever would otherwise see the error.
+    if (this.downstream.responded) this.downstream.abort(error);
   }
 
   /** Reads all content, and keeps it for the upstream. */

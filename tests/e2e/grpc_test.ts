@@ -1,5 +1,6 @@
 /** gRPC through Sluice, with a real server and a real client at its ends. */
 import assert from "node:assert/strict";
+import http2 from "node:http2";
 import { BridgeClient } from "../support/bridge_client.ts";
 import { testCertificates } from "../support/certs.ts";
 import { configFile } from "../support/config.ts";
@@ -192,6 +193,29 @@ Deno.test("gRPC", async (t) => {
     assert.notEqual((await call.end()).code, CODES.ok);
     await eventually(() => peers.facts.cancelled.includes("chat"), "the server to be told");
     log.add("ok");
+  });
+
+  await t.step("a call whose client does not read ends in time as well", async () => {
+    peers.facts.cancelled.length = 0;
+    const session = http2.connect(`http://127.0.0.1:${sluice.port()}`);
+    session.on("error", () => {});
+    const stream = session.request({
+      ":method": "POST",
+      ":path": "/test.Peer/Count",
+      "content-type": "application/grpc",
+      "te": "trailers",
+      "x-route": "short",
+    }, { endStream: false });
+    stream.on("error", () => {});
+    stream.end(bytes("\0\0\0\0\x06100000"));
+    const began = performance.now();
+    await eventually(() => stream.closed || stream.destroyed, "the end of the call", 10_000);
+    // Long before a client that does not read is given up anyway.
+    assert.ok(performance.now() - began < 10_000);
+    assert.equal(stream.rstCode, http2.constants.NGHTTP2_CANCEL);
+    await eventually(() => peers.facts.cancelled.includes("count"), "the server to be told");
+    session.destroy();
+    log.add("unread", (line) => assert.equal(line["proxy.error"], "http_response_timeout"));
   });
 
   await t.step("a client that cancels ends the call at the server", async () => {
