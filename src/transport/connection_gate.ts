@@ -28,17 +28,25 @@ export class ConnectionGate {
   /** To be given to every socket that is admitted. */
   readonly onReleased = (): void => {
     this.connectionCount--;
+    this.onFree?.();
   };
+  /** Called when a connection was released. */
+  onFree: (() => void) | null = null;
 
   constructor(options: GateOptions) {
     this.#options = options;
     this.#max = options.maxConnections ?? 0;
   }
 
+  /** Whether no further connection may come in. */
+  get full(): boolean {
+    return this.#max > 0 && this.connectionCount >= this.#max;
+  }
+
   /** Whether one more connection may come in; if not, it counts as rejected. */
   enter(): boolean {
     this.#failing = false;
-    if (this.#max > 0 && this.connectionCount >= this.#max) {
+    if (this.full) {
       this.rejected++;
       return false;
     }

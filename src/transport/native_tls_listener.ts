@@ -51,6 +51,7 @@ class NativeTlsListener implements Listener {
   readonly #server: TlsServer;
   readonly #gate: ConnectionGate;
   readonly #options: NativeTlsOptions;
+  readonly #surgeon: SocketSurgeon | null;
   #listener: Deno.TlsListener;
   #closed = false;
 
@@ -60,6 +61,7 @@ class NativeTlsListener implements Listener {
     this.#server = server;
     this.#gate = new ConnectionGate(options);
     this.#options = options;
+    this.#surgeon = options.surgeon ?? null;
     this.#listener = this.#bind();
     server.onReplaced = () => this.#rebind();
     void this.#accept(this.#listener);
@@ -82,6 +84,7 @@ class NativeTlsListener implements Listener {
     this.#closed = true;
     this.#server.onReplaced = null;
     this.#listener.close();
+    this.#gate.onFree?.();
   }
 
   #bind(): Deno.TlsListener {
@@ -113,6 +116,11 @@ class NativeTlsListener implements Listener {
   async #accept(listener: Deno.TlsListener): Promise<void> {
     let streak = 0;
     while (!this.#closed && listener === this.#listener) {
+      // Closing what is too many would not close it: it waits in the kernel, where it costs no descriptor.
+      if (this.#surgeon === null && this.#gate.full) {
+        await new Promise<void>((resolve) => this.#gate.onFree = resolve);
+        continue;
+      }
       let connection: Deno.TlsConn;
       try {
         connection = await listener.accept();
@@ -125,16 +133,20 @@ class NativeTlsListener implements Listener {
         continue;
       }
       streak = 0;
-      if (!this.#gate.enter()) this.#drop(connection);
+      if (!this.#gate.enter()) void this.#drop(connection);
       else void this.#setUp(connection);
     }
   }
 
-  /** Closes a connection whose handshake was not done: counted or not, its descriptor must go. */
-  #drop(connection: Deno.TlsConn): void {
-    const ends = endsOf(connection);
+  /**
+   * Closes a connection whose handshake is not done. Resolves when its descriptor is as good as gone: without a remedy,
+   * when the client has made up its mind.
+   */
+  async #drop(connection: Deno.TlsConn): Promise<void> {
+    if (this.#surgeon === null) await connection.handshake().catch(() => {});
+    const { local, remote } = endsOf(connection);
     closeQuietly(connection);
-    this.#options.surgeon?.cut(ends.local, ends.remote);
+    this.#surgeon?.cut(local, remote);
   }
 
   async #setUp(connection: Deno.TlsConn): Promise<void> {
@@ -142,7 +154,6 @@ class NativeTlsListener implements Listener {
     const { alpn, handshakeTimeout } = this.#server.options;
     const ownNames = this.#server.store.first.names;
     const context = `TLS handshake of ${formatAddress(remote)}`;
-    const { surgeon = null } = this.#options;
     let timer: ReturnType<typeof setTimeout> | undefined;
     let late = false;
     try {
@@ -158,7 +169,7 @@ class NativeTlsListener implements Listener {
           ),
         );
         // Without a remedy the descriptor would outlive the connection unseen; so the connection stays, and counts.
-        if (surgeon !== null) this.#drop(connection);
+        if (this.#surgeon !== null) void this.#drop(connection);
       }, handshakeTimeout);
       const { alpnProtocol } = await shaken;
       clearTimeout(timer);
@@ -182,22 +193,24 @@ class NativeTlsListener implements Listener {
             clientChain: [],
           },
           onReleased: this.#gate.onReleased,
-        }, surgeon),
+        }, this.#surgeon),
       );
     } catch (error) {
       clearTimeout(timer);
-      if (error instanceof ProxyError) this.#drop(connection);
+      if (!late) {
+        this.#gate.refused(
+          error instanceof ProxyError
+            ? error
+            : new ProxyError("tls_handshake_failure", `${context}: ${reason(error)}`, {
+              source: "downstream",
+              cause: error,
+            }),
+        );
+      }
+      // Not admitted: its handshake may hang. Any other error is the end of the handshake.
+      if (error instanceof ProxyError) await this.#drop(connection);
       else closeQuietly(connection);
       this.#gate.onReleased();
-      if (late) return;
-      this.#gate.refused(
-        error instanceof ProxyError
-          ? error
-          : new ProxyError("tls_handshake_failure", `${context}: ${reason(error)}`, {
-            source: "downstream",
-            cause: error,
-          }),
-      );
     }
   }
 }

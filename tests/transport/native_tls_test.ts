@@ -43,9 +43,13 @@ testWith(
     await eventually(() => refused.length === 2, "the deadlines");
     assert.ok(refused.every(({ type }) => type === "tls_handshake_timeout"));
     assert.equal(listener.connectionCount, 2, "they keep their places");
+    // A third one costs nothing: it waits in the kernel until there is a place.
     const third = await Deno.connect({ hostname: HOST, port });
-    await eventually(() => listener.rejected === 1, "the limit");
-    third.close();
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    assert.deepEqual([listener.accepted, listener.rejected], [2, 0]);
+    clients.shift()!.close();
+    await eventually(() => listener.accepted === 3, "the third");
+    clients.push(third);
     for (const client of clients) client.close();
     await eventually(() => listener.connectionCount === 0, "their end");
     listener.close();
@@ -64,6 +68,23 @@ testWith(
     for (let i = 0; i < 64; i++) sockets[0]!.write(piece);
     sockets[0]!.destroy();
     assert.equal(sockets[0]!.closed, true);
+    assert.equal(listener.connectionCount, 1);
+    client.close();
+    await eventually(() => listener.connectionCount === 0, "its end");
+    listener.close();
+  },
+);
+
+testWith(
+  ["openssl"],
+  "native, no remedy: a client that is not admitted counts until it goes",
+  async () => {
+    const { listener, refused, port } = await start({
+      admission: { needed: true, ask: () => Promise.resolve(false) },
+    });
+    const client = await Deno.connect({ hostname: HOST, port });
+    await eventually(() => refused.length === 1, "the refusal");
+    assert.equal(refused[0]!.type, "denied");
     assert.equal(listener.connectionCount, 1);
     client.close();
     await eventually(() => listener.connectionCount === 0, "its end");
