@@ -37,6 +37,8 @@ export interface SluiceOptions {
   readonly args?: readonly string[];
   /** `--threads`; `null`: what the config says. Default 1, because most tests ask for one answer at a time. */
   readonly threads?: number | null;
+  /** Deno's rights of the program, as flags. Default: all of them. */
+  readonly rights?: readonly string[];
   /** Environment variables of the program, beside those of the test. */
   readonly env?: Readonly<Record<string, string>>;
   /** How a shell is to start it, as `exec "$@"`: with limits, or with other outputs. Default: without a shell. */
@@ -221,7 +223,7 @@ export class Sluice implements AsyncDisposable {
  */
 export async function startSluice(options: SluiceOptions = {}): Promise<Sluice> {
   const { directory, args, names } = await prepare(options);
-  const command = [...programArgs(), "run", ...args, ...(options.args ?? [])];
+  const command = [...programArgs(options.rights), "run", ...args, ...(options.args ?? [])];
   const child = new Deno.Command(options.shell === undefined ? Deno.execPath() : "sh", {
     args: options.shell === undefined
       ? command
@@ -266,11 +268,16 @@ export async function startSluice(options: SluiceOptions = {}): Promise<Sluice> 
 /** Runs a verb of the program to its end, in a folder with the files of `options`. */
 export async function runSluice(
   args: readonly string[] | ((directory: string) => readonly string[]),
-  options: Pick<SluiceOptions, "config" | "files" | "plugins" | "env"> & { ms?: number } = {},
+  options: Pick<SluiceOptions, "config" | "files" | "plugins" | "env" | "rights"> & {
+    ms?: number;
+  } = {},
 ): Promise<SluiceResult> {
   const { directory } = await prepare(options);
   const child = new Deno.Command(Deno.execPath(), {
-    args: [...programArgs(), ...(typeof args === "function" ? args(directory) : args)],
+    args: [
+      ...programArgs(options.rights),
+      ...(typeof args === "function" ? args(directory) : args),
+    ],
     cwd: directory,
     env: { NO_COLOR: "1", XDG_RUNTIME_DIR: directory, ...options.env },
     stdin: "null",
@@ -290,8 +297,15 @@ export async function runSluice(
   }
 }
 
-function programArgs(): string[] {
-  return ["run", "-A", "--no-prompt", "--config", join(ROOT, "deno.json"), join(ROOT, "main.ts")];
+function programArgs(rights: readonly string[] = ["-A"]): string[] {
+  return [
+    "run",
+    ...rights,
+    "--no-prompt",
+    "--config",
+    join(ROOT, "deno.json"),
+    join(ROOT, "main.ts"),
+  ];
 }
 
 async function prepare(options: SluiceOptions) {
