@@ -90,6 +90,7 @@ function addRun(root: Command, program: Program, output: Output): void {
     )
     .option("--threads <n>", "service workers per service", wholeNumber)
     .option("--access-log <where>", "off, stdout or a file")
+    .option("--watch", "reload when the config file or a plugin changes")
     .option(
       "--admin <address>",
       "without a file: unix:/path of the admin interface (default: none)",

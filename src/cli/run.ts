@@ -22,6 +22,7 @@ export interface RunFlags {
   readonly grant?: "as-requested";
   readonly threads?: number;
   readonly accessLog?: string;
+  readonly watch?: boolean;
   readonly admin?: string;
 }
 
@@ -52,7 +53,10 @@ function sourceOf(flags: RunFlags, program: Program): ConfigSource {
   if (bare !== undefined) {
     return {
       file: null,
-      read: () => configFromFlags(flags, program.findPlugins),
+      async read() {
+        const result = await configFromFlags(flags, program.findPlugins);
+        return result.errors === undefined ? { config: watched(result.config, flags) } : result;
+      },
       exit: EXIT.usage,
     };
   }
@@ -67,13 +71,20 @@ function sourceOf(flags: RunFlags, program: Program): ConfigSource {
     async read() {
       // As it was named, for messages, unless the program works in another folder by now.
       const result = await read(resolve(file) === absolute ? file : absolute, program);
-      return result.errors === undefined ? { config: override(result.config, own) } : result;
+      return result.errors === undefined
+        ? { config: watched(override(result.config, own), own) }
+        : result;
     },
     exit: EXIT.config,
   };
 }
 
-/** `--threads` and `--access-log` also hold over a file. */
+/** `--watch` reloads when something changes, whatever the config says. */
+function watched(config: Config, { watch }: RunFlags): Config {
+  return watch === true ? { ...config, server: { ...config.server, watch } } : config;
+}
+
+/** `--threads`, `--access-log` and `--watch` also hold over a file. */
 function override(config: Config, flags: RunFlags): Config {
   const { threads, accessLog } = flags;
   return {

@@ -67,7 +67,9 @@ export class Editions {
   #number = 1;
   /** Number of the last edition that was tried. */
   #tried = 1;
-  #work: Promise<unknown> = Promise.resolve();
+  readonly #started = Promise.withResolvers<void>();
+  /** What comes next waits for it: at first, for everything to have started. */
+  #work: Promise<unknown> = this.#started.promise;
   #stopping = false;
   #gentle = 0;
 
@@ -95,7 +97,10 @@ export class Editions {
       broadcast: (message) => this.tell(message),
     });
     options.metrics.book.collect((sink) => {
-      for (const { name, ready } of this.edges) sink.add("sluice_workers", [name], ready);
+      for (const { name, ready, hung } of this.edges) {
+        sink.add("sluice_workers", [name], ready);
+        sink.add("sluice_worker_threads_hung", [name], hung);
+      }
     });
     this.#ledger = new EditionLedger({ onUnused: (slots) => void this.#host?.release(slots) });
   }
@@ -202,6 +207,7 @@ export class Editions {
     }
     const { retireTimeout, maxRetired } = this.#config.server;
     this.#ledger.serve(1, retireTimeout, maxRetired);
+    this.#started.resolve();
   }
 
   async #stopEdges(): Promise<void> {

@@ -417,9 +417,16 @@ export class Supervisor {
     const { heartbeatTimeout } = this.#terms;
     for (const { worker } of this.#slots) {
       if (worker?.ready !== true || worker.silence < heartbeatTimeout) continue;
-      worker.giveUp(`it was silent for ${Math.round(worker.silence / 100) / 10} s`, true);
+      worker.giveUp(silenceOf(worker), true);
+    }
+    for (const worker of this.#retired.keys()) {
+      if (worker.silence >= heartbeatTimeout) worker.giveUp(silenceOf(worker), true);
     }
   }
+}
+
+function silenceOf({ silence }: ServiceWorker): string {
+  return `it was silent for ${Math.round(silence / 100) / 10} s`;
 }
 
 function makeSlot(index: number): Slot {

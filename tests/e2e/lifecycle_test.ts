@@ -94,6 +94,23 @@ Deno.test("reload, config diff and upgrade are verbs, and end with the right cod
   assert.match(nobody.stderr, /nobody listens on/);
 });
 
+Deno.test("run --watch reloads when a plugin changes, without a config file, too", async () => {
+  const plugin = (name: string) =>
+    `import { definePlugin } from "@sluice/plugin";
+export default definePlugin({
+  requestFilter(session) { return session.respond(200, "${name}"); },
+});
+`;
+  await using sluice = await startSluice({
+    plugins: { "who.ts": plugin("one") },
+    args: ["--watch"],
+  });
+  const who = async () => text(await rawRequest(sluice.port(), get("/")));
+  assert.equal(await who(), "one");
+  writePlugin(sluice, "who.ts", plugin("two"));
+  await eventually(async () => await who() === "two", "the new plugin", 20_000);
+});
+
 Deno.test("server.watch reloads by itself when the config or a plugin changes", async () => {
   await using origin = await startSimpleOrigin();
   const version = (name: string) =>

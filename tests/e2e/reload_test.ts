@@ -5,7 +5,9 @@ import { eventually } from "../support/deadline.ts";
 import { field, text } from "../support/http_text.ts";
 import { get, RawClient, rawRequest } from "../support/raw_client.ts";
 import { deadPort, startRawOrigin } from "../support/raw_origin.ts";
+import { Authority } from "../support/authority.ts";
 import { reload, writeConfig, writePlugin } from "../support/reload.ts";
+import { testWith } from "../support/require.ts";
 import { startSimpleOrigin } from "../support/simple_origin.ts";
 import { startSluice } from "../support/sluice.ts";
 import { EchoSocket } from "../support/web_socket.ts";
@@ -177,12 +179,17 @@ Deno.test("more threads and fewer, and a service that comes and goes", async () 
   assert.equal(await sluice.stop(), 0);
 });
 
-Deno.test("plugins that have not changed keep their sandbox; others get a fresh one, and requests never miss it", async () => {
+for (const isolation of ["worker", "process"] as const) {
+  Deno.test(`in isolation ${isolation}, plugins that have not changed keep their sandbox, and others get a fresh one`, () =>
+    plugins(isolation));
+}
+
+async function plugins(isolation: "worker" | "process"): Promise<void> {
   await using origin = await startSimpleOrigin();
   const config = (use: unknown) =>
     configFile({
       origin: origin.address,
-      plugins: {},
+      plugins: { isolation },
       route: { plugins: [{ use: "who", with: use }] },
     });
   await using sluice = await startSluice({
@@ -214,7 +221,7 @@ Deno.test("plugins that have not changed keep their sandbox; others get a fresh 
   assert.equal(await reload(sluice), false);
   await sluice.waitForOutput(/who\.ts:1:\d+: error/);
   assert.equal((await who(port)).id, third.id);
-});
+}
 
 Deno.test("a plugin that is added, replaced and removed under load fails no request", async () => {
   await using origin = await startSimpleOrigin();
@@ -330,4 +337,104 @@ Deno.test("the address that a config with port 0 got stays through reloads", asy
   const many = Object.fromEntries(Array.from({ length: 9 }, (_, i) => [`X-${i}`, "1"]));
   assert.equal((await rawRequest(port, get("/bytes/1", many))).status, 431);
   assert.equal(await mark(port), "two");
+});
+
+testWith(
+  ["openssl", "curl"],
+  "a listener shows another certificate and asks for other TLS after a reload, and its connections stay",
+  async () => {
+    await using origin = await startSimpleOrigin();
+    using authority = new Authority();
+    const [one, two] = [authority.sign("one.test"), authority.sign("two.test")];
+    const config = (name: string, tls: Record<string, unknown> = {}) =>
+      marked(name, {
+        origin: origin.address,
+        listener: {
+          tls: {
+            certificates: [{ cert: `${name}.pem`, key: `${name}.key` }],
+            watch: false,
+            ...tls,
+          },
+        },
+      });
+    await using sluice = await startSluice({
+      config: config("one"),
+      files: {
+        ...{ "one.pem": one.cert, "one.key": one.key },
+        ...{ "two.pem": two.cert, "two.key": two.key },
+        "root.pem": authority.ca,
+      },
+      threads: 2,
+    });
+    const port = sluice.port();
+    const ask = async (host: string, ...more: string[]) => {
+      const { success, stdout } = await new Deno.Command("curl", {
+        args: [
+          ...["-s", "--cacert", `${sluice.directory}/root.pem`, "--max-time", "10", ...more],
+          ...["--connect-to", `::127.0.0.1:${port}`, "-D", "-", `https://${host}/bytes/1`],
+        ],
+        stderr: "null",
+      }).output();
+      return success ? /x-mark: (\w+)/i.exec(new TextDecoder().decode(stdout))?.[1] : null;
+    };
+    assert.equal(await ask("one.test"), "one");
+    // A connection of before, which is asked again after each reload.
+    await using open = await Deno.connectTls({
+      hostname: "127.0.0.1",
+      port,
+      caCerts: [authority.ca],
+      unsafelyDisableHostnameVerification: true,
+    });
+    const again = async () => {
+      await open.write(new TextEncoder().encode(get("/bytes/1", { Host: "one.test" })));
+      const buffer = new Uint8Array(4096);
+      return new TextDecoder().decode(buffer.subarray(0, await open.read(buffer) ?? 0));
+    };
+    assert.match(await again(), /X-Mark: one/i);
+    assert.equal(await reload(sluice, config("two")), true);
+    assert.equal(await ask("two.test"), "two");
+    assert.equal(await ask("one.test"), null);
+    assert.match(await again(), /^HTTP\/1\.1 (200|421) /);
+    // Other versions take the other engine, and so another listener on the same queue.
+    assert.equal(await reload(sluice, config("two", { min_version: "1.3" })), true);
+    assert.equal(await ask("two.test"), "two");
+    assert.equal(await ask("two.test", "--tls-max", "1.2"), null);
+    // A pair that does not fit is refused as a whole.
+    Deno.copyFileSync(`${sluice.directory}/one.key`, `${sluice.directory}/two.key`);
+    assert.equal(await reload(sluice), false);
+    assert.equal(await ask("two.test"), "two");
+  },
+);
+
+Deno.test("the admin interface and the metrics move to where a reload puts them", async () => {
+  await using origin = await startSimpleOrigin();
+  const port = deadPort();
+  const config = (top: Record<string, unknown>) => configFile({ origin: origin.address, top });
+  await using sluice = await startSluice({
+    config: (directory) => config({ admin: { listen: `unix:${directory}/one.sock` } }),
+  });
+  const ask = async (path: string) =>
+    (await rawRequest(
+      { path: `${sluice.directory}/${path}` },
+      get("/livez", { Host: "localhost" }),
+    ))
+      .status;
+  assert.equal(await ask("one.sock"), 200);
+  assert.equal(
+    await reload(
+      sluice,
+      config({
+        admin: { listen: `unix:${sluice.directory}/two.sock` },
+        telemetry: { metrics: { listen: `127.0.0.1:${port}` } },
+      }),
+    ),
+    true,
+  );
+  assert.equal(await ask("two.sock"), 200);
+  await assert.rejects(ask("one.sock"));
+  await rawRequest(sluice.port(), get("/bytes/1"));
+  await eventually(async () =>
+    /sluice_workers\{service="main"\} 1/.test(
+      text(await rawRequest(port, get("/metrics", { Host: "localhost" }))),
+    ), "the metrics");
 });

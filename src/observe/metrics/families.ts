@@ -333,6 +333,11 @@ export const FAMILIES = {
     help: "Service workers that died or hung and were replaced.",
     labels: ["service"],
   },
+  sluice_worker_threads_hung: {
+    type: "gauge",
+    help: "Threads of service workers that hung and cannot be ended; each may take a core.",
+    labels: ["service"],
+  },
   sluice_log_lines_dropped_total: {
     type: "counter",
     help: "Log lines dropped because nobody took them in time.",
