@@ -303,3 +303,60 @@ Deno.test("over HTTP/2 a tunnel whose origin has finished ends when its client i
   const lines = await sluice.waitForAccessLog(2);
   assert.deepEqual(lines.map((line) => line["tunnel.end"]), ["upstream_closed", "timeout"]);
 });
+
+Deno.test("CONNECT over HTTP/2 is a tunnel where a listener allows it, whatever its upstream speaks", async () => {
+  await using h1 = await startOrigin();
+  const h2c = http2.createServer();
+  h2c.on("stream", (stream: http2.ServerHttp2Stream, head: http2.IncomingHttpHeaders) => {
+    stream.on("error", () => {});
+    assert.equal(head[":method"], "CONNECT");
+    assert.equal(head[":authority"], "db.example:5432");
+    assert.equal(head[":path"], undefined);
+    stream.respond({ ":status": 200 });
+    stream.pipe(stream);
+  });
+  await new Promise<void>((resolve) => h2c.listen(0, "127.0.0.1", resolve));
+  const port = (h2c.address() as { port: number }).port;
+  try {
+    for (const [protocol, to] of [["h1", h1.port], ["h2c", port]] as const) {
+      await using sluice = await startSluice({
+        config: configFile({
+          origin: `http://127.0.0.1:${to}`,
+          listener: { protocols: ["h1", "h2c"], allow_connect: true },
+          transport: { protocol },
+          top: { telemetry: { access_log: { output: "access.jsonl" } } },
+        }),
+      });
+      const session = http2.connect(`http://127.0.0.1:${sluice.port()}`);
+      session.on("error", () => {});
+      const stream = session.request({ ":method": "CONNECT", ":authority": "db.example:5432" });
+      stream.on("error", () => {});
+      const head = await new Promise<http2.IncomingHttpHeaders>((resolve) =>
+        stream.on("response", resolve)
+      );
+      assert.equal(Number(head[":status"]), 200);
+      let got = "";
+      stream.on("data", (piece: Uint8Array) => got += latin1(piece));
+      const ended = new Promise<void>((resolve) => stream.on("end", () => resolve()));
+      stream.write("SELECT 1");
+      await eventually(() => got === "SELECT 1", "the echo");
+      stream.end();
+      await ended;
+      session.destroy();
+      await using client = await open(sluice, CONNECT);
+      await client.send("SELECT 2");
+      assert.equal(latin1(await client.take(8)), "SELECT 2");
+      client.end();
+      await client.whenEnded();
+      const lines = await sluice.waitForAccessLog(2);
+      for (const line of lines) {
+        assert.equal(line["tunnel.protocol"], "connect");
+        assert.equal(line["tunnel.end"], "client_closed");
+        assert.equal(line["tunnel.received"], 8);
+        assert.equal(line["tunnel.sent"], 8);
+      }
+    }
+  } finally {
+    h2c.close();
+  }
+});
