@@ -3,13 +3,14 @@
  *
  * @module
  */
+import type { InMemory } from "./in_memory.ts";
 import type { Machine } from "./machine.ts";
 import type { Row } from "./report.ts";
 
 /** A ratio may be worse by so much before it is a step back: more than one noisy run. */
 const TOLERANCE = 1.15;
 
-/** Ratios to nginx of Sluice, by scenario. */
+/** Ratios to nginx of Sluice, by scenario; `code` is one to a loop. */
 export interface Baseline {
   readonly machine: Machine;
   readonly ratios: Readonly<Record<string, number>>;
@@ -25,9 +26,11 @@ export async function writeBaseline(
   file: string,
   machine: Machine,
   rows: readonly Row[],
+  code: InMemory | null,
 ): Promise<void> {
   const before = await readBaseline(file).catch(() => null);
   const ratios: Record<string, number> = { ...before?.ratios };
+  if (code !== null) ratios["code"] = round(code.ratio);
   for (const { scenario, target, ratio } of rows) {
     if (target.startsWith("sluice")) ratios[key(scenario, target)] = round(ratio.median);
   }
@@ -36,8 +39,16 @@ export async function writeBaseline(
 }
 
 /** A line for each scenario that is worse for sure: all of its interval lies over what is tolerated. */
-export function compareWithBaseline(baseline: Baseline, rows: readonly Row[]): string[] {
-  return rows.flatMap(({ scenario, target, ratio }) => {
+export function compareWithBaseline(
+  baseline: Baseline,
+  rows: readonly Row[],
+  code: InMemory | null = null,
+): string[] {
+  const kept = baseline.ratios["code"] ?? Infinity;
+  const worse = code !== null && code.ratio > kept * TOLERANCE
+    ? [`our own code is worse: ${code.ratio.toFixed(2)} times the loop, it was ${kept.toFixed(2)}`]
+    : [];
+  return worse.concat(rows.flatMap(({ scenario, target, ratio }) => {
     const kept = baseline.ratios[key(scenario, target)];
     if (kept === undefined || ratio.low <= kept * TOLERANCE) return [];
     return [
@@ -45,7 +56,7 @@ export function compareWithBaseline(baseline: Baseline, rows: readonly Row[]): s
         ratio.high.toFixed(2)
       }] times nginx, it was ${kept.toFixed(2)}`,
     ];
-  });
+  }));
 }
 
 function key(scenario: string, target: string): string {

@@ -11,18 +11,19 @@ import { fileURLToPath } from "node:url";
 import { type Baseline, compareWithBaseline, readBaseline, writeBaseline } from "./baseline.ts";
 import { cpuBetween, cpuTimes } from "./cpu_time.ts";
 import { measureFootprint } from "./footprint.ts";
+import { type InMemory, measureInMemory } from "./in_memory.ts";
 import { run, type Seen } from "./load.ts";
 import { machine } from "./machine.ts";
 import { PEERS } from "./peers.ts";
 import { missingPackages, NEEDED } from "./programs.ts";
-import { footprintLines, header, type Row, scenarioLines } from "./report.ts";
+import { codeLine, footprintLines, header, type Row, scenarioLines } from "./report.ts";
 import { type Scenario, SCENARIOS } from "./scenarios.ts";
 import { setStage, type Target } from "./stage.ts";
 import { estimate, median } from "./statistics.ts";
 
 const HELP = `deno task bench [options]
   --quick           few scenarios, Sluice and nginx only, about a minute
-  --only NAME       a scenario, or "footprint"; may be repeated
+  --only NAME       a scenario, "code" or "footprint"; may be repeated
   --rounds N        rounds, at least 5 (default 9; quick 5)
   --seconds N       whole seconds per slice (default 2; quick 1)
   --json FILE       writes all figures
@@ -52,6 +53,7 @@ async function main(): Promise<void> {
   if (options.help) return console.log(HELP);
   if (options.list) {
     for (const { name, title } of SCENARIOS) console.log(`${name.padEnd(14)}  ${title}`);
+    console.log(`${"code".padEnd(14)}  our own code alone, over sockets in memory`);
     return console.log(`${"footprint".padEnd(14)}  memory and time to start`);
   }
   const missing = missingPackages(NEEDED);
@@ -66,6 +68,8 @@ async function main(): Promise<void> {
   const rounds = Math.max(5, Number(options.rounds ?? (options.quick ? 5 : 9)));
   const seconds = Math.max(1, Math.round(Number(options.seconds ?? (options.quick ? 1 : 2))));
   console.log(header(await machine(), rounds, seconds));
+  const code = isWanted("code", true) ? await measureInMemory() : null;
+  if (code !== null) console.log(codeLine(code));
   const rows: Row[] = [];
   for (const scenario of SCENARIOS.filter(({ name, quick }) => isWanted(name, quick))) {
     try {
@@ -80,11 +84,11 @@ async function main(): Promise<void> {
   const footprint = isWanted("footprint", false) ? await measureFootprint() : null;
   if (footprint !== null) console.log(footprintLines(footprint).join("\n"));
   if (options.json !== undefined) {
-    const all = { machine: await machine(), rounds, seconds, rows, footprint };
+    const all = { machine: await machine(), rounds, seconds, code, rows, footprint };
     await Deno.writeTextFile(options.json, JSON.stringify(all, null, 2) + "\n");
   }
-  if (options.save) await writeBaseline(BASELINE, await machine(), rows);
-  if (options.check) judge(await readBaseline(BASELINE), rows);
+  if (options.save) await writeBaseline(BASELINE, await machine(), rows, code);
+  if (options.check) judge(await readBaseline(BASELINE), rows, code);
 }
 
 function isWanted(name: string, quick: boolean | undefined): boolean {
@@ -95,8 +99,8 @@ function isWanted(name: string, quick: boolean | undefined): boolean {
     : true;
 }
 
-function judge(baseline: Baseline, rows: readonly Row[]): void {
-  const worse = compareWithBaseline(baseline, rows);
+function judge(baseline: Baseline, rows: readonly Row[], code: InMemory | null): void {
+  const worse = compareWithBaseline(baseline, rows, code);
   for (const line of worse) console.error(line);
   if (worse.length > 0) Deno.exitCode = 1;
   else console.log("No ratio is worse than the one kept in the repository.");

@@ -6,7 +6,7 @@
  */
 
 /** Twelve fields with Host: what a browser sends. A bare request would flatter whoever is slow with fields. */
-const BROWSER = [
+export const BROWSER: readonly string[] = [
   "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0 Safari/537.36",
   "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
   "Accept-Language: en-GB,en;q=0.9,de;q=0.8",

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Footprint } from "./footprint.ts";
+import type { InMemory } from "./in_memory.ts";
 import type { Machine } from "./machine.ts";
 import type { Scenario } from "./scenarios.ts";
 import type { Estimate } from "./statistics.ts";
@@ -35,6 +36,13 @@ export function header(machine: Machine, rounds: number, seconds: number): strin
       "s/GB".padStart(7)
     }${"req/s".padStart(9)}${"p50 ms".padStart(8)}${"p99 ms".padStart(8)}`,
   ].join("\n");
+}
+
+/** What our own code costs. */
+export function codeLine({ least, middle, ratio }: InMemory): string {
+  return `code: a small GET over sockets in memory: ${least.toFixed(2)} us at least, ${
+    middle.toFixed(2)
+  } in the middle, ${ratio.toFixed(2)} times the calibration loop`;
 }
 
 /** The rows of one scenario. */
