@@ -97,7 +97,7 @@ export class NodeSocket extends PushSocket {
 }
 
 /** The native handle that a TLS socket reads from; `undefined` for a plain socket, which stops by itself. */
-function carrier(socket: NetSocket): NativeStream | undefined {
+export function carrier(socket: NetSocket): NativeStream | undefined {
   const handle = (socket as unknown as { _handle?: { _parent?: NativeStream } })._handle;
   const parent = handle?._parent;
   return typeof parent?.readStop === "function" && typeof parent.readStart === "function"

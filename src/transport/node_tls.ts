@@ -22,7 +22,7 @@ import {
 } from "./client_certificate.ts";
 import { errorCode, reason } from "./io_error.ts";
 import { adoptConnection } from "./node_connection.ts";
-import { NodeSocket } from "./node_socket.ts";
+import { carrier, NodeSocket } from "./node_socket.ts";
 import type { ConnectionTls, Socket } from "./socket.ts";
 import type { Demand, TlsServer } from "./tls_server.ts";
 
@@ -82,13 +82,27 @@ export function acceptNodeTls(accepted: Accepted, server: TlsServer): Promise<So
       );
     }, options.handshakeTimeout);
     const choose = (name: string, done: (error: Error | null, context?: SecureContext) => void) => {
-      void chooseCertificate(server, plainHost(name)).then((found) => {
+      const host = plainHost(name);
+      const show = (found: ServerCertificate | null) => {
         if (over) return;
         if (found === null) return done(new Error(`no certificate for ${JSON.stringify(name)}`));
-        shown = found;
-        demand = server.demandFor(plainHost(name));
-        done(null, contextOf(server, found, demand));
-      }).catch((error) => done(error));
+        try {
+          shown = found;
+          demand = server.demandFor(host);
+          done(null, contextOf(server, found, demand));
+        } catch (error) {
+          refuse(error);
+        }
+      };
+      const own = host === "" ? null : server.store.find(host);
+      if (own !== null || host === "" || !options.find) return show(own ?? fallback(server));
+      // Until it is known which certificate to show, all that the client sends would gather in memory.
+      const source = carrier(secure!);
+      source?.readStop();
+      options.find(host).then((found) => {
+        if (!over) source?.readStart();
+        show(found ?? fallback(server));
+      }, refuse);
     };
     try {
       raw = adoptConnection(connection);
@@ -146,15 +160,9 @@ export function acceptNodeTls(accepted: Accepted, server: TlsServer): Promise<So
   });
 }
 
-async function chooseCertificate(
-  server: TlsServer,
-  host: string,
-): Promise<ServerCertificate | null> {
-  const { store, options } = server;
-  const own = host === "" ? null : store.find(host);
-  if (own !== null) return own;
-  const found = host === "" || !options.find ? null : await options.find(host);
-  return found ?? (options.unknownName === "reject" ? null : store.first);
+/** What clients get that no certificate is for. */
+function fallback({ store, options }: TlsServer): ServerCertificate | null {
+  return options.unknownName === "reject" ? null : store.first;
 }
 
 /** Contexts are costly to make. One for each certificate and each set of roots that is asked for beside it. */
