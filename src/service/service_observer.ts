@@ -137,9 +137,12 @@ export class ServiceObserver implements UpstreamListener {
   failed(exchange: Exchange, error: ProxyError, summary: string, final: boolean): void {
     if (!final) this.#metrics?.retried(exchange, error);
     const { source } = error;
-    // What clients do wrong is theirs to notice; the access log has it.
-    if (source === "downstream") {
-      this.#log.debug(literal(`Request failed: ${summary}: ${error.explain()}`));
+    // What clients do wrong is theirs to notice; the access log has it. An upstream that closes a connection in good
+    // order, or wants the other version, does nothing wrong.
+    const isOrderly = !final && error.unprocessed && error.type !== "stream_reset";
+    if (source === "downstream" || isOrderly) {
+      const what = final ? "Request failed" : "Attempt failed, trying again";
+      this.#log.debug(literal(`${what}: ${summary}: ${error.explain()}`));
       return;
     }
     const left = this.#limit.admit();

@@ -205,7 +205,45 @@ Deno.test("GOAWAY under load loses no request and has none executed twice", asyn
   assert.equal(executed.size, 600);
   assert.deepEqual([...executed].filter(([, times]) => times !== 1), []);
   assert.ok(origin.connections.length > 20, `${origin.connections.length} connections`);
+  // That is how connections end in good order, and nothing to warn of.
+  assert.doesNotMatch(sluice.stderr(), /WARN/);
 });
+
+testWith(
+  ["nginx", "h2load"],
+  "nginx that ends its connections every hundred requests is asked as if it did not",
+  async () => {
+    await using echo = await startSimpleOrigin();
+    const port = deadPort();
+    await using nginx = await startNginx(`
+    listen 127.0.0.1:${port} http2;
+    keepalive_requests 100;
+    location / { proxy_pass ${echo.url}; proxy_http_version 1.1; }
+  `);
+    await using sluice = await startSluice({
+      config: configFile({
+        origin: `127.0.0.1:${port}`,
+        listener: { protocols: ["h1", "h2c"] },
+        transport: H2C,
+        route: { retry: { attempts: 0 } },
+      }),
+    });
+    const body = `${nginx.directory}/upload`;
+    await Deno.writeTextFile(body, pattern(2_000));
+    for (const args of [["-n", "2000"], ["-n", "1000", "-d", body]]) {
+      const { stdout } = await new Deno.Command(findProgram("h2load")!, {
+        args: ["-c", "4", "-m", "25", ...args, `${sluice.url}/echo`],
+      }).output();
+      const total = args[1];
+      const report = new TextDecoder().decode(stdout);
+      assert.match(report, new RegExp(`${total} done, ${total} succeeded, 0 failed`), report);
+      assert.match(report, new RegExp(`status codes: ${total} 2xx`), report);
+    }
+    // None was executed twice.
+    assert.equal(echo.requests.filter(({ method }) => method === "POST").length, 1_000);
+    assert.equal(echo.requests.filter(({ method }) => method === "GET").length, 2_000);
+  },
+);
 
 Deno.test("a stream that is refused is sent again whatever its method, once executed", async () => {
   const executed = new Map<string, number>();
