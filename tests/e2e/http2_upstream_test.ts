@@ -156,6 +156,39 @@ Deno.test("hundreds of clients share few connections to an HTTP/2 upstream", asy
   }
 });
 
+testWith(
+  ["nghttpd"],
+  "clients that do not read hold little of a shared connection, and hold up nobody else",
+  async () => {
+    const size = 32 * 1024 * 1024;
+    await using origin = await startNghttpd({
+      files: { "large.bin": new Uint8Array(size), "small.txt": "small" },
+    });
+    await using sluice = await startSluice({
+      config: configFile({ origin: origin.address, transport: H2C }),
+    });
+    assert.equal(text(await rawRequest(sluice.port(), get("/small.txt"))), "small");
+    const before = sluice.rss();
+    const clients: RawClient[] = [];
+    try {
+      for (let i = 0; i < 40; i++) {
+        const client = await RawClient.connect(sluice.port());
+        clients.push(client);
+        await client.send(get("/large.bin"));
+      }
+      for (let i = 0; i < 20; i++) {
+        const answer = await rawRequest(sluice.port(), get("/small.txt"), "GET", 5_000);
+        assert.equal(text(answer), "small");
+      }
+      const more = (sluice.rss() - before) / 1024 / 1024;
+      // More than a gigabyte would like to come.
+      assert.ok(more < 128, `${Math.round(more)} MiB more`);
+    } finally {
+      for (const client of clients) await client[Symbol.asyncDispose]();
+    }
+  },
+);
+
 /** Sends requests of both kinds on a few connections, and gives status and id of each. */
 async function load(port: number, each: number): Promise<[string, RawResponse][]> {
   const answers = await Promise.all(Array.from({ length: 6 }, async (_, c) => {
