@@ -210,7 +210,7 @@ Deno.test("an idle connection is asked by PING after ping_interval, and goes whe
     onRequest: (request) => request.respond(200, "a"),
   });
   await using use = new Use();
-  const peer = h2cPeer(origin, { pingInterval: 100, pingTimeout: 150 });
+  const peer = h2cPeer(origin, { pingInterval: 300, pingTimeout: 400 });
   equal(await get(use, peer), "200 a");
   const connection = origin.connections[0]!;
   await connection.next(F.PING);
@@ -226,7 +226,7 @@ Deno.test("a black-holed connection fails its requests by ping_timeout, and the 
     onRequest: (request) => dead ? null : request.respond(200, "alive"),
   });
   await using use = new Use();
-  const peer = h2cPeer(origin, { pingInterval: 100, pingTimeout: 150 });
+  const peer = h2cPeer(origin, { pingInterval: 300, pingTimeout: 400 });
   equal(await get(use, peer), "200 alive");
   dead = true;
   const stuck = [get(use, peer, "/1"), get(use, peer, "/2")].map((one) => failure(one));
@@ -274,7 +274,7 @@ Deno.test("an attempt that is given up for want of a first byte has a silent con
 Deno.test("a peer that answers PING, or sends anything else, stays", async () => {
   await using origin = new Http2Origin({ onRequest: (request) => request.respond(200, "a") });
   await using use = new Use();
-  const peer = h2cPeer(origin, { pingInterval: 50, pingTimeout: 60 });
+  const peer = h2cPeer(origin, { pingInterval: 50 });
   equal(await get(use, peer), "200 a");
   await origin.connections[0]!.next(F.PING, 3);
   equal(await get(use, peer), "200 a");
@@ -387,7 +387,7 @@ Deno.test("SETTINGS that are not acknowledged end the connection after settings_
     },
   });
   await using use = new Use();
-  const error = await failure(get(use, h2cPeer(origin, { settingsTimeout: 150 })));
+  const error = await failure(get(use, h2cPeer(origin, { settingsTimeout: 500 })));
   equal(`${error.type} ${error.source}`, "invalid_response upstream");
   const goaway = await (await origin.connection()).next(F.GOAWAY);
   equal(new DataView(goaway.payload.buffer).getUint32(4), SETTINGS_TIMEOUT);
@@ -398,7 +398,7 @@ Deno.test("a field block that trickles is cut after settings_timeout", async () 
     onRequest: ({ connection }) => connection.frame(F.HEADERS, 0, 1, bytes(1)),
   });
   await using use = new Use();
-  const error = await failure(get(use, h2cPeer(origin, { settingsTimeout: 150 })));
+  const error = await failure(get(use, h2cPeer(origin, { settingsTimeout: 500 })));
   equal(`${error.type} ${error.source}`, "read_timeout upstream");
 });
 
@@ -490,12 +490,12 @@ Deno.test({
       },
     });
     await using use = new Use();
-    const peer = tlsPeer(origin.port, { http2: { http1For: 400 } });
+    const peer = tlsPeer(origin.port, { http2: { http1For: 1_500 } });
     const error = await failure(get(use, peer));
     equal(`${error.type} ${error.unprocessed}`, "http_1_1_required true");
     equal(await get(use, peer), "200 hello");
     equal(origin.connections.length, 2);
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    await new Promise((resolve) => setTimeout(resolve, 1_600));
     // The HTTP/2 connection is there still, and is tried again.
     equal((await failure(get(use, peer))).type, "http_1_1_required");
     equal(origin.connections[0]!.requests.length, 2);

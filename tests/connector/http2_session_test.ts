@@ -389,7 +389,7 @@ Deno.test("a response that came whole is read, although the connection is gone",
 Deno.test("a first byte that does not come resets its stream, and asks by PING whether anybody is there", async () => {
   await using origin = new Http2Origin();
   await using use = new Use();
-  const peer = h2cPeer(origin, {}, { firstByteTimeout: 150 });
+  const peer = h2cPeer(origin, {}, { firstByteTimeout: 500 });
   const session = await asked(use, origin, peer);
   const error = await failure(Promise.resolve(session.readHead()));
   equal(`${error.type} ${error.source}`, "first_byte_timeout upstream");
@@ -429,7 +429,7 @@ Deno.test("a response that does not go on, or never ends its stream, is cut with
     },
   });
   await using use = new Use();
-  const peer = h2cPeer(origin, {}, { readTimeout: 150 });
+  const peer = h2cPeer(origin, {}, { readTimeout: 400 });
   const other = await use.session(peer);
   await send(other);
   const never = await use.session(peer);
@@ -452,7 +452,7 @@ Deno.test("a window that stays closed is a write timeout of that stream", async 
     onRequest: (request) => request.method === "GET" ? request.respond(200, "fine") : null,
   });
   await using use = new Use();
-  const peer = h2cPeer(origin, {}, { writeTimeout: 150 });
+  const peer = h2cPeer(origin, {}, { writeTimeout: 400 });
   const stuck = await use.session(peer);
   await send(stuck, head("POST"), { kind: "stream" });
   const error = await failure(Promise.resolve(stuck.writeBody(bytes(100), true)));
