@@ -119,7 +119,7 @@ Deno.test("who sends no SETTINGS, something else, or takes no requests, is no co
     [none, "connection_limit", /takes no requests/],
   ];
   for (const [origin, type, words] of cases) {
-    const peer = h2cPeer(origin, { settingsTimeout: 150 });
+    const peer = h2cPeer(origin, { settingsTimeout: origin === silent ? 150 : 5_000 });
     const error = await failure(use.connector.connect(peer, "POST"));
     equal(`${error.type} ${error.source}`, `${type} upstream`);
     ok(words.test(error.message), error.message);

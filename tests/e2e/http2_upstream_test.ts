@@ -412,6 +412,33 @@ testWith(
   },
 );
 
+Deno.test("a plugin names a peer that speaks HTTP/2", async () => {
+  await using origin = new Http2Origin({ onRequest: (one) => one.respond(200, one.path) });
+  await using sluice = await startSluice({
+    config: configFile({
+      route: { plugins: ["name"] },
+      server: { allowed_peers: [origin.address] },
+      plugins: {},
+    }),
+    plugins: {
+      "name.ts": `
+        import { definePlugin } from "@sluice/plugin";
+        export default definePlugin({
+          upstreamPeer: (session) => ({
+            address: "${origin.address}",
+            protocol: session.request.path === "/wrong" ? "h2" : "h2c",
+            http2: { maxStreams: 7, pingInterval: 0 },
+          }),
+        });
+      `,
+    },
+  });
+  assert.equal(text(await rawRequest(sluice.port(), get("/named"))), "/named");
+  assert.equal(origin.requests.length, 1);
+  assert.equal((await rawRequest(sluice.port(), get("/wrong"))).status, 500);
+  await sluice.waitForOutput(/protocol h2 needs tls; without it, write h2c/);
+});
+
 Deno.test("a gRPC health check decides who gets requests", async () => {
   let serving = false;
   await using origin = new Http2Origin({

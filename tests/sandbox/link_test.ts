@@ -141,6 +141,12 @@ for (
     ],
     ["a peer without an address", "upstreamPeer", null, { tls: true }],
     ["a peer with an inherited address", "upstreamPeer", null, Object.create({ address: "a:1" })],
+    ["a peer of no known protocol", "upstreamPeer", null, { address: "a:1", protocol: "h3" }],
+    ["a peer with a number as text", "upstreamPeer", null, {
+      address: "a:1",
+      protocol: "h2c",
+      http2: { maxStreams: "7" },
+    }],
     ["a boolean that is none", "suppressErrorLog", null, "true"],
     ["an endless text", "requestSummary", null, "x".repeat(5000)],
   ] as const
