@@ -15,13 +15,13 @@ import { tlsServer } from "../support/tls_server.ts";
 const HOST = "127.0.0.1";
 const MIB = 1024 * 1024;
 
-async function start(options: Partial<TlsServerOptions>) {
+async function start(options: Partial<TlsServerOptions>, path: string = "") {
   const { server } = testCertificates();
   const sockets: Socket[] = [];
   const refused: ProxyError[] = [];
   const listener = await listen({
     name: "test",
-    address: { kind: "tcp", host: HOST, port: 0 },
+    address: path === "" ? { kind: "tcp", host: HOST, port: 0 } : { kind: "unix", path },
     tls: { engine: "node", server: tlsServer([server], options) },
     onSocket: (socket) => sockets.push(socket),
     onError: (error) => refused.push(error),
@@ -46,41 +46,52 @@ async function clientHello(hostname: string): Promise<Uint8Array> {
   return buffer.subarray(0, length!);
 }
 
-testWith(["openssl"], "node: while a certificate is looked for, nothing more is read", async () => {
-  const hello = await clientHello("late.test");
-  let asked = 0;
-  const found = Promise.withResolvers<null>();
-  const { listener, refused, port } = await start({
-    unknownName: "reject",
-    find: () => {
-      asked++;
-      return found.promise;
+for (const kind of ["TCP", "unix"]) {
+  testWith(
+    ["openssl"],
+    `node, ${kind}: while a certificate is looked for, nothing more is read`,
+    async () => {
+      const directory = Deno.makeTempDirSync();
+      const path = kind === "unix" ? `${directory}/s.sock` : "";
+      const hello = await clientHello("late.test");
+      let asked = 0;
+      const found = Promise.withResolvers<null>();
+      const { listener, refused, port } = await start({
+        unknownName: "reject",
+        find: () => {
+          asked++;
+          return found.promise;
+        },
+      }, path);
+      const client = path === ""
+        ? await Deno.connect({ hostname: HOST, port })
+        : await Deno.connect({ transport: "unix", path });
+      await client.write(hello);
+      await eventually(() => asked === 1, "the question");
+      let sent = 0;
+      const flood = (async () => {
+        const piece = new Uint8Array(MIB);
+        while (sent < 256 * MIB) sent += await client.write(piece);
+      })().catch(() => {});
+      let last = -1;
+      await eventually(async () => {
+        last = sent;
+        await new Promise((resolve) => setTimeout(resolve, 200));
+        return sent === last;
+      }, "the flood to be held up");
+      // What sockets hold on both sides, and no more.
+      assert.ok(sent < 32 * MIB, `${sent / MIB} MiB were taken`);
+      found.resolve(null);
+      await eventually(() => refused.length === 1, "the refusal");
+      assert.equal(refused[0]!.type, "tls_handshake_failure");
+      await flood;
+      client.close();
+      await eventually(() => listener.connectionCount === 0, "the end");
+      listener.close();
+      Deno.removeSync(directory, { recursive: true });
     },
-  });
-  const client = await Deno.connect({ hostname: HOST, port });
-  await client.write(hello);
-  await eventually(() => asked === 1, "the question");
-  let sent = 0;
-  const flood = (async () => {
-    const piece = new Uint8Array(MIB);
-    while (sent < 256 * MIB) sent += await client.write(piece);
-  })().catch(() => {});
-  let last = -1;
-  await eventually(async () => {
-    last = sent;
-    await new Promise((resolve) => setTimeout(resolve, 200));
-    return sent === last;
-  }, "the flood to be held up");
-  // What sockets hold on both sides, and no more.
-  assert.ok(sent < 32 * MIB, `${sent / MIB} MiB were taken`);
-  found.resolve(null);
-  await eventually(() => refused.length === 1, "the refusal");
-  assert.equal(refused[0]!.type, "tls_handshake_failure");
-  await flood;
-  client.close();
-  await eventually(() => listener.connectionCount === 0, "the end");
-  listener.close();
-});
+  );
+}
 
 testWith(
   ["openssl"],
