@@ -106,7 +106,7 @@ export const listenerTls = () =>
     handshake_timeout: withDefault(
       duration(1),
       "10s",
-      "From the accepted connection to the end of its handshake; over it, it is closed.",
+      "How long a handshake may take; over it, the connection is closed.",
     ),
     watch: withDefault(
       yesNo(),
