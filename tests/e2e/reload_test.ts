@@ -438,3 +438,43 @@ Deno.test("the admin interface and the metrics move to where a reload puts them"
       text(await rawRequest(port, get("/metrics", { Host: "localhost" }))),
     ), "the metrics");
 });
+
+Deno.test("endpoints that a plugin names go over to what the changed plugin names, without a gap", async () => {
+  await using one = await startSimpleOrigin();
+  await using two = await startSimpleOrigin();
+  const finder = (address: string) =>
+    `import { definePlugin } from "@sluice/plugin";
+export default definePlugin({
+  setup(env) { env.setEndpoints(["${address}"]); },
+});
+`;
+  const config = (allow: string[]) =>
+    configFile({
+      route: { upstream: "found" },
+      plugins: {},
+      upstreams: [{ name: "found", discovery: { type: "plugin", plugin: "finder", allow } }],
+    });
+  await using sluice = await startSluice({
+    config: config(["127.0.0.1"]),
+    plugins: { "finder.ts": finder(one.address) },
+  });
+  const port = sluice.port();
+  const path = "/bytes/1";
+  assert.equal((await rawRequest(port, get(path))).status, 200);
+  assert.equal(one.count(path), 1);
+  let over = false;
+  const load = (async () => {
+    while (!over) assert.equal((await rawRequest(port, get("/bytes/2"))).status, 200);
+  })();
+  writePlugin(sluice, "finder.ts", finder(two.address));
+  assert.equal(await reload(sluice), true);
+  await eventually(async () => {
+    await rawRequest(port, get(path));
+    return two.count(path) > 0;
+  }, "the endpoint of the changed plugin");
+  // The upstream itself becomes another: its discovery begins anew, and is not empty meanwhile.
+  assert.equal(await reload(sluice, config(["127.0.0.0/8"])), true);
+  assert.equal((await rawRequest(port, get(path))).status, 200);
+  over = true;
+  await load;
+});
