@@ -11,17 +11,11 @@
  *
  * @module
  */
-import {
-  BODY_BUFFER,
-  FIRST_BODY_BUFFER,
-  giveBuffer,
-  NO_BUFFER,
-  SMALL_BUFFER,
-  takeBuffer,
-} from "../base/buffer_pool.ts";
+import { NO_BUFFER } from "../base/buffer_pool.ts";
 import { ProxyError } from "../base/error.ts";
 import { Deadline, type TimerWheel } from "../base/timer_wheel.ts";
 import type { Socket, SocketHandler } from "../transport/socket.ts";
+import type { Http2ConnectionOptions, Http2ConnectionOwner } from "./connection_owner.ts";
 import * as c from "./constants.ts";
 import { Http2Error } from "./error.ts";
 import { SendWindow } from "./flow_control.ts";
@@ -32,39 +26,13 @@ import * as write from "./frame_writer.ts";
 import { HpackEncoder } from "./hpack/encoder.ts";
 import type { FieldBlock } from "./hpack/field_block.ts";
 import type { Http2Limits } from "./limits.ts";
+import { writeOpening } from "./opening.ts";
+import { ReadBuffer } from "./read_buffer.ts";
 import { Settings } from "./settings.ts";
-import { BLOCKED, type Http2Stream, MORE } from "./stream.ts";
+import type { Http2Stream } from "./stream.ts";
 import * as states from "./stream_state.ts";
 import { StreamTable } from "./stream_table.ts";
-
-/** Who a connection belongs to: the server's or the client's side of it. */
-export interface Http2ConnectionOwner {
-  /**
-   * Server only: a client has opened a stream. The owner gives it a handler, or releases it, and calls its
-   * `receivedEnd` if `endStream`. The block is read over afterwards.
-   *
-   * @throws {Http2Error} A stream error, if the request is malformed.
-   */
-  onRequest(stream: Http2Stream, block: FieldBlock, endStream: boolean): void;
-  /** The peer's settings have come, or changed. */
-  onSettings(): void;
-  /** A stream is over and released: there is room for another. */
-  onStreamOver(): void;
-  /** The peer takes no more streams; those above `lastStream` were not processed and have been told so. */
-  onGoaway(lastStream: number, code: number): void;
-  /** The peer broke a rule of the connection, or was too slow: it ends. To be written down. */
-  onFault(error: ProxyError): void;
-  /** It is closed. Called once. */
-  onClosed(): void;
-}
-
-/** What a {@linkcode Http2Connection} is made from. */
-export interface Http2ConnectionOptions {
-  /** Whether the peer is a client. */
-  readonly server: boolean;
-  readonly limits: Http2Limits;
-  readonly wheel: TimerWheel;
-}
+import { Turns } from "./turns.ts";
 
 const OPEN = 0;
 const LEAVING = 1;
@@ -91,15 +59,12 @@ export class Http2Connection implements SocketHandler, ReceiverHost {
   readonly #owner: Http2ConnectionOwner;
   readonly #receiver: FrameReceiver;
   readonly #reader: FrameReader;
-  /** Streams that have content and only wait for their turn, from `#nextTurn` on. */
-  readonly #turns: Http2Stream[] = [];
-  #nextTurn = 0;
+  readonly #turns: Turns;
+  readonly #buffer = new ReadBuffer();
   readonly #headDeadline = new Deadline(() => this.#onHeadTimeout());
   readonly #ackDeadline = new Deadline(() => this.#onAckTimeout());
   readonly #endDeadline = new Deadline(() => this.#onEndTimeout());
   #state = OPEN;
-  #buffer: Uint8Array = NO_BUFFER;
-  #wanted = SMALL_BUFFER;
   #reading = false;
   #eof = false;
   #settled = false;
@@ -134,10 +99,11 @@ export class Http2Connection implements SocketHandler, ReceiverHost {
       minRate: limits.minSendRate,
       onTimeout: () => this.#onWriteTimeout(),
       onRoom: () => {
-        this.onWindow();
+        this.#turns.run();
         this.#ask();
       },
     });
+    this.#turns = new Turns(this);
     socket.handler = this;
   }
 
@@ -168,28 +134,7 @@ export class Http2Connection implements SocketHandler, ReceiverHost {
    */
   start(received: Uint8Array = NO_BUFFER): void {
     const { limits, output, server } = this;
-    output.reserve(c.PREFACE.length + 128);
-    if (!server) {
-      output.bytes.set(c.PREFACE, output.length);
-      output.length += c.PREFACE.length;
-    }
-    // deno-fmt-ignore
-    const settings = [
-      c.SETTINGS_HEADER_TABLE_SIZE, limits.headerTableBytes,
-      c.SETTINGS_INITIAL_WINDOW_SIZE, limits.streamWindow,
-      c.SETTINGS_MAX_FRAME_SIZE, limits.frameBytes,
-      c.SETTINGS_MAX_HEADER_LIST_SIZE, limits.headerListBytes,
-    ];
-    if (server) {
-      settings.push(c.SETTINGS_MAX_CONCURRENT_STREAMS, limits.maxConcurrentStreams);
-      settings.push(c.SETTINGS_ENABLE_CONNECT_PROTOCOL, 1, c.SETTINGS_NO_RFC7540_PRIORITIES, 1);
-    } else settings.push(c.SETTINGS_ENABLE_PUSH, 0);
-    output.length = write.writeSettings(output.bytes, output.length, settings);
-    const more = this.#receiver.enlargeWindow();
-    if (more > 0) {
-      output.length = write.writeWindowUpdate(output.bytes, output.length, 0, more);
-    }
-    output.schedule();
+    writeOpening(output, server, limits, this.#receiver.enlargeWindow());
     this.wheel.arm(this.#headDeadline, limits.headerTimeout);
     this.wheel.arm(this.#ackDeadline, limits.settingsTimeout);
     if (received.length > 0) this.#take(received);
@@ -263,26 +208,14 @@ export class Http2Connection implements SocketHandler, ReceiverHost {
   // What the socket calls.
 
   readBuffer(): Uint8Array {
-    if (this.#buffer.length !== this.#wanted) {
-      giveBuffer(this.#buffer);
-      this.#buffer = takeBuffer(this.#wanted);
-    }
-    return this.#buffer;
+    return this.#buffer.window();
   }
 
   onRead(length: number): void {
     this.#reading = false;
     if (length === 0) return this.#onEnd();
     this.heardAt = this.wheel.now;
-    if (!this.deaf) {
-      const buffer = this.#buffer;
-      // Large for who fills it, small for who trickles or rests.
-      if (length === buffer.length) this.#wanted = BODY_BUFFER;
-      else if (length * 4 < buffer.length) {
-        this.#wanted = this.streams.live > 0 ? FIRST_BODY_BUFFER : SMALL_BUFFER;
-      }
-      this.#take(length === buffer.length ? buffer : buffer.subarray(0, length));
-    }
+    if (!this.deaf) this.#take(this.#buffer.received(length, this.streams.live > 0));
     this.#ask();
   }
 
@@ -299,13 +232,11 @@ export class Http2Connection implements SocketHandler, ReceiverHost {
   // What the streams call.
 
   get waiting(): boolean {
-    return this.#turns.length > 0;
+    return this.#turns.waiting;
   }
 
   enqueue(stream: Http2Stream): void {
-    if (stream.queued) return;
-    stream.queued = true;
-    this.#turns.push(stream);
+    this.#turns.add(stream);
   }
 
   onTaken(stream: Http2Stream, bytes: number): void {
@@ -369,25 +300,8 @@ export class Http2Connection implements SocketHandler, ReceiverHost {
     this.#headTimed = false;
   }
 
-  /** Lets streams send, one frame each in turn, as long as there is room. */
   onWindow(): void {
-    const turns = this.#turns;
-    while (
-      this.#nextTurn < turns.length && !this.output.full && this.sendWindow.available > 0
-    ) {
-      const stream = turns[this.#nextTurn]!;
-      const came = stream.turn();
-      if (came === BLOCKED) break;
-      this.#nextTurn++;
-      stream.queued = false;
-      if (came === MORE) this.enqueue(stream);
-    }
-    if (this.#nextTurn === turns.length) {
-      turns.length = this.#nextTurn = 0;
-    } else if (this.#nextTurn >= 256) {
-      turns.splice(0, this.#nextTurn);
-      this.#nextTurn = 0;
-    }
+    this.#turns.run();
   }
 
   fault(error: Http2Error): ProxyError {
@@ -474,9 +388,7 @@ export class Http2Connection implements SocketHandler, ReceiverHost {
     this.wheel.cancel(this.#ackDeadline);
     this.wheel.cancel(this.#endDeadline);
     this.output.close();
-    // A read that is outstanding may still write into it.
-    if (!this.#reading) giveBuffer(this.#buffer);
-    this.#buffer = NO_BUFFER;
+    this.#buffer.dispose(this.#reading);
     this.#failStreams(error);
     this.#owner.onClosed();
   }

@@ -11,6 +11,8 @@ export class SendWindow {
   /** The stream, or `0` for the connection. */
   readonly stream: number;
   #available: number;
+  /** Whether it was used up by a crumb, and nothing larger has been sent since. */
+  #crumbed = false;
 
   constructor(stream: number, initial: number = DEFAULT_WINDOW) {
     this.stream = stream;
@@ -22,9 +24,25 @@ export class SendWindow {
     return this.#available;
   }
 
-  /** Counts bytes that are sent; the caller has looked at `available`. */
-  consume(bytes: number): void {
+  /**
+   * How many of `wanted` bytes are worth a frame now: all, or at least `least`. A window that opens by crumbs so
+   * makes no crumbs. One of them may use it up, because there are peers that open a window only then.
+   */
+  allows(wanted: number, least: number): number {
+    const allowed = Math.min(wanted, this.#available);
+    if (allowed === wanted || allowed >= least) return allowed;
+    return allowed > 0 && !this.#crumbed ? allowed : 0;
+  }
+
+  /**
+   * Counts bytes that are sent; the caller has looked at what is allowed.
+   *
+   * @param isCrumb Whether they are fewer than is worth a frame.
+   */
+  consume(bytes: number, isCrumb: boolean = false): void {
     this.#available -= bytes;
+    if (!isCrumb) this.#crumbed = false;
+    else if (this.#available <= 0) this.#crumbed = true;
   }
 
   /**

@@ -227,8 +227,12 @@ export class Http2Stream implements ContentHost {
     if (piece === null) return DONE;
     const { output, peer, sendWindow } = this.#host;
     const left = piece.length - this.#offset;
-    const length = Math.min(left, this.#window, peer.maxFrameBytes);
-    if (length < left && length < this.#least) return this.#wantsTurn ? BLOCKED : DONE;
+    const least = this.#least;
+    const own = this.sendWindow.allows(left, least);
+    if (own === 0 && left > 0) return DONE;
+    const both = sendWindow.allows(own, least);
+    if (both === 0 && left > 0) return BLOCKED;
+    const length = Math.min(both, peer.maxFrameBytes);
     const ends = length === left && this.#pieceEnds;
     output.reserve(FRAME_HEADER_BYTES + length);
     const at = writeFrameHeader(
@@ -248,8 +252,9 @@ export class Http2Stream implements ContentHost {
     output.length = at + length;
     output.schedule();
     this.#host.framesSent++;
-    this.sendWindow.consume(length);
-    sendWindow.consume(length);
+    const isCrumb = length < left && length < least;
+    this.sendWindow.consume(length, isCrumb);
+    sendWindow.consume(length, isCrumb);
     this.#sent += length;
     this.#offset += length;
     if (length < left) {
@@ -371,23 +376,20 @@ export class Http2Stream implements ContentHost {
 
   /** Whether the stream's own window is open. */
   get #wantsTurn(): boolean {
-    return this.sendWindow.available >=
-      Math.min(this.#piece!.length - this.#offset, this.#least);
+    return this.sendWindow.allows(this.#piece!.length - this.#offset, this.#least) > 0;
   }
 
-  /** What both windows allow. */
-  get #window(): number {
-    return Math.min(this.sendWindow.available, this.#host.sendWindow.available);
-  }
-
-  /** A frame that does not end a piece has at least so many bytes: a window that opens by crumbs makes no crumbs. */
+  /** What is worth a frame that does not end a piece. A peer may have windows that are smaller than that. */
   get #least(): number {
     return Math.max(1, Math.min(PROGRESS_BYTES, this.#host.peer.initialWindow >> 1));
   }
 
   #mayTurn(): boolean {
     const left = this.#piece!.length - this.#offset;
-    return left === 0 || (this.#window >= Math.min(left, this.#least) && !this.#host.output.full);
+    if (left === 0) return true;
+    const own = this.sendWindow.allows(left, this.#least);
+    return own > 0 && this.#host.sendWindow.allows(own, this.#least) > 0 &&
+      !this.#host.output.full;
   }
 
   #failSending(error: ProxyError): void {

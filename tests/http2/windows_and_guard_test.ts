@@ -26,6 +26,25 @@ Deno.test("RFC 9113 §6.9.2: a send window can go below zero and come back", () 
   assert.equal(window.available, 6_384);
 });
 
+Deno.test("a window that opens by crumbs makes no crumbs, but one may use it up", () => {
+  const window = new SendWindow(1, 1500);
+  assert.equal(window.allows(5000, 1000), 1500, "worth a frame");
+  assert.equal(window.allows(20, 1000), 20, "all there is to send");
+  window.consume(1200);
+  assert.equal(window.allows(5000, 1000), 300, "the last of it, once");
+  window.consume(300, true);
+  for (let opened = 100; opened < 1000; opened += 100) {
+    window.grow(100);
+    assert.equal(window.allows(5000, 1000), 0, `${opened} are not worth it`);
+    assert.equal(window.allows(100, 1000), 100);
+  }
+  window.grow(100);
+  assert.equal(window.allows(5000, 1000), 1000);
+  window.consume(1000);
+  window.grow(5);
+  assert.equal(window.allows(5000, 1000), 5, "and again the last of it, once");
+});
+
 Deno.test("RFC 9113 §6.9.1: content over the receive window is an error", () => {
   for (const stream of [0, 3]) {
     const window = new ReceiveWindow(stream, 100);

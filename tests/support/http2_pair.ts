@@ -6,7 +6,8 @@
 import { ManualClock } from "../../src/base/clock.ts";
 import type { ProxyError } from "../../src/base/error.ts";
 import { TimerWheel } from "../../src/base/timer_wheel.ts";
-import { Http2Connection, type Http2ConnectionOwner } from "../../src/http2/connection.ts";
+import { Http2Connection } from "../../src/http2/connection.ts";
+import type { Http2ConnectionOwner } from "../../src/http2/connection_owner.ts";
 import type { FieldBlock } from "../../src/http2/hpack/field_block.ts";
 import { HTTP2_LIMITS, type Http2Limits } from "../../src/http2/limits.ts";
 import { readRequest, readTrailers } from "../../src/http2/request_message.ts";
