@@ -18,7 +18,7 @@ import { type GrpcCall, grpcErrorResponse, readCall } from "./grpc_call.ts";
 import { notReplayable } from "./request_content.ts";
 import { checkLoop } from "./request_path.ts";
 import type { Route } from "./route.ts";
-import { applyRules, replyOfRules } from "./rules.ts";
+import { applyRules, replyOfRules, type RuleReply } from "./rules.ts";
 import { refuseSuccess } from "./upgrade.ts";
 
 /** What `persistConnectionContext` kept, by connection. */
@@ -309,9 +309,10 @@ export class HttpProxy {
     await downstream.endBody(null);
   }
 
-  #reply(exchange: Exchange, reply: Reply): void | Promise<void> {
-    const fields = new Fields();
-    for (const [name, value] of reply.headers) fields.append(name, value);
+  #reply(exchange: Exchange, reply: Reply | RuleReply): void | Promise<void> {
+    const ready = "fields" in reply && reply.fields instanceof Fields;
+    const fields = ready ? reply.fields.fork() : new Fields();
+    if (!ready) { for (const [name, value] of reply.headers) fields.append(name, value); }
     return this.#send(exchange, new ResponseHead(reply.status, fields), reply.body ?? NOTHING);
   }
 

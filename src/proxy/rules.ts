@@ -4,7 +4,7 @@
  * @module
  */
 import { compileMatch } from "../http/matcher.ts";
-import type { Fields } from "../http/fields.ts";
+import { Fields } from "../http/fields.ts";
 import type { RequestHead } from "../http/message.ts";
 import { makeReply } from "../plugin/reply.ts";
 import type { Match } from "../plugin/plugin.ts";
@@ -26,12 +26,18 @@ export interface RuleParts {
 
 type Edit = readonly [name: string, value: string | null];
 
+/** The answer of a rule: always the same, so its fields are checked and put together once. */
+export interface RuleReply extends Reply {
+  /** What `headers` says. To be forked for each answer. */
+  readonly fields: Fields;
+}
+
 /** A rule made ready. */
 export interface Rule {
   readonly matches: ((head: RequestHead) => boolean) | null;
   readonly request: readonly Edit[];
   readonly response: readonly Edit[];
-  readonly reply: Reply | null;
+  readonly reply: RuleReply | null;
 }
 
 /** Makes a rule ready. */
@@ -41,15 +47,20 @@ export function compileRule(parts: RuleParts): Rule {
     matches: compileMatch(parts.match),
     request: Object.entries(parts.request),
     response: Object.entries(parts.response),
-    reply: respond &&
+    reply: respond && ruleReply(
       makeReply(respond.status, respond.body === "" ? null : respond.body, {
         headers: respond.headers,
       }),
+    ),
   };
 }
 
+function ruleReply(reply: Reply): RuleReply {
+  return { ...reply, fields: Fields.from(reply.headers) };
+}
+
 /** The answer of the first rule that has one for this request. */
-export function replyOfRules(rules: readonly Rule[], head: RequestHead): Reply | null {
+export function replyOfRules(rules: readonly Rule[], head: RequestHead): RuleReply | null {
   for (const rule of rules) {
     if (rule.reply !== null && (rule.matches === null || rule.matches(head))) return rule.reply;
   }

@@ -273,3 +273,27 @@ Deno.test("a response has one Date, that of the origin if it sent one", async ()
   await using proxy = await startSluice({ upstream: behind.url });
   assert.deepEqual(fieldValues(await rawRequest(proxy.port(), get("/")), "date"), [date]);
 });
+
+Deno.test("a rule answers every request alike, and an answer leaves no trace in the next", async () => {
+  await using answering = await startSluice({
+    config: configFile({
+      route: {
+        rules: [{
+          respond: { status: 203, headers: { "X-Mine": "1", "Set-Cookie": "a=b" }, body: "told" },
+        }],
+      },
+    }),
+  });
+  await using client = await RawClient.connect(answering.port());
+  for (let i = 0; i < 3; i++) {
+    const answer = await client.request(get("/"));
+    assert.equal(answer.status, 203);
+    assert.equal(text(answer), "told");
+    assert.deepEqual(fieldValues(answer, "x-mine"), ["1"]);
+    assert.deepEqual(fieldValues(answer, "set-cookie"), ["a=b"]);
+    assert.deepEqual(fieldValues(answer, "content-type"), ["text/plain; charset=utf-8"]);
+    assert.deepEqual(fieldValues(answer, "content-length"), ["4"]);
+    const none = await client.request(request("HEAD", "/"), "HEAD");
+    assert.deepEqual(fieldValues(none, "x-mine"), ["1"]);
+  }
+});
