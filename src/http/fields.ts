@@ -474,15 +474,19 @@ export class Fields {
    * @param bytes Must stay as they are for as long as the fields are used.
    */
   static fromLines(bytes: Uint8Array, start: number, end: number): Fields {
+    let index = takeIndex(INDEX_ENTRIES);
     let count = 0;
-    for (let i = start; i < end; i++) if (bytes[i] === LF) count++;
-    const index = takeIndex(count);
-    let position = start;
-    for (let at = 0; at < count * ENTRY; at += ENTRY) {
+    for (let position = start; position < end;) {
+      const at = count * ENTRY;
+      if (at === index.length) {
+        const larger = new Int32Array(index.length * 2);
+        larger.set(index);
+        index = larger;
+      }
       // By hand, because `indexOf` of a Buffer costs ten times as much on so few bytes.
       let colon = position;
       while (colon < end && bytes[colon] !== COLON) colon++;
-      let close = colon;
+      let close = colon + 2;
       while (close < end && bytes[close] !== CR) close++;
       index[at] = position;
       index[at + 1] = colon;
@@ -490,6 +494,7 @@ export class Fields {
       index[at + 3] = close;
       index[at + 4] = fieldIdOf(bytes, position, colon);
       position = close + 2;
+      count++;
     }
     return new Fields(bytes, count, index);
   }
