@@ -16,6 +16,8 @@ export interface Channel {
   onMessage: (message: unknown) => void;
   /** Called once when the other side is gone, or what it sent is `malformed`; not after `close()`. */
   onClose: (reason: string, malformed: boolean) => void;
+  /** Called when what was to be sent has to wait for the other side to take something. */
+  onFull: () => void;
   /** Whether messages can still be sent. */
   readonly open: boolean;
   /** Bytes that wait to be sent, as far as anybody can know. */
@@ -49,6 +51,7 @@ const PATIENCE = 3;
 export abstract class FrameChannel implements Channel {
   onMessage: (message: unknown) => void = () => {};
   onClose: (reason: string, malformed: boolean) => void = () => {};
+  onFull: () => void = () => {};
   /** What waits to be sent. */
   protected out: FrameWriter = new FrameWriter();
   #open = true;

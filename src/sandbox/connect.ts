@@ -56,6 +56,8 @@ export interface PluginConnections {
   readonly down: readonly string[];
   /** Calls that wait for an answer, over all plugins. */
   readonly pending: number;
+  /** How often calls had to wait for a sandbox to take others, by name of the plugin; only where it happened. */
+  readonly full: ReadonlyMap<string, number>;
   /** Tells the host, fails what waits, and disposes inline plugins. */
   close(): Promise<void>;
 }
@@ -88,6 +90,8 @@ class Entry implements RemotePlugin, InlineState {
   loaded: InlinePlugin | null = null;
   reason = "it is not started";
   waiting = 0;
+  /** How often calls had to wait for its sandbox to take others. */
+  full = 0;
   /** Links that take no more calls but still wait for answers, by generation. */
   readonly links = new Map<number, Link>();
   stopTicks: AbortController | null = null;
@@ -141,6 +145,15 @@ class Connections implements PluginConnections {
     return [...this.#entries.values()]
       .filter((entry) => entry.loaded === null && entry.link?.open !== true)
       .map((entry) => entry.facts.name);
+  }
+
+  get full(): ReadonlyMap<string, number> {
+    const full = new Map<string, number>();
+    for (const entry of this.#entries.values()) {
+      if (entry.full === 0) continue;
+      full.set(entry.facts.name, (full.get(entry.facts.name) ?? 0) + entry.full);
+    }
+    return full;
   }
 
   get pending(): number {
@@ -242,6 +255,7 @@ class Connections implements PluginConnections {
     const link = new Link(facts.name, channel, this.#options.timers, facts.lateTimeout, {
       late: (rounds) => this.#say(["late", index, generation, rounds]),
       foul: (reason) => this.#say(["foul", index, generation, reason]),
+      full: () => void entry.full++,
       drained: () => {
         entry.links.delete(generation);
         this.#say(["drained", index, generation]);

@@ -38,6 +38,8 @@ export interface LinkListener {
   late(rounds: number): void;
   /** What it sends makes no sense. */
   foul(reason: string): void;
+  /** Calls have to wait for it to take others. */
+  full(): void;
   /** It is closed, and nobody waits for it. */
   drained(): void;
 }
@@ -80,6 +82,7 @@ export class Link implements PendingOwner {
     this.#timers = timers;
     this.#listener = listener;
     channel.onMessage = (message) => this.#receive(message);
+    channel.onFull = () => listener.full();
     channel.onClose = (reason, malformed) => {
       this.close(reason);
       if (malformed) listener.foul(reason);

@@ -40,6 +40,7 @@ export interface RingChannelOptions {
 /** One end of a channel through shared memory. */
 export class RingChannel extends FrameChannel {
   readonly #port: MessagePort;
+  readonly #calls: boolean;
   readonly #ring: (what: number) => void;
   readonly #writer: RingWriter;
   readonly #incoming: RingReader;
@@ -49,14 +50,13 @@ export class RingChannel extends FrameChannel {
   #sent = 0;
   #crowded = false;
   #idleRings = 0;
-  /** How often what was to be sent did not fit. */
-  crowds = 0;
 
   /** @param snapshots As {@linkcode FrameReader} takes it. */
   constructor(options: RingChannelOptions, snapshots: SnapshotDecoder | null = null) {
     super();
     const { port, memory, side, most } = options;
     this.#port = port;
+    this.#calls = side === "caller";
     this.#writer = new RingWriter(memory, side === "caller" ? 0 : 1);
     this.#incoming = new RingReader(memory, side === "caller" ? 1 : 0);
     this.#frames = new FrameReader(most, snapshots);
@@ -82,8 +82,8 @@ export class RingChannel extends FrameChannel {
           out.clear();
           this.#sent = 0;
         } else {
-          this.crowds++;
           this.#crowded = this.#writer.waitForRoom();
+          if (this.#crowded) this.onFull();
         }
       } while (out.position > this.#sent && !this.#crowded);
     } catch (error) {
@@ -103,7 +103,8 @@ export class RingChannel extends FrameChannel {
 
   #rung(what: unknown): void {
     if (!this.open) return;
-    if (what === BYE) return this.fail("it closed the line", false);
+    // A sandbox has no reason to: it goes with its thread.
+    if (what === BYE) return this.fail("it closed the line", this.#calls);
     if (this.#crowded) {
       this.#crowded = false;
       this.flush();

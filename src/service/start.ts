@@ -280,6 +280,9 @@ export class RunningService {
     this.#http.collect(sink);
     const dropped = this.#droppedBefore + (this.#accessLog?.dropped ?? 0);
     sink.add("sluice_log_lines_dropped_total", ["access"], dropped);
+    for (const [plugin, times] of this.#parts.plugins.full) {
+      sink.add("sluice_plugin_channel_full_total", [plugin], times);
+    }
     sink.add("sluice_log_lines_dropped_total", ["operational"], this.#parts.events.linesDropped());
     sink.add("sluice_unhandled_errors_total", ["service"], strayErrors());
   }

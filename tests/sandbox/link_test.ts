@@ -30,6 +30,7 @@ import { FakeSession, type FakeSessionParts } from "../support/fake_session.ts";
 class FakeChannel implements Channel {
   onMessage: (message: unknown) => void = () => {};
   onClose: (reason: string, malformed: boolean) => void = () => {};
+  onFull: () => void = () => {};
   open = true;
   backlog = 0;
   readonly sent: unknown[][] = [];
@@ -55,6 +56,7 @@ function setUp() {
   const link = new Link("evil", channel, timers, 500, {
     late: (rounds) => said.push(`late ${rounds}`),
     foul: (reason) => said.push(`foul: ${reason}`),
+    full: () => said.push("full"),
     drained: () => said.push("drained"),
   });
   const advance = (ms: number) => {

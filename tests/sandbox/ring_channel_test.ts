@@ -1,7 +1,12 @@
 import assert from "node:assert/strict";
+import type { ProxyError } from "../../src/base/error.ts";
+import { TimerWheel } from "../../src/base/timer_wheel.ts";
+import { Link } from "../../src/sandbox/link.ts";
+import { shapeOf } from "../../src/sandbox/protocol.ts";
 import { RING_BYTES } from "../../src/sandbox/ring.ts";
 import { makeChannelMemory, RingChannel } from "../../src/sandbox/ring_channel.ts";
 import { withDeadline } from "../support/deadline.ts";
+import { FakeSession } from "../support/fake_session.ts";
 
 const MOST = 32 << 20;
 
@@ -63,23 +68,31 @@ Deno.test("messages come in order both ways, also those that were sent before th
 Deno.test("what is larger than the ring goes in pieces, in its place, and the sender never waits", async () => {
   using pair = new Pair();
   const large = new Uint8Array(5 * RING_BYTES + 13).map((_, i) => i * 7);
+  let full = 0;
+  pair.caller.onFull = () => full++;
   const began = [["first"], [large], ["last"], [large.slice(0, 1000)], ["end"]];
   for (const message of began) pair.caller.post(message);
   // One turn later as much is in the ring as goes in, and the rest is known to wait.
   await new Promise((resolve) => setTimeout(resolve, 0));
-  assert.ok(pair.caller.crowds > 0);
+  assert.ok(full > 0);
   await pair.until(() => pair.got.called.length === 5);
   assert.deepEqual(pair.got.called, began);
   assert.equal(pair.caller.backlog, 0);
 });
 
-Deno.test("an end that is closed says so to the other", async () => {
+Deno.test("an end that is closed says so to the other; a sandbox has no reason to", async () => {
+  {
+    using pair = new Pair();
+    pair.caller.post(["last words"]);
+    pair.caller.close();
+    await pair.until(() => pair.closed.length > 0);
+    assert.deepEqual(pair.closed, ["called: it closed the line"]);
+    assert.equal(pair.called.open, false);
+  }
   using pair = new Pair();
-  pair.called.post(["last words"]);
   pair.called.close();
   await pair.until(() => pair.closed.length > 0);
-  assert.deepEqual(pair.closed, ["caller: it closed the line"]);
-  assert.equal(pair.caller.open, false);
+  assert.deepEqual(pair.closed, ["caller: it closed the line (malformed)"]);
 });
 
 Deno.test("positions that cannot be end the channel, and nothing else", async () => {
@@ -110,4 +123,31 @@ Deno.test("ringing without sending ends the channel after a while", async () => 
   for (let i = 0; i < 10_001; i++) pair.far.postMessage(0);
   await pair.until(() => pair.closed.length > 0);
   assert.deepEqual(pair.closed, ["caller: it rings without an end (malformed)"]);
+});
+
+Deno.test("a sandbox that takes nothing makes calls wait, and then be refused; the caller never waits", async () => {
+  const { port1: port } = new MessageChannel();
+  const memory = makeChannelMemory()!;
+  const channel = new RingChannel({ port, memory, side: "caller", most: MOST });
+  const timers = new TimerWheel();
+  let full = 0;
+  const link = new Link("deaf", channel, timers, 500, {
+    late() {},
+    foul() {},
+    full: () => full++,
+    drained() {},
+  });
+  const chunk = new Uint8Array(1 << 20);
+  const outcomes: string[] = [];
+  for (let i = 0; i < 40; i++) {
+    const shape = shapeOf("responseBodyFilter");
+    link.call(0, shape, 60_000, new FakeSession(), chunk, false)
+      .catch((error: ProxyError) => outcomes.push(`${error.type}: ${error.message}`));
+  }
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  assert.equal(full, 1);
+  assert.equal(outcomes.length, 8);
+  assert.match(outcomes[0]!, /^plugin_unavailable: .*it does not take what is sent to it/);
+  link.close("the test is over");
+  timers.close();
 });

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { PortChannel } from "../../src/sandbox/port_channel.ts";
 import { makeChannelMemory } from "../../src/sandbox/ring_channel.ts";
+import { eventually } from "../support/deadline.ts";
 import { FakeSession } from "../support/fake_session.ts";
 import { specOf, start } from "./support.ts";
 
@@ -12,6 +13,40 @@ Deno.test("a plugin that puts itself between every function and its caller sees 
     // Of memory that the plugin makes itself it sees everything, so it is looking.
     assert.match(session.upstreamRequest.headers.get("x-own")!, /new Int32Array .*Atomics\.add/);
     assert.equal(session.upstreamRequest.headers.get("x-seen"), "");
+  }
+});
+
+Deno.test("a sandbox whose memory makes no sense is replaced, counted, and does no harm to others", async () => {
+  const Shared = globalThis.SharedArrayBuffer;
+  const made: SharedArrayBuffer[] = [];
+  try {
+    // The memory is made on this thread, so it can be had without asking anybody in the program.
+    globalThis.SharedArrayBuffer = function (length: number) {
+      const memory = new Shared(length);
+      made.push(memory);
+      return memory;
+    } as unknown as SharedArrayBufferConstructor;
+    await using bench = await start(
+      [specOf("noop.ts", "worker"), specOf("memory_thief.ts", "worker")],
+      { restart: { backoff: 10 } },
+    );
+    const call = (plugin: number) => bench.handler(plugin).call("requestFilter", new FakeSession());
+    await call(0);
+    await call(1);
+    assert.equal(made.length, 2);
+    const [memory] = made;
+    // How far the sandbox has read. It says so anew only when it reads again.
+    new Int32Array(memory!, 0, 17)[16] = 12345;
+    await assert.rejects(async () => await call(0), /plugin "noop", requestFilter: /);
+    const crash = await bench.event((event) => event.kind === "crashed");
+    assert.match((crash as { message: string }).message, /the position of its reader cannot be/);
+    await bench.event((event) => event.kind === "restarted");
+    await eventually(() => bench.plugins.down.length === 0, "the plugin to be there again");
+    assert.equal(crash.plugin, "noop");
+    await call(0);
+    await call(1);
+  } finally {
+    globalThis.SharedArrayBuffer = Shared;
   }
 });
 

@@ -307,6 +307,12 @@ export const FAMILIES = {
     help: "Hooks that failed: the plugin threw, was late, or could not be called.",
     labels: ["plugin", "phase", "kind"],
   },
+  sluice_plugin_channel_full_total: {
+    type: "counter",
+    help:
+      "How often calls had to wait in a service worker because the memory that it shares with a sandbox was full.",
+    labels: ["plugin"],
+  },
   sluice_plugin_up: {
     type: "gauge",
     help: "1 if the sandbox of a plugin runs.",
