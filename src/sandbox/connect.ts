@@ -56,7 +56,7 @@ export interface PluginConnections {
   readonly down: readonly string[];
   /** Calls that wait for an answer, over all plugins. */
   readonly pending: number;
-  /** How often calls had to wait for a sandbox to take others, by name of the plugin; only where it happened. */
+  /** How often calls had to wait for a thread to take others, by name of the plugin. */
   readonly full: ReadonlyMap<string, number>;
   /** Tells the host, fails what waits, and disposes inline plugins. */
   close(): Promise<void>;
@@ -150,7 +150,7 @@ class Connections implements PluginConnections {
   get full(): ReadonlyMap<string, number> {
     const full = new Map<string, number>();
     for (const entry of this.#entries.values()) {
-      if (entry.full === 0) continue;
+      if (entry.facts.isolation !== "worker") continue;
       full.set(entry.facts.name, (full.get(entry.facts.name) ?? 0) + entry.full);
     }
     return full;
