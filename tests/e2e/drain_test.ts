@@ -5,8 +5,10 @@ import { eventually } from "../support/deadline.ts";
 import { field, text } from "../support/http_text.ts";
 import { get, RawClient, rawRequest } from "../support/raw_client.ts";
 import { startRawOrigin } from "../support/raw_origin.ts";
+import { testWith } from "../support/require.ts";
 import { startSimpleOrigin } from "../support/simple_origin.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
+import { EchoSocket } from "../support/web_socket.ts";
 
 async function refuses(port: number): Promise<boolean> {
   try {
@@ -174,4 +176,43 @@ Deno.test("the program can be started again on the port it has just left", async
     assert.equal((await rawRequest(port, get("/bytes/1"))).status, 200);
     assert.equal(await sluice.stop(), 0);
   }
+});
+
+Deno.test("a WebSocket goes on while the program drains, and the program ends right after it", async () => {
+  await using origin = await startSimpleOrigin();
+  await using sluice = await startSluice({
+    config: configFile({ origin: origin.address, server: { grace_period: "60s" } }),
+  });
+  await using socket = await EchoSocket.open(sluice.port());
+  sluice.signal("SIGTERM");
+  await sluice.waitForOutput(/Draining/);
+  await eventually(() => refuses(sluice.port()), "new connections to be refused");
+  await socket.echo("still here");
+  const start = performance.now();
+  await socket[Symbol.asyncDispose]();
+  assert.equal(await sluice.exited, 0);
+  assert.ok(performance.now() - start < 10_000, "it ends long before the grace period");
+});
+
+testWith(["curl"], "a stream of HTTP/2 that is open at SIGTERM ends as it should", async () => {
+  await using origin = await startSimpleOrigin();
+  await using sluice = await startSluice({
+    config: configFile({
+      origin: origin.address,
+      listener: { protocols: ["h1", "h2c"] },
+      server: { grace_period: "60s" },
+    }),
+  });
+  const running = new Deno.Command("curl", {
+    args: [
+      ...["-s", "--http2-prior-knowledge", "-w", " %{http_version} %{http_code}"],
+      `${sluice.url}/delay/800`,
+    ],
+  }).output();
+  await eventually(() => origin.count("/delay/800") === 1, "the request at the origin");
+  sluice.signal("SIGTERM");
+  const { success, stdout } = await running;
+  assert.ok(success);
+  assert.equal(new TextDecoder().decode(stdout), "late 2 200");
+  assert.equal(await sluice.exited, 0);
 });
