@@ -102,6 +102,7 @@ export class HandedSockets {
       for (const found of descriptorsOf(new Set([end!])).keys()) {
         dup3(descriptor, found, O_CLOEXEC);
       }
+      // The one that was inherited, and the one that stood in for it.
       if (inode === null || descriptorsOf(new Set([inode])).size < 2) {
         throw new Error(`descriptor ${descriptor} is no socket that can be taken over`);
       }
