@@ -50,8 +50,9 @@ export function addAdminCommands(root: Command, output: Output): void {
     .action((flags: AdminFlags) => showMetrics(flags, output));
   withAdminFlags(root.command("reload"))
     .description("have the running program read its config and serve by it, all or nothing")
-    .option("--wait", "return when that is done, and fail if it is refused", false)
-    .addHelpText("after", example("sluice reload --wait"))
+    .option("--wait", "return when that is done, and fail if it is refused (the default)", true)
+    .option("--no-wait", "return when it has been told; what becomes of it, its log says")
+    .addHelpText("after", example("sluice reload"))
     .action((flags: AdminFlags & { wait: boolean }) => reload(flags, output));
   withAdminFlags(root.command("upgrade"))
     .description("put a new process in the place of the running one, without a refused connection")

@@ -9,7 +9,7 @@ import { load } from "./load.ts";
 import { CliExit, count, EXIT, type Output, table } from "./output.ts";
 import type { Program } from "./program.ts";
 
-/** `reload`. Without `--wait` it returns when the program has been told; what becomes of it, its log says. */
+/** `reload`: fails with the reason if the config is refused. With `--no-wait` it returns when the program has been told. */
 export async function reload(
   flags: AdminFlags & { readonly wait: boolean },
   output: Output,

@@ -40,7 +40,7 @@ Deno.test("reload, config diff and upgrade are verbs, and end with the right cod
   const diff = await verb(sluice, "config", "diff");
   assert.equal(diff.code, 0, diff.stderr);
   assert.match(diff.stdout, /^swap +route all +rules, for requests that begin then\n1 change\n$/);
-  const done = await verb(sluice, "reload", "--wait");
+  const done = await verb(sluice, "reload");
   assert.equal(done.code, 0, done.stderr);
   assert.match(done.stdout, /^Generation 2 of the config serves\.\n$/);
   assert.equal(await mark(sluice), "two");
@@ -78,7 +78,7 @@ Deno.test("reload, config diff and upgrade are verbs, and end with the right cod
   assert.equal(await mark(sluice), "two");
 
   writeConfig(sluice, config("four", origin.address)(directory));
-  const asked = await verb(sluice, "reload");
+  const asked = await verb(sluice, "reload", "--no-wait");
   assert.equal(asked.code, 0, asked.stderr);
   await eventually(async () => await mark(sluice) === "four", "the new config");
 
