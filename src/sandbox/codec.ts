@@ -238,6 +238,12 @@ export class ValueReader {
     return this.#bytes.slice(start, this.position);
   }
 
+  /** Copies so many bytes to where there is room for them. */
+  copy(into: Uint8Array, at: number, length: number): void {
+    const start = this.#take(length);
+    into.set(this.#bytes.subarray(start, this.position), at);
+  }
+
   /** A text of known length, a byte per character. */
   narrow(length: number): string {
     const start = this.#take(length);

@@ -58,9 +58,18 @@ const HEAD_BYTES = 1 + 4 + 4 + 4 + 8 + TEXTS * 4;
 /** `TlsFacts` as they are sent. */
 type WireTls = [string, string, string, string, boolean, ClientCertificate | null];
 
+/** The texts of several calls are in one piece of memory: making one takes longer than filling it. */
+const POOL = 16 * 1024;
+/** Texts longer than this get memory of their own. */
+const MAX_POOLED = 4096;
+let pool = new Uint8Array(POOL);
+let pooled = 0;
+
 /** The session of a call, in the sandbox. */
 export class Snapshot {
   readonly #bytes: Uint8Array<ArrayBuffer>;
+  /** Where the texts begin. */
+  readonly #at: number;
   /** Where each text ends; negative: it is `null`, and begins where the next one does. */
   readonly #ends: readonly number[];
   readonly #flags: number;
@@ -90,7 +99,20 @@ export class Snapshot {
       ends.push(length === ABSENT ? ~end : end);
     }
     this.#ends = ends;
-    this.#bytes = reader.bytes((this.#flags & IS_WIDE) === 0 ? end : end * 2);
+    const length = (this.#flags & IS_WIDE) === 0 ? end : end * 2;
+    if (length > MAX_POOLED) {
+      this.#bytes = reader.bytes(length);
+      this.#at = 0;
+    } else {
+      if (pooled + length > pool.length) {
+        pool = new Uint8Array(POOL);
+        pooled = 0;
+      }
+      this.#bytes = pool;
+      this.#at = pooled;
+      reader.copy(pool, pooled, length);
+      pooled += length;
+    }
     this.tls = readTls(reader.value(0) as WireTls | null);
     this.vars = reader.value(0) as unknown[] | null;
     this.outcome = reader.value(0) as unknown[] | null;
@@ -106,15 +128,18 @@ export class Snapshot {
     const end = this.#ends[which]!;
     if (end < 0) return null;
     const start = this.#startOf(which);
-    if ((this.#flags & IS_WIDE) === 0) return latin1(this.#bytes, start, end);
-    return Buffer.from(this.#bytes.buffer, start * 2, (end - start) * 2).toString("utf16le");
+    if ((this.#flags & IS_WIDE) === 0) {
+      return latin1(this.#bytes, this.#at + start, this.#at + end);
+    }
+    const from = this.#at + start * 2;
+    return Buffer.from(this.#bytes.buffer, from, (end - start) * 2).toString("utf16le");
   }
 
   /** One of the field sections. */
   fields(which: number): Fields {
     const end = this.#ends[which]!;
     if (end < 0 || (this.#flags & IS_WIDE) !== 0) return Fields.fromBlock(this.text(which));
-    return Fields.fromLines(this.#bytes, this.#startOf(which), end);
+    return Fields.fromLines(this.#bytes, this.#at + this.#startOf(which), this.#at + end);
   }
 
   #startOf(which: number): number {

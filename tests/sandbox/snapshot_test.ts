@@ -84,6 +84,20 @@ Deno.test("all that a hook may see of a session crosses as it was", () => {
   ));
 });
 
+Deno.test("calls that are kept while many others come stay what they were", () => {
+  // Lengths on both sides of what shares memory, narrow and wide.
+  const targets = Array.from({ length: 300 }, (_, i) => `/${i % 7 === 0 ? "€" : "é"}${i}`)
+    .map((target, i) => target + "x".repeat((i * 97) % 5000));
+  const kept = targets.map((target) =>
+    cross("requestFilter", new FakeSession({ target, headers: [["X-Target", `${target.length}`]] }))
+  );
+  kept.forEach((message, i) => {
+    const snapshot = message[4] as at.Snapshot;
+    assert.equal(snapshot.text(at.REQUEST_TARGET), targets[i]);
+    assert.equal(snapshot.fields(at.BLOCK).get("x-target"), `${targets[i]!.length}`);
+  });
+});
+
 Deno.test("what cannot be sent leaves nothing of its call behind", () => {
   const out = new FrameWriter();
   const session = new FakeSession({ vars: { bad: (() => {}) as never } });
