@@ -21,10 +21,12 @@ export interface HostPolicy {
 /** @throws {ProxyError} `misdirected_request` (421, RFC 9110 §15.5.20) or `denied` (403). */
 export function checkHost({ head, connection }: DownstreamSession, policy: HostPolicy): void {
   const { tls } = connection;
-  // HTTP/1.0 need not name a host: then the connection alone says what is meant.
-  if (tls === null || head.authority === "") return;
+  if (tls === null) return;
+  // HTTP/1.0 need not name a host. It gets to routes for any host then, so the demand for any other name is its own.
   const host = hostOf(head.authority);
-  if (policy.strict && tls.ownNames !== null && !coversHost(tls.ownNames, host)) {
+  if (
+    policy.strict && host !== "" && tls.ownNames !== null && !coversHost(tls.ownNames, host)
+  ) {
     throw new ProxyError(
       "misdirected_request",
       `Cannot serve ${JSON.stringify(host)} here: the certificate of the connection is not for it`,

@@ -132,8 +132,9 @@ export function acceptNodeTls(accepted: Accepted, server: TlsServer): Promise<So
       try {
         const name = plainHost((established as unknown as Internals).servername || "");
         const asked = demand ?? server.demandFor(name);
-        const chain = server.asks ? shownChain(established) : [];
-        const problem = server.asks ? clientProblem(established, chain, asked) : null;
+        // Where nothing is asked for by this name, what the client shows all the same has been checked by nobody.
+        const chain = asked.mode === "none" ? [] : shownChain(established);
+        const problem = clientProblem(established, chain, asked);
         if (problem !== null) {
           throw new ProxyError("invalid_cert", `${context}: ${problem}`, { source: "downstream" });
         }

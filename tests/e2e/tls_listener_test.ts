@@ -47,12 +47,17 @@ function listeners(): Record<string, unknown>[] {
     }),
     made("hosts", {
       certificates: [{ cert: "all.pem", key: "all.key" }],
+      forward_client_cert: "chain",
       client_auth: {
         hosts: [
           { host: "admin.test", ...client },
           { host: "staff.test", mode: "required", ca: "staff.pem" },
         ],
       },
+    }),
+    made("open", {
+      certificates: [{ cert: "all.pem", key: "all.key" }],
+      client_auth: { ...client, hosts: [{ host: "open.test", mode: "none" }] },
     }),
     made("loose", { strict_host: false }),
     { ...made("sniff", {}), protocols: ["h1", "h2", "h2c"] },
@@ -372,6 +377,29 @@ testWith(
     );
   },
 );
+
+testWith(TOOLS, "a certificate that nobody has checked is told to nobody", async () => {
+  // The client is asked for one, because other names of the listener want it; what it shows here is anything.
+  for (const name of ["client", "staff-client", "expired"]) {
+    const { stdout } = await ask("hosts", "open.test", "/tell", ...as(name));
+    const { tls } = JSON.parse(stdout) as { tls: { certificate: unknown } };
+    assert.equal(tls.certificate, null, name);
+    const seen = JSON.parse((await ask("hosts", "open.test", "/request", ...as(name))).stdout);
+    const names = (seen as SeenRequest).fields.map(([field]) => field.toLowerCase());
+    assert.ok(!names.some((field) => field.startsWith("client-cert")), names.join());
+  }
+  const { stdout } = await ask("hosts", "admin.test", "/tell", ...as("client"));
+  assert.match(stdout, /"subject":"CN=client\.test"/);
+});
+
+testWith(TOOLS, "a request that names no host gets no further than one for any host", async () => {
+  assert.equal(await statusOf("open", "open.test"), 200);
+  assert.equal(await statusOf("open", "open.test", "-H", "Host: admin.test"), 421);
+  assert.equal(await statusOf("open", "open.test", "--http1.0", "--no-alpn", "-H", "Host:"), 421);
+  assert.equal(await statusOf("open", "admin.test"), 0);
+  const nameless = ["--http1.0", "--no-alpn", "-H", "Host:", ...as("client")];
+  assert.equal(await statusOf("open", "admin.test", ...nameless), 200);
+});
 
 testWith(
   TOOLS,

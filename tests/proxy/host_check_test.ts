@@ -97,6 +97,12 @@ Deno.test("a host with a demand of its own wants a connection of its own", () =>
   assert.equal(statusOf("staff.w.test", at("admin.w.test", true), { demand }), 421);
   assert.equal(statusOf("a.test", at("admin.w.test", true), { demand }), 0);
   assert.equal(statusOf("maybe.w.test", at("maybe.w.test"), { demand }), 0);
+  // HTTP/1.0 without a host is what the names are that nobody has mentioned.
+  assert.equal(statusOf("", at("a.test"), { demand }), 0);
+  assert.equal(statusOf("", at("admin.w.test", true), { demand }), 0);
+  const closed = (host: string) => host === "a.test" ? none : required;
+  assert.equal(statusOf("", at("a.test"), { demand: closed }), 421);
+  assert.equal(statusOf("", at("admin.w.test", true), { demand: closed }), 0);
   // The demand is younger than the connection.
   assert.equal(statusOf("admin.w.test", at("admin.w.test"), { demand }), 403);
 });
