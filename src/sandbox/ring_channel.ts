@@ -64,6 +64,8 @@ export class RingChannel extends FrameChannel {
     this.#ring = port.postMessage.bind(port);
     port.onmessage = (event) => this.#rung(event.data);
     port.onmessageerror = () => this.fail("it rang with what cannot be read", true);
+    // A caller that was ended says nothing. That a sandbox is gone, the host knows better, and why.
+    if (!this.#calls) port.addEventListener("close", () => this.fail("the caller is gone", false));
     // What was written before this end was made has rung at nobody.
     setImmediate(this.#again);
   }

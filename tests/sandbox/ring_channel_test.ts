@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { Worker as Thread } from "node:worker_threads";
 import type { ProxyError } from "../../src/base/error.ts";
 import { TimerWheel } from "../../src/base/timer_wheel.ts";
 import { Link } from "../../src/sandbox/link.ts";
@@ -93,6 +94,32 @@ Deno.test("an end that is closed says so to the other; a sandbox has no reason t
   pair.called.close();
   await pair.until(() => pair.closed.length > 0);
   assert.deepEqual(pair.closed, ["caller: it closed the line (malformed)"]);
+});
+
+Deno.test("a caller whose thread was ended is missed, so that its memory is not kept", async () => {
+  const { port1, port2 } = new MessageChannel();
+  const called = new Thread(new URL("./fixtures/called_end.ts", import.meta.url), {
+    workerData: { port: port2, memory: makeChannelMemory() },
+    transferList: [port2 as never],
+  });
+  const source = `self.onmessage = ({ data }) => {
+    self.kept = data;
+    data.onmessage = () => {};
+    self.postMessage("there");
+  };`;
+  const caller = new Worker(`data:text/javascript,${encodeURIComponent(source)}`, {
+    type: "module",
+  });
+  try {
+    const there = new Promise((resolve) => caller.onmessage = resolve);
+    caller.postMessage(port1, [port1]);
+    await there;
+    const closed = new Promise((resolve) => called.once("message", resolve));
+    caller.terminate();
+    assert.equal(await withDeadline(closed, 20_000, "the channel to close"), "the caller is gone");
+  } finally {
+    await called.terminate();
+  }
 });
 
 Deno.test("positions that cannot be end the channel, and nothing else", async () => {
