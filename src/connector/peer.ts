@@ -151,7 +151,7 @@ export const PEER_OPTIONS: FullPeerOptions = {
   tunnelIdleTimeout: 300_000,
   tunnelTimeout: 0,
   idleTimeout: 60_000,
-  maxIdle: 128,
+  maxIdle: 512,
   maxConnections: 0,
   maxPending: 1024,
   pendingTimeout: 5_000,

@@ -301,6 +301,7 @@ export const PEERS: readonly Peer[] = [
   nginx("nginx", false),
   nginx("nginx again", false),
   sluice("sluice", null),
+  sluice("sluice handle", "handle"),
   haproxy("haproxy", false),
   caddy,
   nginx("nginx+lua", true),

@@ -32,7 +32,7 @@ export function header(machine: Machine, rounds: number, seconds: number): strin
   return [
     `${machine.date}, ${machine.cores} x ${machine.cpu}, ${machine.kernel}, Deno ${machine.deno}`,
     `${rounds} rounds of ${seconds} s; x is the CPU per request as a ratio to nginx in the same round, with 95 % confidence`,
-    `${"".padEnd(14)}${"us/req".padStart(9)}${"x".padStart(7)}${"".padEnd(15)}${
+    `${"".padEnd(16)}${"us/req".padStart(9)}${"x".padStart(7)}${"".padEnd(15)}${
       "s/GB".padStart(7)
     }${"req/s".padStart(9)}${"p50 ms".padStart(8)}${"p99 ms".padStart(8)}`,
   ].join("\n");
@@ -52,7 +52,7 @@ export function scenarioLines(scenario: Scenario, rows: readonly Row[]): string[
     `${scenario.name}: ${scenario.title}${aim}`,
     ...rows.map(({ target, cpu, ratio, perGigabyte, perSecond, p50, p99 }) =>
       [
-        `  ${target.padEnd(12)}`,
+        `  ${target.padEnd(14)}`,
         cpu.toFixed(1).padStart(9),
         ratio.median.toFixed(2).padStart(7),
         ` [${ratio.low.toFixed(2)}, ${ratio.high.toFixed(2)}]`.padEnd(15),
@@ -70,7 +70,7 @@ export function footprintLines(footprint: Footprint): string[] {
   return [
     "footprint: memory and time to start",
     ...footprint.peers.map(({ name, startup, idle, perConnection }) =>
-      `  ${name.padEnd(12)}${startup.toFixed(0).padStart(6)} ms to the first answer, ${
+      `  ${name.padEnd(14)}${startup.toFixed(0).padStart(6)} ms to the first answer, ${
         (idle / 1e6).toFixed(1)
       } MB, ${(perConnection / 1000).toFixed(1)} kB per idle connection`
     ),
