@@ -342,7 +342,7 @@ export class HttpProxy {
       if (typeof made === "string") return made;
     }
     const { head } = downstream;
-    return `${head.method} ${head.target}, Host: ${head.authority || "-"}`;
+    return `${head.method} ${head.path}, Host: ${head.authority || "-"}`;
   }
 
   /** Logs, keeps what the next request of the connection wants, and lets go. Never throws or rejects. */

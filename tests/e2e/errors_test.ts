@@ -29,6 +29,9 @@ Deno.test("an upstream that refuses the connection is 502 connection_refused", a
   const answer = await rawRequest(sluice.port(), get("/some/path?secret=1"));
   assertProblem(answer, 502, "connection_refused");
   assert.equal(JSON.parse(text(answer)).instance, "/some/path");
+  // The log says what was asked, but queries hold tokens: what becomes of them is for the access log to decide.
+  await sluice.waitForOutput(/Request failed: GET \/some\/path, Host: /);
+  assert.ok(!sluice.stderr().includes("secret"), sluice.stderr());
 });
 
 Deno.test("an upstream name that does not exist is 502 dns_error", async () => {
