@@ -6,6 +6,7 @@
 import type { HealthEvent } from "../balancer/health/messages.ts";
 import { same } from "../base/same.ts";
 import type { TimerWheel } from "../base/timer_wheel.ts";
+import type { ListenerCredentials } from "../config/credentials.ts";
 import type { ListenerConfig } from "../config/types.ts";
 import { Connector } from "../connector/connector.ts";
 import type { DownstreamConnection } from "../http/downstream.ts";
@@ -64,6 +65,8 @@ interface Door {
   exchange: ExchangeOptions;
   codec: CodecOptions;
   readonly connections: Set<DownstreamConnection>;
+  /** Whether clients were asked for something else here than they are now: who still comes in is not kept. */
+  outdated: boolean;
 }
 
 let lastConnection = 0;
@@ -160,6 +163,12 @@ export class HttpService {
     });
   }
 
+  /** The files of a listener's certificates hold something else now. */
+  replaceCredentials(listener: string, credentials: ListenerCredentials): void {
+    if (!this.#options.tls.replace(listener, credentials)) return;
+    this.#recall(this.#doors.get(listener)?.connections ?? []);
+  }
+
   /** Makes the chains of all routes anew: a plugin was replaced by one with other hooks. */
   replan(): void {
     for (const edition of this.#editions) edition.replan();
@@ -187,9 +196,14 @@ export class HttpService {
       const door = this.#doors.get(listener.name);
       left.delete(listener.name);
       if (door !== undefined && this.#fits(door, listener)) continue;
+      const recalls = door !== undefined && !same(askedBy(door.config), askedBy(listener));
+      const recalled = recalls ? [...door.connections] : [];
       // Its connections stay: they belong to the listener, not to the socket that it had.
       await this.#openDoor(listener, door?.connections ?? new Set());
-      if (door !== undefined) await this.#closeDoor(door);
+      if (door === undefined) continue;
+      door.outdated = recalls;
+      this.#recall(recalled);
+      await this.#closeDoor(door);
     }
     for (const [name, door] of left) {
       this.#doors.delete(name);
@@ -282,6 +296,7 @@ export class HttpService {
       exchange: exchangeOptions(config, secure?.server ?? null),
       codec: undefined!,
       connections,
+      outdated: false,
       listener: undefined!,
     };
     door.codec = this.#codecOptions(door);
@@ -319,7 +334,14 @@ export class HttpService {
     door.config = config;
     door.exchange = exchangeOptions(config, door.tls?.server ?? null);
     door.codec = this.#codecOptions(door);
-    if (door.tls !== null) this.#options.tls.refresh(config.name);
+    if (door.tls !== null && this.#options.tls.refresh(config.name)) {
+      this.#recall(door.connections);
+    }
+  }
+
+  /** Clients are asked for something else: connections finish what they do, and their clients are asked again. */
+  #recall(connections: Iterable<DownstreamConnection>): void {
+    for (const connection of [...connections]) connection.drain();
   }
 
   #codecOptions(door: Door): CodecOptions {
@@ -407,7 +429,8 @@ export class HttpService {
     this.#connections.add(connection);
     door.connections.add(connection);
     connection.start();
-    if (this.#draining !== "no") connection.drain(true);
+    if (door.outdated) connection.drain();
+    else if (this.#draining !== "no") connection.drain(true);
   }
 }
 
@@ -438,6 +461,11 @@ function hostPolicy({ tls }: ListenerConfig, server: TlsServer): HostPolicy {
     strict: strictHost,
     demand: hostAuth.length === 0 ? null : (host) => server.demandFor(host),
   };
+}
+
+/** What clients of a listener have to show. */
+function askedBy({ tls }: ListenerConfig) {
+  return tls && { clientAuth: tls.clientAuth, hostAuth: tls.hostAuth };
 }
 
 /** What of a listener its socket is opened with. Certificates are shown by the next handshake, whichever they are. */

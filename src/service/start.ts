@@ -254,7 +254,7 @@ export class RunningService {
 
   /** The files of a listener's certificates hold something else now. */
   replaceCredentials(listener: string, credentials: ListenerCredentials): void {
-    this.#tls.replace(listener, credentials);
+    this.#http.replaceCredentials(listener, credentials);
   }
 
   /** Opens log files anew, after they were moved away. */

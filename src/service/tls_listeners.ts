@@ -59,15 +59,15 @@ export class TlsListeners {
     return this.state.engines[name] ?? null;
   }
 
-  /** A listener shows what the state says. */
-  refresh(name: string): void {
+  /** A listener shows what the state says. Returns whether its clients are asked for something else. */
+  refresh(name: string): boolean {
     const credentials = this.state.credentials[name];
-    if (credentials !== undefined) this.replace(name, credentials);
+    return credentials !== undefined && this.replace(name, credentials);
   }
 
-  /** The files of a listener hold something else now. Connections that are there stay. */
-  replace(name: string, credentials: ListenerCredentials): void {
-    this.#servers.get(name)?.replace(readied(credentials));
+  /** The files of a listener hold something else now. Returns whether its clients are asked for something else. */
+  replace(name: string, credentials: ListenerCredentials): boolean {
+    return this.#servers.get(name)?.replace(readied(credentials)) ?? false;
   }
 }
 

@@ -131,7 +131,11 @@ export function acceptNodeTls(accepted: Accepted, server: TlsServer): Promise<So
       let tls: ConnectionTls;
       try {
         const name = plainHost((established as unknown as Internals).servername || "");
-        const asked = demand ?? server.demandFor(name);
+        const asked = server.demandFor(name);
+        // The handshake was long, and asked for what does not count any more.
+        if (demand !== null && (demand.mode !== asked.mode || demand.ca !== asked.ca)) {
+          throw new Error("clients are asked for something else since it began");
+        }
         // Where nothing is asked for by this name, what the client shows all the same has been checked by nobody.
         const chain = asked.mode === "none" ? [] : shownChain(established);
         const problem = clientProblem(established, chain, asked);

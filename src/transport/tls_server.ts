@@ -6,6 +6,7 @@
  */
 import type { X509Certificate } from "node:crypto";
 import { coversHost } from "../base/host_pattern.ts";
+import { same } from "../base/same.ts";
 import { CertificateStore, readCertificates, type ServerCertificate } from "./certificate.ts";
 import type { ClientAuth, ClientAuthMode } from "./client_certificate.ts";
 import type { TlsVersion } from "./tls_dial.ts";
@@ -59,6 +60,7 @@ export class TlsServer {
   #store!: CertificateStore;
   #demand!: Demand;
   #hosts!: readonly { readonly host: string; readonly demand: Demand }[];
+  #asked!: Pick<TlsCredentials, "clientAuth" | "hostAuth">;
 
   /** @throws {CertificateError} If the roots for clients cannot be read. */
   constructor(options: TlsServerOptions, credentials: TlsCredentials) {
@@ -84,11 +86,14 @@ export class TlsServer {
   /**
    * Shows and asks for something else from now on. Connections that are there stay as they are.
    *
+   * @returns Whether clients are asked for something else, so that those let in before may not be let in again.
    * @throws {CertificateError} If the roots for clients cannot be read. Nothing has changed then.
    */
-  replace(credentials: TlsCredentials): void {
+  replace(credentials: TlsCredentials): boolean {
+    const { clientAuth, hostAuth } = this.#asked;
     this.#take(credentials);
     this.onReplaced?.();
+    return !same({ clientAuth, hostAuth }, this.#asked);
   }
 
   /** What clients that ask for a plain name must show. */
@@ -103,6 +108,7 @@ export class TlsServer {
     this.#store = new CertificateStore(certificates);
     this.#demand = demand;
     this.#hosts = hosts;
+    this.#asked = { clientAuth, hostAuth };
   }
 }
 

@@ -1,8 +1,10 @@
 /** Certificates and roots that change while the program runs: no request fails, and what is bad is not taken. */
 import assert from "node:assert/strict";
+import tls from "node:tls";
 import { Authority, type Signed } from "../support/authority.ts";
 import { configFile } from "../support/config.ts";
-import { eventually } from "../support/deadline.ts";
+import { eventually, withDeadline } from "../support/deadline.ts";
+import { reload } from "../support/reload.ts";
 import { testWith } from "../support/require.ts";
 import { sClient } from "../support/s_client.ts";
 import { startSimpleOrigin } from "../support/simple_origin.ts";
@@ -237,6 +239,58 @@ testWith(
       assert.equal((await sClient(port, args, "a.test")).status, 0);
       const stale = await sClient(port, [...args, "-sess_in", session(version)], "a.test");
       assert.equal(stale.status, 0, stale.text);
+    }
+  },
+);
+
+/** A connection that is kept, of a client that may have a certificate. */
+async function keptClient(port: number, ca: string, own: Signed | null) {
+  const socket = tls.connect({ host: "127.0.0.1", port, servername: "a.test", ca, ...own });
+  const ended = new Promise<void>((resolve) => socket.once("close", () => resolve()));
+  let text = "";
+  socket.on("data", (bytes) => text += bytes.toString("latin1"));
+  socket.on("error", () => {});
+  socket.write(REQUEST);
+  await eventually(() => /\r\n\r\n.{10}$/s.test(text), "the answer");
+  assert.match(text, /^HTTP\/1\.1 200 /);
+  return { ended, [Symbol.dispose]: () => void socket.destroy() };
+}
+
+testWith(
+  ["openssl"],
+  "when clients are asked for something else, connections from before end",
+  async () => {
+    using authority = new Authority();
+    using old = new Authority();
+    using next = new Authority();
+    const server = authority.sign("a.test");
+    await using origin = await startSimpleOrigin();
+    const config = (auth: Record<string, unknown>) =>
+      configFile({
+        origin: origin.address,
+        listener: { tls: { certificates: [{ cert: "a.pem", key: "a.key" }], ...auth } },
+      });
+    const required = (ca: string) => ({ client_auth: { mode: "required", ca } });
+    await using sluice = await startSluice({
+      config: config({ engine: "node" }),
+      files: { "a.pem": server.cert, "a.key": server.key, "old.pem": old.ca, "next.pem": next.ca },
+    });
+    const port = sluice.port();
+    {
+      using client = await keptClient(port, authority.ca, null);
+      assert.equal(await reload(sluice, config(required("old.pem"))), true);
+      await withDeadline(client.ended, 10_000, "the end of a client without a certificate");
+    }
+    const known = old.sign("known.test");
+    {
+      using client = await keptClient(port, authority.ca, known);
+      assert.equal(await reload(sluice, config(required("next.pem"))), true);
+      await withDeadline(client.ended, 10_000, "the end after a reload with other roots");
+    }
+    {
+      using client = await keptClient(port, authority.ca, next.sign("new.test"));
+      Deno.writeTextFileSync(`${sluice.directory}/next.pem`, old.ca);
+      await withDeadline(client.ended, 20_000, "the end after the file of the roots has changed");
     }
   },
 );
