@@ -6,6 +6,7 @@
 import { request } from "node:http";
 import { type AdminPlace, findAdmin } from "../config/find_admin.ts";
 import { formatAddress, parseAddress } from "../transport/address.ts";
+import { folderProblem } from "../transport/unix_path.ts";
 import { configFile } from "./load.ts";
 import { CliExit, EXIT } from "./output.ts";
 
@@ -123,17 +124,21 @@ function ofAddress(text: string): AdminPlace {
   if (typeof address === "string") {
     throw new CliExit(EXIT.usage, `error: --admin: ${address}; write unix:/path or host:port\n`);
   }
-  return { address, token: Deno.env.get(TOKEN_VARIABLE) ?? null };
+  return { address, token: Deno.env.get(TOKEN_VARIABLE) ?? null, sharedFolder: null };
 }
 
 function ofFile(flags: AdminFlags): AdminPlace {
   const file = configFile(flags.config);
   try {
-    return findAdmin(file, {
+    const place = findAdmin(file, {
       env: Deno.env.toObject(),
       readFile: (path) => Deno.readTextFileSync(path),
     });
+    // Whoever was there first could listen in the place of Sluice, be shown the token, and answer what he likes.
+    if (place.sharedFolder !== null) checkFolder(place.sharedFolder);
+    return place;
   } catch (error) {
+    if (error instanceof CliExit) throw error;
     const why = error instanceof Deno.errors.NotFound
       ? `${file}: there is no such file`
       : error instanceof Error
@@ -141,6 +146,23 @@ function ofFile(flags: AdminFlags): AdminPlace {
       : String(error);
     throw new CliExit(EXIT.config, `error: ${why}\n`);
   }
+}
+
+/** @throws {CliExit} If a folder is not this user's alone. */
+function checkFolder(path: string): void {
+  let problem: string | null;
+  try {
+    problem = folderProblem(path);
+  } catch (error) {
+    // Nobody runs, then.
+    if (error instanceof Deno.errors.NotFound) return;
+    throw error;
+  }
+  if (problem === null) return;
+  throw new CliExit(
+    EXIT.runtime,
+    `error: ${problem}: who listens there need not be Sluice. Name another place with admin.listen\n`,
+  );
 }
 
 function detailOf({ status, text }: AdminAnswer): string {

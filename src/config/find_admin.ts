@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { tmpdir } from "node:os";
 import { dirname, resolve } from "node:path";
 import { type Address, parseAddress } from "../transport/address.ts";
 import { absolute } from "./absolute.ts";
@@ -16,6 +17,8 @@ export interface AdminPlace {
   readonly address: Address;
   /** To be shown; `null`: none. */
   readonly token: string | null;
+  /** The folder of the socket, if nobody has named it and every user of this host can make one there. */
+  readonly sharedFolder: string | null;
 }
 
 /** What it is found by. */
@@ -46,11 +49,17 @@ export function findAdmin(path: string, options: FindAdminOptions): AdminPlace {
   const listen = rawText(admin["listen"]);
   const token = rawText(admin["token"]);
   if (listen === null) {
-    return { address: { kind: "unix", path: adminSocket(resolve(path), env) }, token };
+    const socket = adminSocket(resolve(path), env);
+    const folder = dirname(socket);
+    return {
+      address: { kind: "unix", path: socket },
+      token,
+      sharedFolder: dirname(folder) === tmpdir() ? folder : null,
+    };
   }
   const address = parseAddress(listen);
   if (typeof address === "string") {
     throw new Error(`admin.listen of ${path} is no address: ${address}`);
   }
-  return { address: absolute(address, (file) => resolve(base, file)), token };
+  return { address: absolute(address, (file) => resolve(base, file)), token, sharedFolder: null };
 }

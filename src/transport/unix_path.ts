@@ -3,6 +3,7 @@
  *
  * @module
  */
+import process from "node:process";
 
 /** How to bind. */
 export interface UnixBindOptions {
@@ -68,6 +69,20 @@ export async function bindUnix(path: string, options: UnixBindOptions): Promise<
     listener.close();
     throw error;
   }
+}
+
+/**
+ * Why a folder is not one that only its owner, who is the user of this process, can put anything into; `null` if it is.
+ *
+ * @throws {Error} If it is not there.
+ */
+export function folderProblem(path: string): string | null {
+  const { isDirectory, uid, mode } = Deno.lstatSync(path);
+  const own = process.getuid?.();
+  const name = `the folder ${JSON.stringify(path)}`;
+  if (!isDirectory) return `${name} is none: something else is there by that name`;
+  if (own !== undefined && uid !== own) return `${name} belongs to another user`;
+  return ((mode ?? 0) & 0o022) === 0 ? null : `others may write to ${name}`;
 }
 
 /** @throws {Error} If something is there that must not be replaced. */

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { dirname } from "node:path";
 import { findAdmin } from "../../src/config/find_admin.ts";
 import { adminSocket } from "../../src/config/admin_socket.ts";
 import { configOf, errorsOf } from "./support.ts";
@@ -108,16 +109,22 @@ Deno.test("verbs find the interface in a file that is broken elsewhere", () => {
   assert.deepEqual(find("listeners: 17\nadmin: { listen: 'unix:a.sock' }"), {
     address: { kind: "unix", path: "/etc/sluice/a.sock" },
     token: null,
+    sharedFolder: null,
   });
   assert.deepEqual(find("admin: { listen: '127.0.0.1:1', token: '${file:t}' }\nx: '${NONE}'"), {
     address: { kind: "tcp", host: "127.0.0.1", port: 1 },
     token: "the token",
+    sharedFolder: null,
   });
   const env = { XDG_RUNTIME_DIR: "/run/user/1" };
   assert.deepEqual(find("version: 1", env), {
     address: { kind: "unix", path: adminSocket("/etc/sluice/sluice.yaml", env) },
     token: null,
+    sharedFolder: null,
   });
+  // Where everybody can make folders, it is worth a look whose this one is.
+  const usual = adminSocket("/etc/sluice/sluice.yaml", {});
+  assert.equal(find("version: 1").sharedFolder, dirname(usual));
   assert.throws(() => find("admin: off"), /says "admin: off"/);
   assert.throws(() => find("a: ["), /is no YAML/);
   assert.throws(() => find("admin: { listen: nonsense }"), /is no address/);

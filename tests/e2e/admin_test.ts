@@ -1,5 +1,6 @@
 /** The admin interface and the verbs that use it, through the whole program. */
 import assert from "node:assert/strict";
+import { adminSocket } from "../../src/config/admin_socket.ts";
 import { cli } from "../cli/support.ts";
 import { configFile } from "../support/config.ts";
 import { eventually, withDeadline } from "../support/deadline.ts";
@@ -451,4 +452,39 @@ Deno.test("a second program with the same config serves without the usual admin 
   assert.match(said, /No admin interface: .*another process listens on it/);
   // The first one is not disturbed.
   assert.equal((await rawRequest({ path }, get("/livez"))).status, 200);
+});
+
+Deno.test("a folder that somebody else has made where the socket usually is, is used by neither side", async () => {
+  const temporary = Deno.makeTempDirSync({ prefix: "sluice-test-" });
+  const folder = `${temporary}/sluice-${Deno.uid()}`;
+  const env = { XDG_RUNTIME_DIR: "", TMPDIR: temporary };
+  const config = configFile({ route: { rules: [{ respond: { status: 204 } }] } });
+  const shown: string[] = [];
+  // Whoever listens by that name is shown what a verb has to say.
+  const trap = (path: string) => {
+    const listener = Deno.listen({ transport: "unix", path });
+    (async () => {
+      for await (const connection of listener) {
+        const buffer = new Uint8Array(4096);
+        const length = await connection.read(buffer);
+        shown.push(new TextDecoder().decode(buffer.subarray(0, length ?? 0)));
+        connection.close();
+      }
+    })();
+    return listener;
+  };
+  try {
+    Deno.mkdirSync(`${temporary}/real`);
+    Deno.symlinkSync(`${temporary}/real`, folder);
+    await using sluice = await startSluice({ config, env });
+    await sluice.waitForOutput(/No admin interface: the folder ".*" is none: something else is/);
+    const file = `${sluice.directory}/sluice.yaml`;
+    using _listener = trap(adminSocket(file, { TMPDIR: temporary }).replace(/^.*\//, `${folder}/`));
+    const asked = await runSluice(["status", "-c", file], { env });
+    assert.equal(asked.code, 1, asked.stdout + asked.stderr);
+    assert.match(asked.stderr, /who listens there need not be Sluice/);
+    assert.deepEqual(shown, []);
+  } finally {
+    Deno.removeSync(temporary, { recursive: true });
+  }
 });

@@ -5,11 +5,11 @@
  * @module
  */
 import { dirname } from "node:path";
-import process from "node:process";
 import { same } from "../../base/same.ts";
 import type { AdminConfig, MetricsConfig } from "../../config/types.ts";
 import { literal, type Logger } from "../../observe/log.ts";
 import { type Address, formatAddress } from "../../transport/address.ts";
+import { folderProblem } from "../../transport/unix_path.ts";
 import { type AdminSubject, answerAdmin } from "./admin_api.ts";
 import {
   type EndpointAnswer,
@@ -205,12 +205,10 @@ function answerScrape(
 /**
  * Makes a folder that nobody else can put anything into.
  *
- * @throws {Error} If there is one already which others may write to.
+ * @throws {Error} If there is one already which is another user's, or which others may write to.
  */
 function ownFolder(path: string): void {
   Deno.mkdirSync(path, { recursive: true, mode: 0o700 });
-  const { isDirectory, uid, mode } = Deno.lstatSync(path);
-  const own = process.getuid?.();
-  if (isDirectory && (own === undefined || uid === own) && ((mode ?? 0) & 0o022) === 0) return;
-  throw new Error(`others may write to the folder ${JSON.stringify(path)}`);
+  const problem = folderProblem(path);
+  if (problem !== null) throw new Error(problem);
 }
