@@ -116,8 +116,24 @@ for (
     CONTENT_TYPE,
     CONTENT_ENCODING,
     CONTENT_RANGE,
+    CLIENT_CERT,
+    CLIENT_CERT_CHAIN,
   ]
 ) IS_PROTECTED[id] = 1;
+
+/** What is said of a client, and how long content is: our word, or that of a trusted proxy. */
+const VOUCHED_IDS: ReadonlySet<number> = new Set([
+  CONTENT_LENGTH,
+  X_FORWARDED_FOR,
+  X_FORWARDED_PROTO,
+  X_FORWARDED_HOST,
+  X_FORWARDED_PORT,
+  X_REAL_IP,
+  CLIENT_CERT,
+  CLIENT_CERT_CHAIN,
+]);
+const UNDERSCORE = 95;
+const HYPHEN = 45;
 
 const IDS_BY_NAME = new Map(FIELD_NAMES.map((name, id) => [name, id]));
 IDS_BY_NAME.delete("");
@@ -135,6 +151,26 @@ for (let id = 1; id < FIELD_NAMES.length; id++) {
   const bytes = NAME_BYTES[id]!;
   const key = bytes.length << 5 | (bytes[0]! & 31);
   BUCKETS[key] = Uint8Array.from([...BUCKETS[key]!, id]);
+}
+
+/** Ids of names that nobody may write in another way, where a bucket holds any. */
+const VOUCHED: readonly (readonly number[] | undefined)[] = BUCKETS.map((bucket) => {
+  const ids = [...bucket].filter((id) => IS_HOP_BY_HOP[id] === 1 || VOUCHED_IDS.has(id));
+  const hyphened = ids.filter((id) => FIELD_NAMES[id]!.includes("-"));
+  return hyphened.length === 0 ? undefined : hyphened;
+});
+
+/**
+ * Whether the name in `bytes[start, end)` is that of a field which Sluice vouches for or takes off, but with `_` in the
+ * place of a `-`: servers that make variables of fields (RFC 3875 §4.1.18) read both as one.
+ */
+export function isLookalike(bytes: Uint8Array, start: number, end: number): boolean {
+  const length = end - start;
+  if (length > 31) return false;
+  const ids = VOUCHED[length << 5 | (bytes[start]! & 31)];
+  if (ids === undefined) return false;
+  const name = Array.from(bytes.subarray(start, end), (c) => c === UNDERSCORE ? HYPHEN : c);
+  return ids.includes(fieldIdOf(Uint8Array.from(name), 0, length));
 }
 
 /** The id of the name in `bytes[start, end)`, in any case. */

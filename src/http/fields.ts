@@ -9,15 +9,12 @@
  */
 import { Buffer } from "node:buffer";
 import { copyBytes } from "../base/bytes.ts";
-import { fieldId, fieldIdOf, UNKNOWN } from "./field_names.ts";
+import { fieldId, fieldIdOf, isLookalike, UNKNOWN } from "./field_names.ts";
+import { COLON, CR, LF, SPACE } from "./grammar.ts";
 
 /** Numbers per entry in the index: name start, name end, value start, value end, field id. */
 export const ENTRY = 5;
 const REMOVED = -1;
-const CR = 13;
-const LF = 10;
-const COLON = 58;
-const SPACE = 32;
 
 /** What may stand in a field name (RFC 9110 §5.6.2, token). */
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
@@ -87,10 +84,7 @@ export class Fields {
   #owner: Fields | null = null;
   /** How many borrow ours. */
   #lent = 0;
-  /**
-   * Raw entries, in order, that their sender wants to have in no compression table on the whole way
-   * (RFC 7541 §6.2.3); `null` if there are none.
-   */
+  /** Raw entries, in order, that their sender wants in no compression table (RFC 7541 §6.2.3); `null`: none. */
   neverIndexed: readonly number[] | null = null;
 
   /**
@@ -138,6 +132,12 @@ export class Fields {
   nameAt(entry: number): string {
     const at = entry * ENTRY;
     return this.#latin1(this.#index![at]!, this.#index![at + 1]!).toLowerCase();
+  }
+
+  /** Whether a raw entry that is not known has nearly the name of one that is; see {@linkcode isLookalike}. */
+  isLookalikeAt(entry: number): boolean {
+    const at = entry * ENTRY;
+    return isLookalike(this.#bytes, this.#index![at]!, this.#index![at + 1]!);
   }
 
   /** The value of a raw entry. */

@@ -31,9 +31,11 @@ const FORBIDDEN = new Set([
 
 /** Whether a field of this lower-case name may come in a trailer section. */
 export function isAllowedInTrailers(lowerCaseName: string): boolean {
-  const id = fieldId(lowerCaseName);
-  return IS_HOP_BY_HOP[id] !== 1 && IS_PROTECTED[id] !== 1 && !FORBIDDEN.has(lowerCaseName) &&
-    !lowerCaseName.startsWith(":");
+  // Servers that make variables of fields read `_` and `-` as one (RFC 3875 §4.1.18).
+  const name = lowerCaseName.replaceAll("_", "-");
+  const id = fieldId(name);
+  return IS_HOP_BY_HOP[id] !== 1 && IS_PROTECTED[id] !== 1 && !FORBIDDEN.has(name) &&
+    !name.startsWith(":");
 }
 
 /** Drops what may not come in a trailer section. Others would take it for a field of the head. */

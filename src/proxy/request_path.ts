@@ -11,6 +11,7 @@ import {
   FIELD_NAMES,
   FORWARDED,
   HOST,
+  UNKNOWN,
   VIA,
   X_FORWARDED_FOR,
   X_FORWARDED_HOST,
@@ -111,6 +112,7 @@ export function makeUpstreamRequest(source: Source, policy: ForwardPolicy): Requ
   for (let i = 0; i < fields.entries; i++) {
     const id = fields.idAt(i);
     // Nearly all fields are none of our business.
+    if (id === UNKNOWN && fields.isLookalikeAt(i)) fields.removeAt(i);
     if (id < 0 || CONCERNED[id] !== 1) continue;
     switch (id) {
       case HOST:

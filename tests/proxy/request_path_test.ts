@@ -41,6 +41,11 @@ Deno.test("what an untrusted client says of its origin is thrown away", () => {
     ["X-Forwarded-Port", "443"],
     ["X-Real-IP", "10.0.0.1"],
     ["Forwarded", "for=10.0.0.1"],
+    // Servers that make variables of fields (RFC 3875 §4.1.18) read them by the same names.
+    ["X_Forwarded_For", "10.0.0.1"],
+    ["x-forwarded_proto", "https"],
+    ["Client_Cert", ":AAAA:"],
+    ["Transfer_Encoding", "chunked"],
   ];
   const sent = forwarded({ fields: lies }, policy("both"));
   assert.deepEqual(sent, [
