@@ -454,6 +454,32 @@ Deno.test("a second program with the same config serves without the usual admin 
   assert.equal((await rawRequest({ path }, get("/livez"))).status, 200);
 });
 
+Deno.test("whoever holds connections and asks nothing keeps nobody from the probes", async () => {
+  await using sluice = await startSluice({
+    config: configFile({
+      route: { rules: [{ respond: { status: 204 } }] },
+      top: { telemetry: { metrics: { listen: "127.0.0.1:0" } } },
+    }),
+  });
+  const [, port] = await sluice.waitForOutput(/metrics[^\n]*? 127\.0\.0\.1:(\d+)/);
+  const held: Deno.Conn[] = [];
+  try {
+    for (let i = 0; i < 100; i++) {
+      const connection = await Deno.connect({ hostname: "127.0.0.1", port: Number(port) });
+      held.push(connection);
+      // Some begin to ask, and never end.
+      if (i % 2 === 0) {
+        await connection.write(new TextEncoder().encode("GET /livez HT")).catch(() => 0);
+      }
+    }
+    for (let i = 0; i < 5; i++) {
+      assert.equal((await rawRequest(Number(port), get("/livez"))).status, 200);
+    }
+  } finally {
+    for (const connection of held) connection.close();
+  }
+});
+
 Deno.test("a folder that somebody else has made where the socket usually is, is used by neither side", async () => {
   const temporary = Deno.makeTempDirSync({ prefix: "sluice-test-" });
   const folder = `${temporary}/sluice-${Deno.uid()}`;

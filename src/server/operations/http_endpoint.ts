@@ -54,8 +54,10 @@ export interface HttpEndpointOptions {
 
 /** Bytes of content that a request may have. */
 export const MOST_CONTENT = 64 * 1024;
-/** Connections at a time; further ones are closed at once. */
+/** Connections at a time; one more, and the oldest that waits for its client is closed. */
 export const MOST_CONNECTIONS = 64;
+/** Connections for which something is being done, and which are not closed for others, at most. */
+const MOST_BUSY = MOST_CONNECTIONS;
 
 const LIMITS: DownstreamLimits = {
   ...DOWNSTREAM_LIMITS,
@@ -70,7 +72,10 @@ const encoder = new TextEncoder();
 export class HttpEndpoint {
   readonly #options: HttpEndpointOptions;
   readonly #wheel = new TimerWheel();
+  /** The oldest first. */
   readonly #connections = new Set<Http1DownstreamConnection>();
+  /** Those whose request is there, and its answer not yet. */
+  readonly #busy = new Set<number>();
   #listener: Listener | null = null;
   #lastId = 0;
 
@@ -123,8 +128,9 @@ export class HttpEndpoint {
       address,
       unixMode: 0o600,
       takeOver,
-      maxConnections: MOST_CONNECTIONS,
+      maxConnections: MOST_CONNECTIONS + MOST_BUSY,
       onSocket: (socket) => {
+        this.#makeRoom();
         const facts = {
           id: ++this.#lastId,
           remote: socket.remote,
@@ -142,10 +148,20 @@ export class HttpEndpoint {
     });
   }
 
+  /** Whoever only holds connections must keep nobody from asking, least of all a probe. */
+  #makeRoom(): void {
+    if (this.#connections.size < MOST_CONNECTIONS) return;
+    for (const connection of this.#connections) {
+      if (!this.#busy.has(connection.facts.id)) return connection.destroy();
+    }
+  }
+
   async #serve(session: DownstreamSession): Promise<void> {
     const { log, name, answer } = this.#options;
+    const { id } = session.connection;
     try {
       const content = await readContent(session);
+      this.#busy.add(id);
       const { head } = session;
       const given = await answer({
         method: head.method,
@@ -169,6 +185,8 @@ export class HttpEndpoint {
       } catch (again) {
         session.abort(again as ProxyError);
       }
+    } finally {
+      this.#busy.delete(id);
     }
   }
 }
