@@ -15,6 +15,7 @@ const PAGES = [
   "docs/lifecycle.md",
   "docs/metrics.md",
   "docs/operations.md",
+  "docs/performance.md",
   "docs/phases.md",
   "docs/plugins.md",
   "docs/protocols.md",
