@@ -1,11 +1,10 @@
 /**
- * Where the cases of Pingora's tests of upstreams are here: its test, what that asserts, and the tests of ours that
- * do, by their names. A test that is renamed has to be renamed here, too.
+ * Where the cases of Pingora's tests are here: its test, what that asserts, and the tests of ours that do, by their
+ * names, or why there is none. A test that is renamed has to be renamed here, too. Those of its cache are left out.
  */
 import assert from "node:assert/strict";
+import { ADVISORIES, BASIC_CASES, type Case, CORE_CASES } from "./parity_cases.ts";
 import { ROOT } from "./source_files.ts";
-
-type Case = readonly [pingora: string, asserts: string, tests: Readonly<Record<string, string[]>>];
 
 const STREAMING = "tests/e2e/streaming_test.ts";
 const UPGRADE = "tests/e2e/upgrade_test.ts";
@@ -85,13 +84,25 @@ const UPSTREAM_CASES: readonly Case[] = [
   }],
 ];
 
-for (const [pingora, asserts, tests] of UPSTREAM_CASES) {
+const ALL = [...UPSTREAM_CASES, ...BASIC_CASES, ...CORE_CASES, ...ADVISORIES];
+
+for (const [pingora, asserts, tests] of ALL) {
+  // A reason is no test: it would only pass.
+  if (typeof tests === "string") continue;
   Deno.test(`Pingora's ${pingora} is here: ${asserts}`, async () => {
+    assert.ok(Object.keys(tests).length > 0, "neither a test nor a reason");
     for (const [file, names] of Object.entries(tests)) {
       const text = await Deno.readTextFile(ROOT + file);
+      assert.ok(names.length > 0, file);
       for (const name of names) {
         assert.match(text, new RegExp(`["\`]${RegExp.escape(name)}["\`]`), `${file}: ${name}`);
       }
     }
   });
 }
+
+Deno.test("Each case of Pingora is named once, and all 45 of its basic tests are", () => {
+  const names = ALL.flatMap(([pingora]) => pingora.split(", "));
+  assert.deepEqual(names.filter((name, i) => names.indexOf(name) !== i), []);
+  assert.equal(BASIC_CASES.flatMap(([pingora]) => pingora.split(", ")).length, 45);
+});

@@ -439,6 +439,45 @@ Deno.test("a plugin names a peer that speaks HTTP/2", async () => {
   await sluice.waitForOutput(/protocol h2 needs tls; without it, write h2c/);
 });
 
+testWith(
+  ["curl"],
+  "a Host that a plugin sets is the :authority of an HTTP/2 upstream",
+  async () => {
+    await using origin = new Http2Origin({
+      onRequest: (one) =>
+        one.respond(200, `${one.fields.get(":authority")} ${one.fields.get("host") ?? "alone"}`),
+    });
+    await using sluice = await startSluice({
+      config: JSON.stringify({
+        version: 1,
+        listeners: [{ address: "127.0.0.1:0", protocols: ["h1", "h2c"] }],
+        services: [{ name: "main", routes: [{ upstream: "app", plugins: ["host"] }] }],
+        upstreams: [{ name: "app", endpoints: [origin.address], transport: H2C }],
+        plugins: { directory: "plugins" },
+      }),
+      plugins: {
+        "host.ts": `
+        import { definePlugin } from "@sluice/plugin";
+        export default definePlugin({
+          upstreamRequestFilter(session) {
+            if (session.request.path === "/other") {
+              session.upstreamRequest.headers.set("host", "other.test:81");
+            }
+          },
+        });
+      `,
+      },
+    });
+    for (const version of ["--http2-prior-knowledge", "--http1.1"]) {
+      for (const [path, authority] of [["/other", "other.test:81"], ["/own", "own.test"]]) {
+        const host = "Host: own.test";
+        const { stdout, stderr } = await curl(version, "-H", host, `${sluice.url}${path}`);
+        assert.equal(`${stdout}${stderr}`, `${authority} alone`, `${version} ${path}`);
+      }
+    }
+  },
+);
+
 Deno.test("a gRPC health check decides who gets requests", async () => {
   let serving = false;
   await using origin = new Http2Origin({
