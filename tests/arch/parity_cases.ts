@@ -117,7 +117,7 @@ export const BASIC_CASES: readonly Case[] = [
   }],
   [
     "mtls_no_client_cert, mtls_no_intermediate_cert, mtls",
-    "the client certificate is shown, and its absence is the origin's to judge",
+    "the client certificate is shown, its absence is the origin's to judge; a stranger stands for a missing intermediate",
     {
       [TLS_UP]: [
         "the client certificate is shown to the origin, and its absence is the origin's to judge",
@@ -125,7 +125,7 @@ export const BASIC_CASES: readonly Case[] = [
     },
   ],
   [
-    "mtls_diff_cert_no_reuse, tls_diff_verify_no_reuse, tls_diff_verify_host_no_reuse, tls_diff_alt_cnt_no_reuse",
+    "mtls_diff_cert_no_reuse, tls_diff_verify_no_reuse, tls_diff_verify_host_no_reuse, tls_diff_alt_cn_no_reuse",
     "connections are not shared across certificates, verification and names",
     {
       ...OTHER_TRUST,
@@ -185,6 +185,7 @@ export const CORE_CASES: readonly Case[] = [
   ["H1S: TE with CL; 1.0 with TE; several TE fields; CL", "odd framing is refused", {
     [SMUGGLING]: [
       "Content-Length with Transfer-Encoding",
+      "Transfer-Encoding on HTTP/1.0",
       "Transfer-Encoding twice",
       "negative Content-Length",
       "a list of Content-Lengths",
