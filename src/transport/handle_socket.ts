@@ -17,6 +17,9 @@ import { PushSocket } from "./push_socket.ts";
 /** Where the kernel's bytes land. One for the isolate: what is in it is copied out before the next read. */
 const READ_BUFFER = new Uint8Array(64 * 1024);
 
+/** What a read must bring for the next one to go where it is wanted at once: a copy would cost more than two calls. */
+const BULK_BYTES = 16 * 1024;
+
 /** Keeps handles from being collected while only the event loop knows them. */
 const live = new Set<HandleSocket>();
 
@@ -27,6 +30,10 @@ export class HandleSocket extends PushSocket {
   /** Unused as long as the kernel takes every write at once, which it nearly always does. */
   #request: WriteRequest;
   #length = 0;
+  /** Whether the last read brought much. */
+  #bulk = false;
+  /** Whether the handler's own buffer is where the next bytes land. */
+  #direct = false;
   readonly #onWritten = (status: number): void => this.#written(status);
 
   constructor(native: NativeTcp, handle: TcpHandle, facts: SocketFacts) {
@@ -39,6 +46,15 @@ export class HandleSocket extends PushSocket {
     handle.onread = () => this.#read();
     const status = handle.readStart();
     if (status < 0) queueMicrotask(() => this.#readFailed(status));
+  }
+
+  protected override startRead(): void {
+    // An idle connection asks for no buffer of its own, so only what streams is read like this.
+    if (this.#bulk && !this.holding) {
+      this.#direct = true;
+      this.#handle.useUserBuffer(this.handler.readBuffer());
+    }
+    super.startRead();
   }
 
   protected override startSource(): void {
@@ -79,6 +95,13 @@ export class HandleSocket extends PushSocket {
 
   #read(): void {
     const length = this.#native.state[this.#native.readIndex]!;
+    this.#bulk = length >= BULK_BYTES;
+    if (this.#direct) {
+      this.#direct = false;
+      // From here on the buffer is the handler's, and more may come before it asks for it.
+      this.#handle.useUserBuffer(READ_BUFFER);
+      if (length > 0) return this.readDone(length);
+    }
     if (length > 0) this.arrived(READ_BUFFER.subarray(0, length), false);
     else if (length === END_OF_FILE) this.arrivedEnd();
     else if (length < 0) this.#readFailed(length);

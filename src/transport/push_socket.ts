@@ -18,8 +18,13 @@ export abstract class PushSocket extends BaseSocket {
   #fault: ProxyError | null = null;
   readonly #deliverRest = (): void => this.#deliver();
 
+  /** Whether something is there for the next `read()` already: bytes, the end or an error. */
+  protected get holding(): boolean {
+    return this.#rest !== null || this.#over || this.#fault !== null;
+  }
+
   protected override startRead(): void {
-    if (this.#rest !== null || this.#over || this.#fault !== null) {
+    if (this.holding) {
       queueMicrotask(this.#deliverRest);
     } else if (this.#stopped) {
       this.#stopped = false;
