@@ -64,6 +64,8 @@ export class ConfigDocument {
       uniqueKeys: true,
       version: "1.2",
       merge: false,
+      // What the library would warn of on stderr is an error of its own here, with its place.
+      logLevel: "error",
     });
     this.#document = document;
     for (const error of [...document.errors, ...document.warnings]) {
