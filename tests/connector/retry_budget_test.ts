@@ -50,7 +50,10 @@ Deno.test("never more retries in a window than the budget of that window", () =>
         else if (step === "request") {
           budget.request();
           requests.push(clock.now());
-        } else if (budget.retry()) retries.push(clock.now());
+        }
+        // What was granted stays right when the requests that it was granted for have left the window.
+        if (step !== "retry" || !budget.retry()) continue;
+        retries.push(clock.now());
         const since = (times: number[], ms: number) =>
           times.filter((at) => at > clock.now() - ms).length;
         // What has left the window in slices is younger than the window; so compare its inner part with all of it.
