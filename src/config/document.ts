@@ -7,6 +7,7 @@ import {
   type Document,
   isAlias,
   isMap,
+  isPair,
   isScalar,
   isSeq,
   LineCounter,
@@ -26,6 +27,10 @@ export type Path = readonly PropertyKey[];
 
 /** Larger files are not configs. */
 const MOST_BYTES = 8 * 1024 * 1024;
+
+/** Values that stand deeper in each other are no configs either, and what walks through them would run out of stack. */
+const MOST_LEVELS = 100;
+const TOO_DEEP = `values stand in each other more than ${MOST_LEVELS} levels deep`;
 
 /** A YAML file that was read. */
 export class ConfigDocument {
@@ -68,11 +73,18 @@ export class ConfigDocument {
       logLevel: "error",
     });
     this.#document = document;
-    for (const error of [...document.errors, ...document.warnings]) {
+    const overflow = document.errors.find((error) => error.message.includes("call stack"));
+    for (const error of overflow ? [overflow] : [...document.errors, ...document.warnings]) {
       this.errors.push(this.#yamlError(error.code, error.message, error.pos));
     }
     if (document.errors.some((error) => error.code !== "DUPLICATE_KEY")) {
       this.data = undefined;
+      return;
+    }
+    const endless = this.#endless(document.contents, []);
+    if (endless !== null) {
+      this.data = undefined;
+      this.errors.push(endless);
       return;
     }
     this.#visit(document.contents, sources, new Set());
@@ -133,6 +145,28 @@ export class ConfigDocument {
       );
       return undefined;
     }
+  }
+
+  /** What is wrong with a value that holds itself, or that goes deeper than anybody can follow. */
+  #endless(node: unknown, holders: readonly unknown[]): ConfigError | null {
+    if (holders.length > MOST_LEVELS) {
+      return this.#error(node as Node, TOO_DEEP, "use fewer levels");
+    }
+    if (isAlias(node)) {
+      if (!holders.includes(node.resolve(this.#document!))) return null;
+      const remedy = "put the anchor at another value";
+      return this.#error(node, `*${node.source} stands inside of what it stands for`, remedy);
+    }
+    if (!isMap(node) && !isSeq(node)) return null;
+    const inner = [...holders, node];
+    for (const item of node.items as unknown[]) {
+      const parts = isPair(item) ? [item.key, item.value] : [item];
+      for (const part of parts) {
+        const error = this.#endless(part, inner);
+        if (error !== null) return error;
+      }
+    }
+    return null;
   }
 
   #visit(node: unknown, sources: InterpolationSources, seen: Set<unknown>, inWith = false): void {
@@ -260,6 +294,10 @@ export class ConfigDocument {
 
   #yamlError(code: string, message: string, position: readonly [number, number]): ConfigError {
     const error = this.#atOffset(position[0], position[1], message, "");
+    // The library itself has run out of stack.
+    if (message.includes("call stack")) {
+      return { ...error, message: TOO_DEEP, remedy: "use fewer levels" };
+    }
     if (code === "DUPLICATE_KEY") {
       const key = this.#text.slice(position[0]).match(/^[^\s:]+/)?.[0] ?? "";
       const end = position[0] + Math.max(1, key.length);

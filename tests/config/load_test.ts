@@ -288,6 +288,33 @@ Deno.test("whatever stands in a file, loading it ends with a config or with erro
   );
 });
 
+Deno.test("a value that holds itself is an error where it does, whatever else is wrong with it", async () => {
+  const cases: [string, RegExp][] = [
+    ["&a \n  <<: *a", /^2:7 \*a stands inside of what it stands for$/],
+    [minimal("x-own: &own [1, [*own]]\n"), /^4:18 \*own stands inside/],
+    [minimal("x-own: &own { b: { *own : 1 } }\n"), /^4:20 \*own stands inside/],
+    [minimal("x-own: &own\n  ? [*own]\n  : 1\n"), /^5:6 \*own stands inside/],
+  ];
+  for (const [text, words] of cases) {
+    const errors = await errorsOf(text);
+    assert.equal(errors.length, 1, errors.join("\n"));
+    assert.match(errors[0]!, words);
+  }
+  const twice = await errorsOf(minimal("x-a: &a [1]\nx-b: [*a, *a]\n"));
+  assert.deepEqual(twice, []);
+});
+
+Deno.test("a file whose values stand in each other too deep is refused", async () => {
+  const nested = (levels: number) =>
+    minimal(`x-deep: ${"[".repeat(levels)}${"]".repeat(levels)}\n`);
+  assert.deepEqual(await errorsOf(nested(99)), []);
+  for (const levels of [101, 1000, 6000]) {
+    const errors = await errorsOf(nested(levels));
+    assert.equal(errors.length, 1, errors.slice(0, 3).join("\n"));
+    assert.match(errors[0]!, /4:\d+ values stand in each other more than 100 levels deep/);
+  }
+});
+
 Deno.test("cutting a sound config anywhere gives errors, never a crash", async () => {
   const text = minimal("server: { threads: 2 }\n");
   for (let i = 0; i < text.length; i++) {
