@@ -3,11 +3,11 @@
  *
  * @module
  */
-import { STATUS_CODES } from "node:http";
 import type { ProxyError } from "../base/error.ts";
 import { ACCEPT } from "../http/field_names.ts";
 import { Fields } from "../http/fields.ts";
 import { type RequestHead, ResponseHead } from "../http/message.ts";
+import { reasonPhrase } from "../http/reason.ts";
 import { WEBSOCKET } from "../http/websocket.ts";
 import { PSEUDONYM } from "./request_path.ts";
 
@@ -39,7 +39,7 @@ export interface ErrorContext {
 /** Makes the answer to a failed request. */
 export function errorResponse(error: ProxyError, context: ErrorContext): ErrorResponse {
   const status = shownStatus(error);
-  const title = STATUS_CODES[status] ?? "Error";
+  const title = reasonPhrase(status) || "Error";
   const detail = errorDetail(error);
   const wantsHtml = prefersHtml(context.request);
   const text = wantsHtml
@@ -76,7 +76,7 @@ export function errorDetail(error: ProxyError): string {
   // What a client did wrong is told as it was found; what went wrong behind us is not its business.
   if (error.source === "downstream") return `${error.message}.`;
   const status = shownStatus(error);
-  return DETAILS[status] ?? STATUS_CODES[status] ?? "Error";
+  return DETAILS[status] ?? (reasonPhrase(status) || "Error");
 }
 
 /** The value of `Proxy-Status` (RFC 9209) for an error, or an empty string. */

@@ -289,6 +289,7 @@ export class EdgeService {
     return {
       threads: service.threads,
       permissions: this.#permissions(edition, service, reach),
+      inline: inlineSlots(edition) !== "",
       heartbeatTimeout,
       retireTimeout,
       maxRetired,

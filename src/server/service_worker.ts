@@ -18,6 +18,8 @@ const START_TIMEOUT = 30_000;
 const PREPARE_TIMEOUT = 30_000;
 /** How long it may take to begin serving by it, in milliseconds. */
 const COMMIT_TIMEOUT = 10_000;
+const WORKER = new URL("../service/worker.ts", import.meta.url);
+const PLUGIN_WORKER = new URL("../service/plugin_worker.ts", import.meta.url);
 /** What a worker gets beyond the grace period to say that it has cut what was left, in milliseconds. */
 const LAST_WORDS = 1_000;
 
@@ -26,6 +28,8 @@ export interface ServiceWorkerOptions {
   /** For debuggers. */
   readonly name: string;
   readonly permissions: WorkerPermissions;
+  /** Whether inline plugins run in it. */
+  readonly inline: boolean;
   /** Called once if it ends, fails or is given up before it was told to end. */
   readonly onDeath: (worker: ServiceWorker, death: Death) => void;
   /** Called once when it is no more, whatever ended it. */
@@ -64,7 +68,7 @@ export class ServiceWorker {
   constructor(options: ServiceWorkerOptions) {
     this.#options = options;
     this.permissions = options.permissions;
-    this.#worker = new Worker(new URL("../service/worker.ts", import.meta.url), {
+    this.#worker = new Worker(options.inline ? PLUGIN_WORKER : WORKER, {
       type: "module",
       name: options.name,
       deno: { permissions: options.permissions },

@@ -19,6 +19,8 @@ export interface WorkerTerms {
   /** How many there are. */
   readonly threads: number;
   readonly permissions: WorkerPermissions;
+  /** Whether inline plugins run in them. */
+  readonly inline: boolean;
   /** Silence in milliseconds after which a worker counts as hanging; it says each second that it is alive. */
   readonly heartbeatTimeout: number;
   /** How long a worker that was replaced may go on with what it has, in milliseconds. */
@@ -168,7 +170,7 @@ export class Supervisor {
   async start(): Promise<void> {
     try {
       await Promise.all(this.#slots.map(async (slot) => {
-        slot.worker = this.#make(slot.index, this.#terms.permissions);
+        slot.worker = this.#make(slot.index, this.#terms);
         await this.#begin(slot.worker, slot.index, null);
       }));
     } catch (error) {
@@ -209,7 +211,7 @@ export class Supervisor {
         continue;
       }
       // In place of one that is being started by the old edition, too.
-      const next = this.#make(index, change.terms.permissions);
+      const next = this.#make(index, change.terms);
       slot.next = next;
       work.push(this.#begin(next, index, change.edition));
     }
@@ -309,10 +311,11 @@ export class Supervisor {
     for (const worker of this.#retired.keys()) worker.end();
   }
 
-  #make(index: number, permissions: WorkerPermissions): ServiceWorker {
+  #make(index: number, { permissions, inline }: WorkerTerms): ServiceWorker {
     return new ServiceWorker({
       name: `${this.#options.service}-${index}`,
       permissions,
+      inline,
       onDeath: (worker, death) => this.#died(worker, death),
       onGone: (worker) => this.#options.onGone(worker),
       onReleased: (worker, edition) => this.#options.onReleased(worker, edition),
@@ -394,7 +397,7 @@ export class Supervisor {
 
   async #restart(slot: Slot): Promise<void> {
     if (this.#stopping) return;
-    const worker = this.#make(slot.index, this.#terms.permissions);
+    const worker = this.#make(slot.index, this.#terms);
     slot.worker = worker;
     try {
       await this.#begin(worker, slot.index, null);

@@ -4,10 +4,10 @@
  *
  * @module
  */
-import { STATUS_CODES } from "node:http";
 import type { ErrorType, ProxyError } from "../base/error.ts";
 import type { Outcome } from "../balancer/backend.ts";
 import { type Version, versionText } from "../http/message.ts";
+import { reasonPhrase } from "../http/reason.ts";
 import type { Histogram, MetricBook } from "../observe/metrics/book.ts";
 import type { Exchange } from "../proxy/exchange.ts";
 import { ProtocolMetrics } from "./protocol_metrics.ts";
@@ -25,7 +25,7 @@ const METHOD_INDEX: ReadonlyMap<string, number> = new Map(
 /** Labels of statuses: an upstream may make those up, too. Empty if none was sent. */
 const STATUS_LABELS: readonly string[] = Array.from({ length: 1_000 }, (_, status) => {
   if (status < 100) return "";
-  return STATUS_CODES[status] === undefined ? `${Math.floor(status / 100)}xx` : String(status);
+  return reasonPhrase(status) === "" ? `${Math.floor(status / 100)}xx` : String(status);
 });
 /** Statuses that share a label share a number. */
 const STATUS_INDEX: Uint16Array = Uint16Array.from(

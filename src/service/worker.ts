@@ -3,9 +3,6 @@
  *
  * @module
  */
-// What inline plugins import must be here before them: a worker has no right to read Sluice's own files.
-import "@sluice/plugin";
-import "zod";
 import { logger, type RunningLog, startLogAnyhow } from "../observe/log.ts";
 import { learnNames } from "../transport/resolve.ts";
 import type { ServerMessage, WorkerMessage } from "./control.ts";
