@@ -47,6 +47,9 @@ export interface EditionsOptions {
 /** How long connections that are idle may bring one more request when another process takes over, in milliseconds. */
 const GENTLE_TIME = 5_000;
 
+/** Why nothing is changed any more. */
+const STOPPING = "the program is stopping";
+
 /** What has to be taken back if the next edition is refused, in the opposite order. */
 type Undo = () => void | Promise<void>;
 
@@ -68,6 +71,8 @@ export class Editions {
   /** Number of the last edition that was tried. */
   #tried = 1;
   readonly #started = Promise.withResolvers<void>();
+  /** Gives up the part of a change that is being waited for. */
+  #interrupt: (reason: Error) => void = () => {};
   /** What comes next waits for it: at first, for everything to have started. */
   #work: Promise<unknown> = this.#started.promise;
   #stopping = false;
@@ -186,7 +191,7 @@ export class Editions {
    */
   change(written: Config): Promise<void> {
     return this.exclusively(() => {
-      if (this.#stopping) throw new Error("the program is stopping");
+      if (this.#stopping) throw new Error(STOPPING);
       return this.#change(written);
     });
   }
@@ -212,6 +217,7 @@ export class Editions {
 
   async #stopEdges(): Promise<void> {
     this.#stopping = true;
+    this.#interrupt(new Error(STOPPING));
     this.#watch.settle();
     // What is half done of a change is finished or taken back first: it would start workers behind our back.
     await this.#work;
@@ -242,9 +248,9 @@ export class Editions {
     const held = await this.#options.held.prepare(written);
     undo.push(held.abort);
     const { config, binds } = held;
-    const plugins = await preparePlugins(host, config);
+    const plugins = await this.#unlessStopped(preparePlugins(host, config));
     undo.push(plugins.abort);
-    const watch = await this.#watch.prepare(config, plugins.started);
+    const watch = await this.#unlessStopped(this.#watch.prepare(config, plugins.started));
     undo.push(watch.abort);
     const edition: EditionSetup = {
       number,
@@ -261,10 +267,10 @@ export class Editions {
       for (const edge of kept) edge.abort();
       for (const edge of added) edge.terminate();
     });
-    await all([
+    await this.#unlessStopped(all([
       ...kept.map((edge) => edge.prepare({ edition, reach })),
       ...added.map((edge) => edge.start({ edition, reach })),
-    ]);
+    ]));
 
     // From here on nothing is taken back.
     undo.length = 0;
@@ -282,6 +288,23 @@ export class Editions {
     ]);
     held.commit();
     this.#ledger.serve(number, config.server.retireTimeout, config.server.maxRetired);
+  }
+
+  /**
+   * Waits for a part of the next edition, which may take long: a plugin that never ends its setup must not keep the
+   * program from stopping. What it gives too late is taken back.
+   */
+  async #unlessStopped<T extends { abort(): unknown } | void>(part: Promise<T>): Promise<T> {
+    const { promise: stopped, reject } = Promise.withResolvers<never>();
+    this.#interrupt = reject;
+    try {
+      return await Promise.race([part, stopped]);
+    } catch (error) {
+      part.then((late) => late?.abort(), () => {});
+      throw error;
+    } finally {
+      this.#interrupt = () => {};
+    }
   }
 
   async #listen(edge: EdgeService): Promise<void> {

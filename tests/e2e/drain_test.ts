@@ -5,6 +5,7 @@ import { eventually } from "../support/deadline.ts";
 import { field, text } from "../support/http_text.ts";
 import { get, RawClient, rawRequest } from "../support/raw_client.ts";
 import { startRawOrigin } from "../support/raw_origin.ts";
+import { writeConfig, writePlugin } from "../support/reload.ts";
 import { testWith } from "../support/require.ts";
 import { startSimpleOrigin } from "../support/simple_origin.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
@@ -102,6 +103,38 @@ Deno.test("the grace period cuts what does not end", async () => {
   const lines = sluice.accessLog();
   assert.equal(lines.length, 1);
 });
+
+for (const isolation of ["worker", "process"]) {
+  Deno.test(`a reload that waits for a plugin (${isolation}) keeps nobody from stopping the program`, async () => {
+    await using origin = await startSimpleOrigin();
+    const slow = `import { definePlugin } from "@sluice/plugin";
+export default definePlugin({
+  setup: () => { console.log("is being set up"); return new Promise(() => {}); },
+  requestFilter() {},
+});
+`;
+    await using sluice = await startSluice({ config: configFile({ origin: origin.address }) });
+    await using client = await RawClient.connect(sluice.port());
+    await client.send(get("/delay/2000"));
+    await eventually(() => origin.count("/delay/2000") === 1, "the request at the origin");
+    Deno.mkdirSync(`${sluice.directory}/plugins`, { recursive: true });
+    writePlugin(sluice, "slow.ts", slow);
+    writeConfig(
+      sluice,
+      configFile({ origin: origin.address, plugins: { isolation: { slow: isolation } } }),
+    );
+    sluice.signal("SIGHUP");
+    await sluice.waitForOutput(/is being set up/, 30_000);
+    const start = performance.now();
+    sluice.signal("SIGTERM");
+    assert.equal(text(await client.response()), "late");
+    assert.equal(await sluice.exited, 0);
+    const took = performance.now() - start;
+    // A plugin may take 15 s to load.
+    assert.ok(took < 9_000, `${took} ms`);
+    assert.match(sluice.stderr(), /refused; generation 1 goes on[^]*the program is stopping/);
+  });
+}
 
 Deno.test("a second signal ends the program at once", async () => {
   await using origin = await startRawOrigin(async (connection) => {
