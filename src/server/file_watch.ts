@@ -13,7 +13,8 @@ const QUIET = 200;
 export class FileWatch {
   readonly #file: string | null;
   readonly #onChange: () => void;
-  #watches: Deno.FsWatcher[] = [];
+  /** By what they watch. */
+  readonly #watches = new Map<string, Deno.FsWatcher>();
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   /**
@@ -25,23 +26,35 @@ export class FileWatch {
     this.#onChange = onChange;
   }
 
-  /** Watches what a config consists of, if it asks for that, and nothing else any more. */
+  /**
+   * Watches what a config consists of, if it asks for that, and nothing else any more. What was watched before goes on
+   * being watched without a gap: files may change while a reload that has read them already is still under way.
+   */
   follow({ server, pluginDirectory }: Config): void {
-    this.close();
-    if (!server.watch) return;
-    if (this.#file !== null) {
-      // Its folder, because editors put another file in its place.
-      this.#watch(dirname(this.#file), basename(this.#file));
+    if (!server.watch) return this.close();
+    const wanted = new Map<string, () => void>();
+    const want = (folder: string, name: string | null) => {
+      const key = `${folder}/${name ?? ""} ${identity(folder)}`;
+      wanted.set(key, () => this.#watch(key, folder, name));
+    };
+    // Its folder, because editors put another file in its place.
+    if (this.#file !== null) want(dirname(this.#file), basename(this.#file));
+    if (pluginDirectory !== null) want(pluginDirectory, null);
+    for (const [key, watch] of this.#watches) {
+      if (wanted.has(key)) continue;
+      this.#watches.delete(key);
+      watch.close();
     }
-    if (pluginDirectory !== null) this.#watch(pluginDirectory, null);
+    for (const [key, watch] of wanted) if (!this.#watches.has(key)) watch();
   }
 
   close(): void {
     clearTimeout(this.#timer);
-    for (const watch of this.#watches.splice(0)) watch.close();
+    for (const watch of this.#watches.values()) watch.close();
+    this.#watches.clear();
   }
 
-  #watch(folder: string, name: string | null): void {
+  #watch(key: string, folder: string, name: string | null): void {
     let watcher: Deno.FsWatcher;
     try {
       watcher = Deno.watchFs(folder, { recursive: name === null });
@@ -49,7 +62,7 @@ export class FileWatch {
       // It may come; a reload that somebody asks for looks again.
       return;
     }
-    this.#watches.push(watcher);
+    this.#watches.set(key, watcher);
     void (async () => {
       for await (const { kind, paths } of watcher) {
         if (kind === "access") continue;
@@ -61,5 +74,15 @@ export class FileWatch {
   #changed(): void {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(this.#onChange, QUIET);
+  }
+}
+
+/** Tells a folder from another that has taken its name: the watch would stay with the first. */
+function identity(folder: string): string {
+  try {
+    const { dev, ino } = Deno.statSync(folder);
+    return `${dev}:${ino}`;
+  } catch {
+    return "";
   }
 }
