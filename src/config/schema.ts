@@ -72,7 +72,7 @@ const server = () =>
     ),
     pid_file: optional(
       text("the path of a file"),
-      "File with the id of the process: written when it serves, removed at its end.",
+      "File with the id of the process: written when it serves, removed at its end. Each process has its own.",
     ),
     upgrade_sock: optional(
       text("the path of a socket"),

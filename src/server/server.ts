@@ -23,6 +23,7 @@ import { ProgramMetrics } from "./operations/program_metrics.ts";
 import { programStatus } from "./operations/program_status.ts";
 import { viewUpstreams } from "./operations/upstream_view.ts";
 import { PidFile } from "./pid_file.ts";
+import { PidLock } from "./pid_lock.ts";
 import { type PluginReport, reportOf } from "./plugins.ts";
 import { planReload } from "./reload_plan.ts";
 import { Reloader } from "./reload.ts";
@@ -106,6 +107,7 @@ class Program {
   readonly #files: FileWatch;
   readonly #surgery: SocketSurgery;
   readonly #pidFile: PidFile | null;
+  readonly #pidLock = new PidLock();
   readonly #stop: ReturnType<typeof whenToldToStop>;
   #state: ProgramState = "starting";
   #upgrading: Promise<ActionResult> | null = null;
@@ -180,13 +182,16 @@ class Program {
         onSignal("SIGQUIT", () => void this.#upgrade("SIGQUIT", true)),
       ]
       : [];
+    const { pidFile } = this.#editions.config.server;
     try {
+      if (takeover === null && pidFile !== null) PidLock.check(pidFile);
       // Probes have an answer from the first moment on; those of a process that still serves are left to it.
       if (takeover === null) await this.#openOperations();
       await this.#graph.start();
       this.#around.inherited.close();
       this.#state = "ready";
       this.#pidFile?.write();
+      if (pidFile !== null) this.#pidLock.hold(pidFile);
       this.#notifier.ready(this.#status());
       this.#files.follow(this.#editions.config);
       await takeover?.ready();
@@ -215,6 +220,7 @@ class Program {
       this.#operations.close();
       this.#files.close();
       this.#pidFile?.remove();
+      this.#pidLock.release();
       this.#notifier.close();
       this.#stop.release();
       for (const handler of handlers) handler.release();

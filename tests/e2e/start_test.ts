@@ -5,7 +5,13 @@ import { text } from "../support/http_text.ts";
 import { get, rawRequest } from "../support/raw_client.ts";
 import { deadPort } from "../support/raw_origin.ts";
 import { startSimpleOrigin } from "../support/simple_origin.ts";
-import { runSluice, type SluiceResult, startSluice } from "../support/sluice.ts";
+import {
+  runSluice,
+  type SluiceOptions,
+  type SluiceResult,
+  type SluiceStartError,
+  startSluice,
+} from "../support/sluice.ts";
 
 const GOOD = configFile({ origin: "127.0.0.1:1", plugins: {} });
 const HELLO = `import { definePlugin } from "@sluice/plugin";
@@ -212,6 +218,36 @@ Deno.test("a port that is taken is a run-time error, exit code 1, and names the 
     assert.match(stderr, new RegExp(`127\\.0\\.0\\.1:${port}`));
   } finally {
     taken.close();
+  }
+});
+
+Deno.test("a pid file of a process that runs is refused, and one that was left behind is not", async () => {
+  const folder = await Deno.makeTempDir();
+  const pidFile = `${folder}/sluice.pid`;
+  const options: SluiceOptions = {
+    config: configFile({ origin: "127.0.0.1:1", server: { pid_file: pidFile } }),
+  };
+  const pid = () => Number(Deno.readTextFileSync(pidFile));
+  try {
+    {
+      await using first = await startSluice(options);
+      assert.equal(pid(), first.pid);
+      await assert.rejects(startSluice(options), (error: SluiceStartError) => {
+        assert.equal(error.code, 1);
+        assert.match(error.output, new RegExp(`sluice\\.pid .* process ${first.pid}, which runs`));
+        return true;
+      });
+      assert.equal(pid(), first.pid);
+      await first.kill();
+    }
+    // This test runs, and has nothing to do with it.
+    Deno.writeTextFileSync(pidFile, `${Deno.pid}\n`);
+    await using second = await startSluice(options);
+    assert.equal(pid(), second.pid);
+    assert.equal(await second.stop(), 0);
+    assert.throws(() => Deno.statSync(pidFile), Deno.errors.NotFound);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
   }
 });
 
