@@ -57,7 +57,8 @@ export class TimerWheel {
   constructor(options: TimerWheelOptions = {}) {
     this.#tick = options.tick ?? 20;
     this.#clock = options.clock ?? systemClock;
-    this.#onError = options.onError ?? reportError;
+    // Not the function itself: called as a method it refuses.
+    this.#onError = options.onError ?? ((error) => reportError(error));
     this.#automatic = options.clock === undefined;
     this.#now = this.#clock.now();
     this.#turn = Math.floor(this.#now / this.#tick);

@@ -89,7 +89,8 @@ function speaksHttp2({ options, label }: Peer, socket: Socket): boolean {
   );
 }
 
-function http2Limits(
+/** The bounds of an HTTP/2 connection to a peer. */
+export function http2Limits(
   { http2, writeTimeout }: FullPeerOptions,
   limits: UpstreamLimits,
 ): Http2Limits {

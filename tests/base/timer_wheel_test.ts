@@ -142,3 +142,31 @@ Deno.test("with the process clock a wheel ticks by itself and stops when it is c
   assert.ok(performance.now() - started >= 29);
   wheel.close();
 });
+
+Deno.test("without a handler of its own, what is thrown is reported, and the others go on", () => {
+  const { clock, wheel } = setup();
+  const reported: unknown[] = [];
+  const onError = (event: ErrorEvent) => {
+    event.preventDefault();
+    reported.push(event.error);
+  };
+  addEventListener("error", onError);
+  try {
+    let fired = 0;
+    wheel.arm(new Deadline(() => fired++), 40);
+    const boom = new Error("boom");
+    wheel.arm(
+      new Deadline(() => {
+        throw boom;
+      }),
+      40,
+    );
+    wheel.arm(new Deadline(() => fired++), 40);
+    clock.advance(60);
+    wheel.advance();
+    assert.deepEqual(reported, [boom]);
+    assert.equal(fired, 2);
+  } finally {
+    removeEventListener("error", onError);
+  }
+});

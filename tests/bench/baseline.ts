@@ -10,7 +10,7 @@ import type { Row } from "./report.ts";
 /** A ratio may be worse by so much before it is a step back: more than one noisy run. */
 const TOLERANCE = 1.15;
 
-/** Ratios to nginx of Sluice, by scenario; `code` is one to a loop. */
+/** Ratios to nginx of Sluice, by scenario; those of `code` are to a loop. */
 export interface Baseline {
   readonly machine: Machine;
   readonly ratios: Readonly<Record<string, number>>;
@@ -26,11 +26,11 @@ export async function writeBaseline(
   file: string,
   machine: Machine,
   rows: readonly Row[],
-  code: InMemory | null,
+  code: readonly InMemory[],
 ): Promise<void> {
   const before = await readBaseline(file).catch(() => null);
   const ratios: Record<string, number> = { ...before?.ratios };
-  if (code !== null) ratios["code"] = round(code.ratio);
+  for (const { name, ratio } of code) ratios[name] = round(ratio);
   for (const { scenario, target, ratio } of rows) {
     if (target.startsWith("sluice")) ratios[key(scenario, target)] = round(ratio.median);
   }
@@ -42,12 +42,13 @@ export async function writeBaseline(
 export function compareWithBaseline(
   baseline: Baseline,
   rows: readonly Row[],
-  code: InMemory | null = null,
+  code: readonly InMemory[] = [],
 ): string[] {
-  const kept = baseline.ratios["code"] ?? Infinity;
-  const worse = code !== null && code.ratio > kept * TOLERANCE
-    ? [`our own code is worse: ${code.ratio.toFixed(2)} times the loop, it was ${kept.toFixed(2)}`]
-    : [];
+  const worse = code.flatMap(({ name, ratio }) => {
+    const kept = baseline.ratios[name];
+    if (kept === undefined || ratio <= kept * TOLERANCE) return [];
+    return [`${name} is worse: ${ratio.toFixed(2)} times the loop, it was ${kept.toFixed(2)}`];
+  });
   return worse.concat(rows.flatMap(({ scenario, target, ratio }) => {
     const kept = baseline.ratios[key(scenario, target)];
     if (kept === undefined || ratio.low <= kept * TOLERANCE) return [];

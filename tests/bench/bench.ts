@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 import { type Baseline, compareWithBaseline, readBaseline, writeBaseline } from "./baseline.ts";
 import { cpuBetween, cpuTimes } from "./cpu_time.ts";
 import { measureFootprint } from "./footprint.ts";
-import { type InMemory, measureInMemory } from "./in_memory.ts";
+import { CODE_PATHS, type InMemory, measureInMemory } from "./in_memory.ts";
 import { run, type Seen } from "./load.ts";
 import { machine } from "./machine.ts";
 import { PEERS } from "./peers.ts";
@@ -23,7 +23,7 @@ import { estimate, median } from "./statistics.ts";
 
 const HELP = `deno task bench [options]
   --quick           few scenarios, Sluice and nginx only, about a minute
-  --only NAME       a scenario, "code" or "footprint"; may be repeated
+  --only NAME       a scenario, "code", "code-h2", "code-h2-h2" or "footprint"; may be repeated
   --rounds N        rounds, at least 5 (default 9; quick 5)
   --seconds N       whole seconds per slice (default 2; quick 1)
   --json FILE       writes all figures
@@ -53,7 +53,9 @@ async function main(): Promise<void> {
   if (options.help) return console.log(HELP);
   if (options.list) {
     for (const { name, title } of SCENARIOS) console.log(`${name.padEnd(14)}  ${title}`);
-    console.log(`${"code".padEnd(14)}  our own code alone, over sockets in memory`);
+    console.log(
+      `${"code".padEnd(14)}  our own code alone, over sockets in memory; code-h2, code-h2-h2`,
+    );
     return console.log(`${"footprint".padEnd(14)}  memory and time to start`);
   }
   const missing = missingPackages(NEEDED);
@@ -68,8 +70,12 @@ async function main(): Promise<void> {
   const rounds = Math.max(5, Number(options.rounds ?? (options.quick ? 5 : 9)));
   const seconds = Math.max(1, Math.round(Number(options.seconds ?? (options.quick ? 1 : 2))));
   console.log(header(await machine(), rounds, seconds));
-  const code = isWanted("code", true) ? await measureInMemory() : null;
-  if (code !== null) console.log(codeLine(code));
+  const code: InMemory[] = [];
+  for (const path of CODE_PATHS.filter((name) => isWanted(name, true))) {
+    const found = await measureInMemory(path);
+    code.push(found);
+    console.log(codeLine(found));
+  }
   const rows: Row[] = [];
   for (const scenario of SCENARIOS.filter(({ name, quick }) => isWanted(name, quick))) {
     try {
@@ -99,7 +105,7 @@ function isWanted(name: string, quick: boolean | undefined): boolean {
     : true;
 }
 
-function judge(baseline: Baseline, rows: readonly Row[], code: InMemory | null): void {
+function judge(baseline: Baseline, rows: readonly Row[], code: readonly InMemory[]): void {
   const worse = compareWithBaseline(baseline, rows, code);
   for (const line of worse) console.error(line);
   if (worse.length > 0) Deno.exitCode = 1;

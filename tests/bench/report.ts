@@ -39,8 +39,8 @@ export function header(machine: Machine, rounds: number, seconds: number): strin
 }
 
 /** What our own code costs. */
-export function codeLine({ least, middle, ratio }: InMemory): string {
-  return `code: a small GET over sockets in memory: ${least.toFixed(2)} us at least, ${
+export function codeLine({ name, title, least, middle, ratio }: InMemory): string {
+  return `${name}: ${title} over sockets in memory: ${least.toFixed(2)} us at least, ${
     middle.toFixed(2)
   } in the middle, ${ratio.toFixed(2)} times the calibration loop`;
 }
