@@ -166,7 +166,7 @@ export class Http2DownstreamConnection
 
   /** Lets go of a stream; what the client still sends on it is not wanted (RFC 9113 §8.1). */
   #finish(stream: Http2Stream, code: number): void {
-    stream.reset(code, new ProxyError("internal_error", "Stream: over"));
+    if (!stream.closed) stream.reset(code, new ProxyError("internal_error", "Stream: over"));
     stream.release();
   }
 
