@@ -79,7 +79,8 @@ export class Edition {
   #onOver: (() => void) | null = null;
 
   constructor(options: EditionOptions, tools: EditionTools) {
-    // Kept, the edition before would keep the one before it, and so on to the first.
+    // Kept, the edition before would keep the one before it, and so on to the first; and what one closure of a function
+    // uses, all that are made in it keep.
     const { before, ...own } = options;
     this.#options = own;
     this.#tools = tools;
@@ -88,7 +89,7 @@ export class Edition {
     this.service = options.service;
     this.upstreams = options.upstreams;
     this.binds = options.binds;
-    this.#bases = this.service.routes.map((route) => this.#base(route, before));
+    this.#bases = this.#basesAfter(before);
     this.replan();
     const find = compileRoutes(this.service.routes);
     this.#proxy = new HttpProxy({
@@ -167,6 +168,10 @@ export class Edition {
       // Each gets its own, which it may keep and change.
       void engine.notify(hook, "upstreamHealth", { ...change });
     }
+  }
+
+  #basesAfter(before: Edition | null): Base[] {
+    return this.service.routes.map((route) => this.#base(route, before));
   }
 
   /** A route as it was, if nothing of it has changed: its budget and its running mirrors go on. */
