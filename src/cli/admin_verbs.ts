@@ -36,6 +36,12 @@ function statusText(status: ProgramStatus): string {
         ...(worker.heartbeat_age_seconds === null
           ? []
           : [`heard of ${worker.heartbeat_age_seconds.toFixed(1)} s ago`]),
+        ...(worker.connections === null
+          ? []
+          : [`${worker.connections} connections`, `${worker.requests} requests`]),
+        ...((worker.retired_editions ?? 0) > 0
+          ? [`${worker.retired_editions} older configs in use`]
+          : []),
       ].join(", "),
     ]),
     ...status.plugins.map(({ name, state }) => [`plugin ${name}`, state]),

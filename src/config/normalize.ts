@@ -51,6 +51,7 @@ export function normalize(data: FileData, context: NormalizeContext): Config {
     shutdownDelay: data.server.shutdown_delay,
     retireTimeout: data.server.retire_timeout,
     maxRetired: data.server.max_retired,
+    maxRetiredEditions: data.server.max_retired_editions,
     heartbeatTimeout: data.server.heartbeat_timeout,
     watch: data.server.watch,
     workingDirectory: pathOf(data.server.working_directory, context),

@@ -57,6 +57,11 @@ const server = () =>
       8,
       "How many replaced workers per service, and editions of plugins, may go on at a time; the oldest is cut first.",
     ),
+    max_retired_editions: withDefault(
+      integer(0, 4096),
+      64,
+      "How many editions of the config before the one that serves may have requests and tunnels left in a service worker; those of the oldest are cut first.",
+    ),
     watch: withDefault(
       yesNo(),
       false,

@@ -84,6 +84,8 @@ export interface ServerConfig {
   readonly retireTimeout: number;
   /** How many of them may go on at a time, per service; the oldest is cut first. */
   readonly maxRetired: number;
+  /** How many editions before the one that serves may have requests left in a service worker. */
+  readonly maxRetiredEditions: number;
   /** Whether files that change are read again. */
   readonly watch: boolean;
   /** Absolute path of the folder to work in, or `null`: where it was started. */

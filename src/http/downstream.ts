@@ -46,4 +46,11 @@ export interface DownstreamConnection {
   drain(gently?: boolean): void;
   /** Closes at once. */
   destroy(): void;
+  /**
+   * Cuts the requests that somebody serves (`DownstreamSession.servedBy`), and no others: their clients see that the
+   * response is not whole.
+   *
+   * @returns How many there were.
+   */
+  cutServedBy(owner: object, error: ProxyError): number;
 }

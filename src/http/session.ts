@@ -104,6 +104,8 @@ export interface DownstreamSession extends BodySource, BodySink {
   readonly failure: ProxyError | null;
   /** Called at most once if the client goes away, or its connection breaks, before the response is complete. */
   onFailure: ((error: ProxyError) => void) | null;
+  /** Who serves it: whoever has to find its requests again knows them by this. `null`: nobody has to. */
+  servedBy: object | null;
   /** Whether the connection may serve another request after this one. Can only be turned off. */
   keepAlive: boolean;
   /** Limits what is read from here on; `0` is no limit. Crossing it is `body_too_large`. */

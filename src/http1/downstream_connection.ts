@@ -127,6 +127,12 @@ export class Http1DownstreamConnection
     this.cut(new ProxyError("shutting_down", "Connection: closed by us", { source: "internal" }));
   }
 
+  cutServedBy(owner: object, error: ProxyError): number {
+    if (this.#state === CLOSED || this.#session?.servedBy !== owner) return 0;
+    this.cut(error);
+    return 1;
+  }
+
   // What the socket calls.
 
   readBuffer(): Uint8Array {

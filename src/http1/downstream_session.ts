@@ -47,6 +47,7 @@ export class Http1DownstreamSession implements DownstreamSession {
   readonly acceptsTrailers: boolean;
   readonly expectsContinue: boolean;
   onFailure: ((error: ProxyError) => void) | null = null;
+  servedBy: object | null = null;
   status = 0;
   failure: ProxyError | null = null;
   #host: DownstreamHost | null;

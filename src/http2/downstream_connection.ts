@@ -82,6 +82,16 @@ export class Http2DownstreamConnection
     );
   }
 
+  cutServedBy(owner: object, error: ProxyError): number {
+    let cut = 0;
+    for (const { handler } of this.#connection.streams.values()) {
+      if (!(handler instanceof Http2DownstreamSession) || handler.servedBy !== owner) continue;
+      handler.cut(error);
+      cut++;
+    }
+    return cut;
+  }
+
   // What the connection calls.
 
   onRequest(stream: Http2Stream, block: FieldBlock, endStream: boolean): void {

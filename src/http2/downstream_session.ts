@@ -33,6 +33,7 @@ export class Http2DownstreamSession implements DownstreamSession, StreamHandler 
   readonly acceptsTrailers = true;
   readonly expectsContinue: boolean;
   onFailure: ((error: ProxyError) => void) | null = null;
+  servedBy: object | null = null;
   status = 0;
   failure: ProxyError | null = null;
   readonly stream: Http2Stream;
@@ -223,6 +224,13 @@ export class Http2DownstreamSession implements DownstreamSession, StreamHandler 
     this.onFailure = null;
     this.failure ??= error;
     this.stream.reset(error.source === "internal" ? INTERNAL_ERROR : CANCEL, error);
+  }
+
+  /** Cuts it from our side. Unlike `abort`, which is for who serves it, this tells who serves it. */
+  cut(error: ProxyError): void {
+    if (this.#over) return;
+    this.#fail(error);
+    this.stream.reset(INTERNAL_ERROR, error);
   }
 
   // What the stream calls.

@@ -318,7 +318,17 @@ export class EdgeService {
     switch (event.kind) {
       case "died":
         metrics.book.add(metrics.book.place("sluice_worker_restarts_total", [this.name]), 1);
-        log.error(`${worker} died: ${literal(event.reason)}; another starts in ${event.delay} ms`);
+        metrics.book.add(
+          metrics.book.place("sluice_worker_connections_lost_total", [this.name]),
+          event.load?.connections ?? 0,
+        );
+        log.error(
+          `${worker} died: ${literal(event.reason)}; another starts in ${event.delay} ms`,
+          event.load === null ? {} : {
+            connections: event.load.connections,
+            requests: event.load.requests,
+          },
+        );
         if (event.hangs && ++this.#hung >= MOST_HUNG) {
           log.error(
             `${this.#hung} threads of service ${this.name} hang and cannot be ended; each may take a core. ` +

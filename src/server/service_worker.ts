@@ -6,6 +6,7 @@
 import type {
   ServerMessage,
   WorkerEdition,
+  WorkerLoad,
   WorkerMessage,
   WorkerSetup,
 } from "../service/control.ts";
@@ -45,6 +46,8 @@ export interface Death {
   readonly reason: string;
   /** Whether its thread may still run, because it does not listen to anybody. */
   readonly hangs: boolean;
+  /** What it had when it was last heard of, which is not more than a moment ago if it ended itself. */
+  readonly load: WorkerLoad;
 }
 
 interface Waiter {
@@ -64,6 +67,7 @@ export class ServiceWorker {
   #listening = false;
   #dead = false;
   #heardAt = performance.now();
+  #load: WorkerLoad = { connections: 0, requests: 0, retiredEditions: 0 };
 
   constructor(options: ServiceWorkerOptions) {
     this.#options = options;
@@ -94,6 +98,11 @@ export class ServiceWorker {
   /** Number of the edition that it serves by; `0` before the first. */
   get edition(): number {
     return this.#edition;
+  }
+
+  /** What it has to do, as it last said. */
+  get load(): WorkerLoad {
+    return this.#load;
   }
 
   /** Milliseconds since it last said anything. */
@@ -210,7 +219,7 @@ export class ServiceWorker {
   giveUp(reason: string, hangs = false): void {
     if (this.#dead) return;
     this.#gone(reason);
-    this.#options.onDeath(this, { reason, hangs });
+    this.#options.onDeath(this, { reason, hangs, load: this.#load });
   }
 
   #gone(reason: string): void {
@@ -270,12 +279,14 @@ export class ServiceWorker {
         this.giveUp(message.message);
         break;
       case "ended":
+        this.#load = message.load;
         this.giveUp("it ended itself");
         break;
       case "drained":
         this.#drained?.(message.cut);
         break;
       case "alive":
+        this.#load = message.load;
         break;
       default:
         this.#options.onMessage(this, message);

@@ -7,6 +7,7 @@
 import type {
   ServerMessage,
   WorkerEdition,
+  WorkerLoad,
   WorkerMessage,
   WorkerSetup,
 } from "../service/control.ts";
@@ -60,6 +61,8 @@ export type SupervisorEvent =
     readonly reason: string;
     /** Whether its thread may run on, because it listens to nobody. */
     readonly hangs: boolean;
+    /** What it had; `null`: it had not begun to serve. */
+    readonly load: WorkerLoad | null;
     /** Milliseconds until another starts. */
     readonly delay: number;
   }
@@ -86,6 +89,8 @@ export interface WorkerStatus {
   readonly uptime: number | null;
   /** Milliseconds since it was last heard of; `null` if there is none now. */
   readonly silence: number | null;
+  /** What it has to do, as it last said; `null` if there is none now. */
+  readonly load: WorkerLoad | null;
 }
 
 const FIRST_DELAY = 100;
@@ -94,6 +99,9 @@ const LONGEST_DELAY = 5_000;
 const STABLE_AFTER = 30_000;
 /** Between two looks at the heartbeats, in milliseconds. */
 const HEARTBEAT_INTERVAL = 1_000;
+
+/** As {@linkcode Death}; a worker that could not start had nothing. */
+type RestartCause = Omit<Death, "load"> & { readonly load: WorkerLoad | null };
 
 interface Slot {
   readonly index: number;
@@ -151,6 +159,7 @@ export class Supervisor {
       restarts,
       uptime: worker?.ready === true ? now - readyAt : null,
       silence: worker === null ? null : worker.silence,
+      load: worker === null ? null : worker.load,
     }));
     const retired = [...this.#retired].map(([worker, index]): WorkerStatus => ({
       id: `${service}-${index}`,
@@ -158,6 +167,7 @@ export class Supervisor {
       restarts: 0,
       uptime: null,
       silence: worker.silence,
+      load: worker.load,
     }));
     return [...serving, ...retired];
   }
@@ -373,7 +383,7 @@ export class Supervisor {
     return 0;
   }
 
-  #died(worker: ServiceWorker, { reason, hangs }: Death): void {
+  #died(worker: ServiceWorker, death: Death): void {
     const slot = this.#slots.find((one) => one.worker === worker || one.leaving === worker);
     if (slot === undefined) return;
     if (slot.leaving === worker) {
@@ -383,15 +393,15 @@ export class Supervisor {
     // Whoever starts the first ones hears of it there.
     if (!this.#running) return;
     slot.worker = null;
-    if (!this.#stopping) this.#scheduleRestart(slot, reason, hangs);
+    if (!this.#stopping) this.#scheduleRestart(slot, death);
   }
 
-  #scheduleRestart(slot: Slot, reason: string, hangs: boolean): void {
+  #scheduleRestart(slot: Slot, death: RestartCause): void {
     if (performance.now() - slot.readyAt > STABLE_AFTER) slot.failures = 0;
     const delay = Math.min(FIRST_DELAY * 2 ** slot.failures, LONGEST_DELAY);
     slot.failures++;
     slot.restarts++;
-    this.#options.onEvent({ kind: "died", index: slot.index, reason, hangs, delay });
+    this.#options.onEvent({ kind: "died", index: slot.index, ...death, delay });
     slot.timer = setTimeout(() => void this.#restart(slot), delay);
   }
 
@@ -412,7 +422,8 @@ export class Supervisor {
       worker.end();
       if (slot.worker !== worker || this.#stopping) return;
       slot.worker = null;
-      this.#scheduleRestart(slot, (error as Error).message, false);
+      const reason = (error as Error).message;
+      this.#scheduleRestart(slot, { reason, hangs: false, load: null });
     }
   }
 

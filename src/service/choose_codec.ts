@@ -4,6 +4,7 @@
  * @module
  */
 import { giveBuffer, SMALL_BUFFER, takeBuffer } from "../base/buffer_pool.ts";
+import type { ProxyError } from "../base/error.ts";
 import { Deadline } from "../base/timer_wheel.ts";
 import type { ListenerProtocol } from "../config/types.ts";
 import type { DownstreamConnection } from "../http/downstream.ts";
@@ -111,6 +112,10 @@ class SniffedConnection implements DownstreamConnection, SocketHandler {
   destroy(): void {
     if (this.#chosen === null) this.#close();
     else this.#chosen.destroy();
+  }
+
+  cutServedBy(owner: object, error: ProxyError): number {
+    return this.#chosen === null ? 0 : this.#chosen.cutServedBy(owner, error);
   }
 
   readBuffer(): Uint8Array {

@@ -16,6 +16,16 @@ import type { TlsState } from "./tls_listeners.ts";
 import type { UpstreamReport } from "./upstream_report.ts";
 import type { MemberSetting, UpstreamState } from "./upstream_runtime.ts";
 
+/** What a service worker has to do at a moment. */
+export interface WorkerLoad {
+  /** Connections of clients that are open or being set up. */
+  readonly connections: number;
+  /** Requests and tunnels that something is still done for. */
+  readonly requests: number;
+  /** Editions of the config before the one that serves that have requests or tunnels left. */
+  readonly retiredEditions: number;
+}
+
 /** An edition of the config, and what goes with it everywhere. Plain data. */
 export interface EditionSetup {
   /** Counts up from 1 with every reload that was tried. */
@@ -103,7 +113,7 @@ export type WorkerMessage =
   /** Listening. */
   | { readonly kind: "ready" }
   /** Sent each second. */
-  | { readonly kind: "alive" }
+  | { readonly kind: "alive"; readonly load: WorkerLoad }
   /** Sent each second if there are metrics, and once more at the end. */
   | { readonly kind: "metrics"; readonly report: MetricReport }
   /** The answer to `inspect`. */
@@ -117,5 +127,5 @@ export type WorkerMessage =
   /** Cannot go on. */
   | { readonly kind: "failed"; readonly message: string }
   /** It has ended itself: nothing more will be heard of it. */
-  | { readonly kind: "ended" }
+  | { readonly kind: "ended"; readonly load: WorkerLoad }
   | { readonly kind: "drained"; readonly cut: number };

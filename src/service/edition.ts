@@ -134,6 +134,7 @@ export class Edition {
   /** Runs a request through the phases. */
   serve(session: DownstreamSession, options: ExchangeOptions): Promise<void> {
     this.#serving++;
+    session.servedBy = this;
     return this.#proxy.serve(session, options);
   }
 

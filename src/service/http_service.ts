@@ -4,6 +4,7 @@
  * @module
  */
 import type { HealthEvent } from "../balancer/health/messages.ts";
+import { ProxyError } from "../base/error.ts";
 import { same } from "../base/same.ts";
 import type { TimerWheel } from "../base/timer_wheel.ts";
 import type { ListenerCredentials } from "../config/credentials.ts";
@@ -30,6 +31,7 @@ import { CertificateLookup } from "./certificate_lookup.ts";
 import { chooseCodec, type CodecOptions } from "./choose_codec.ts";
 import { ConnectionCounts, type ProtocolCounts } from "./connection_counts.ts";
 import { Edition, type EditionOptions, type EditionTools } from "./edition.ts";
+import type { WorkerLoad } from "./control.ts";
 import type { ServiceObserver } from "./service_observer.ts";
 import type { TlsListeners } from "./tls_listeners.ts";
 import { tellConnections, tellRoutes, tellUpstreams } from "./upstream_metrics.ts";
@@ -80,8 +82,11 @@ export class HttpService {
   readonly #doors = new Map<string, Door>();
   /** Who serves new requests. */
   #edition: Edition | null = null;
-  /** All that have requests, and the one that serves. */
+  /** All that have requests, oldest first, and the one that serves. */
   readonly #editions = new Set<Edition>();
+  /** Those whose requests were cut. */
+  readonly #cutEditions = new WeakSet<Edition>();
+  #requestsCut = 0;
   /** Of listeners that are gone, too. */
   readonly #connections = new Set<DownstreamConnection>();
   readonly #counts = new ConnectionCounts();
@@ -122,11 +127,25 @@ export class HttpService {
     return this.#edition;
   }
 
+  /** What it has to do now. */
+  get load(): WorkerLoad {
+    let connections = this.#connections.size;
+    let requests = 0;
+    for (const { listener, connections: open } of this.#doors.values()) {
+      // Those that are being set up.
+      connections += Math.max(0, listener.connectionCount - open.size);
+    }
+    for (const edition of this.#editions) requests += edition.serving;
+    return { connections, requests, retiredEditions: Math.max(0, this.#editions.size - 1) };
+  }
+
   /** Tells what is there now, and what is counted anyway. */
   collect(sink: SampleSink): void {
-    let serving = 0;
-    for (const edition of this.#editions) serving += edition.serving;
-    sink.add("http_server_active_requests", [this.#options.service], serving);
+    const { service } = this.#options;
+    const { requests, retiredEditions } = this.load;
+    sink.add("http_server_active_requests", [service], requests);
+    sink.add("sluice_retired_editions", [service], retiredEditions);
+    sink.add("sluice_retired_requests_cut_total", [service], this.#requestsCut);
     for (const [name, { listener: { accepted, rejected } }] of this.#doors) {
       this.#counts.of(name).accept(accepted, rejected);
     }
@@ -161,6 +180,26 @@ export class HttpService {
       this.#options.onReleased(old);
       this.#checkOver();
     });
+    this.#limitEditions(edition.config.server.maxRetiredEditions);
+  }
+
+  /** Cuts the requests of the oldest editions where more than `most` have some left beside the one that serves. */
+  #limitEditions(most: number): void {
+    const left = [...this.#editions].slice(0, -1).filter((one) => !this.#cutEditions.has(one));
+    for (const edition of left.slice(0, Math.max(0, left.length - most))) {
+      this.#cutEditions.add(edition);
+      const error = new ProxyError(
+        "shutting_down",
+        "Request: cut, because too many reloads have followed its config",
+        { source: "internal" },
+      );
+      let cut = 0;
+      for (const connection of [...this.#connections]) {
+        cut += connection.cutServedBy(edition, error);
+      }
+      this.#requestsCut += cut;
+      if (cut > 0) this.#options.observer.editionCut(edition.number, cut, most);
+    }
   }
 
   /** The files of a listener's certificates hold something else now. */

@@ -218,6 +218,14 @@ export class ServiceObserver implements UpstreamListener {
     else this.#log.info(text, { upstream: group });
   }
 
+  /** Requests of an edition before the one that serves were cut: too many editions had some left. */
+  editionCut(edition: number, requests: number, most: number): void {
+    this.#log.warn(
+      `Cut ${requests} requests and tunnels that an older config still had: more than server.max_retired_editions (${most}) editions of it had some left`,
+      { edition, requests },
+    );
+  }
+
   /** A listener cannot accept, or a connection could not be taken on. */
   listenerFailed(listener: string, error: ProxyError): void {
     this.#log.error(`Listener ${listener}: ${literal(error.explain())}`, { listener });

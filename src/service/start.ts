@@ -15,7 +15,7 @@ import { MetricBook, type MetricReport, type SampleSink } from "../observe/metri
 import { connectPlugins, type PluginConnections } from "../sandbox/connect.ts";
 import type { ConnectionEnds } from "../transport/kernel_sockets.ts";
 import { learnNames } from "../transport/resolve.ts";
-import type { WorkerEdition, WorkerSetup } from "./control.ts";
+import type { WorkerEdition, WorkerLoad, WorkerSetup } from "./control.ts";
 import type { Edition } from "./edition.ts";
 import { HttpService } from "./http_service.ts";
 import { MeteredHandler } from "./metered_handler.ts";
@@ -238,6 +238,11 @@ export class RunningService {
   /** An operator has set something for a member of a group. */
   applySetting(setting: MemberSetting): void {
     this.#http.edition?.upstreams.applySetting(setting);
+  }
+
+  /** What it has to do now. */
+  get load(): WorkerLoad {
+    return this.#http.load;
   }
 
   /** The upstream groups as this worker sees them. */

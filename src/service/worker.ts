@@ -5,7 +5,7 @@
  */
 import { logger, type RunningLog, startLogAnyhow } from "../observe/log.ts";
 import { learnNames } from "../transport/resolve.ts";
-import type { ServerMessage, WorkerMessage } from "./control.ts";
+import type { ServerMessage, WorkerLoad, WorkerMessage } from "./control.ts";
 import { type RunningService, startService } from "./start.ts";
 import { guardWorker } from "./stray_errors.ts";
 
@@ -34,10 +34,14 @@ for (const [owner, name] of [[self, "close"], [Deno, "exit"]] as const) {
   const end = (owner as unknown as Record<string, () => void>)[name]!.bind(owner);
   Object.defineProperty(owner, name, {
     value: () => {
-      say({ kind: "ended" });
+      say({ kind: "ended", load: load() });
       end();
     },
   });
+}
+
+function load(): WorkerLoad {
+  return service?.load ?? { connections: 0, requests: 0, retiredEditions: 0 };
 }
 
 function hear(message: ServerMessage): void {
@@ -120,7 +124,7 @@ async function start(message: ServerMessage & { kind: "start" }): Promise<void> 
       linesDropped: () => droppedBefore + (log?.dropped ?? 0),
     });
     for (const one of early.splice(0)) hear(one);
-    setInterval(() => say({ kind: "alive" }), 1_000);
+    setInterval(() => say({ kind: "alive", load: load() }), 1_000);
     if (edition.config.metrics !== null) setInterval(tellMetrics, METRICS_INTERVAL);
     say({ kind: "prepared", number: edition.number });
   } catch (error) {

@@ -84,6 +84,7 @@ export default definePlugin({
     ["main-1", "ready", 0],
   ]);
   assert.ok(status.workers[0].heartbeat_age_seconds < 5);
+  assert.deepEqual([status.workers[0].requests, status.workers[0].retired_editions], [0, 0]);
   assert.ok(status.uptime_seconds > 0 && Date.parse(status.started_at) <= Date.now());
   assert.deepEqual(
     [status.config.generation, status.config.last_load_successful],

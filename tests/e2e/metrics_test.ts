@@ -494,6 +494,7 @@ export default definePlugin({
   await rawRequest(sluice.port(), get("/"));
   const metrics = await metricsUntil(port, (now) => requests(now) === 4, "the fourth");
   assert.equal(metrics.get('sluice_worker_restarts_total{service="main"}'), 1);
+  assert.ok(metrics.get('sluice_worker_connections_lost_total{service="main"}')! >= 1);
   assert.equal(metrics.get('sluice_workers{service="main"}'), 1);
 });
 
@@ -588,6 +589,7 @@ Deno.test("every metric of the table is told by a program that has all there is"
     "sluice_plugin_crashes_total",
     "sluice_plugin_restarts_total",
     "sluice_worker_restarts_total",
+    "sluice_worker_connections_lost_total",
     "sluice_config_reloads_total",
     // Those of listeners with TLS, tunnels and calls have tests of their own.
     "sluice_tls_certificate_not_after_seconds",

@@ -6,6 +6,7 @@ import { field, text } from "../support/http_text.ts";
 import { get, RawClient, rawRequest } from "../support/raw_client.ts";
 import { startSimpleOrigin } from "../support/simple_origin.ts";
 import { startSluice } from "../support/sluice.ts";
+import { EchoSocket } from "../support/web_socket.ts";
 
 /** Runs inside of the service worker, and so tells which one it is and can take it down. */
 const INLINE = `import { definePlugin } from "@sluice/plugin";
@@ -91,9 +92,16 @@ Deno.test("a worker that ends itself is noticed at once, and not for its silence
     }),
     plugins: { "who.ts": INLINE },
   });
+  // One that is idle, one with a request, and the one that ends it.
+  await using idle = await RawClient.connect(sluice.port());
+  await idle.request(get("/bytes/1"));
+  await using socket = await EchoSocket.open(sluice.port());
   await using victim = await RawClient.connect(sluice.port());
   await victim.send(get("/end"));
-  await sluice.waitForOutput(/Worker 0 of service main died: it ended itself/);
+  await Promise.all([idle.whenEnded(), socket.whenEnded()]);
+  await sluice.waitForOutput(
+    /Worker 0 of service main died: it ended itself; .* connections=3 requests=2\n/,
+  );
   await sluice.waitForOutput(/serves again/, 20_000);
   assert.equal((await rawRequest(sluice.port(), get("/bytes/1"))).status, 200);
 });

@@ -339,6 +339,23 @@ export const FAMILIES = {
     help: "Service workers that died or hung and were replaced.",
     labels: ["service"],
   },
+  sluice_worker_connections_lost_total: {
+    type: "counter",
+    help: "Connections that service workers had which died or hung, as they last said.",
+    labels: ["service"],
+  },
+  sluice_retired_editions: {
+    type: "gauge",
+    help:
+      "Editions of the config before the one that serves that have requests or tunnels left, over all service workers.",
+    labels: ["service"],
+  },
+  sluice_retired_requests_cut_total: {
+    type: "counter",
+    help:
+      "Requests and tunnels of older editions that were cut, because more than `server.max_retired_editions` had some left.",
+    labels: ["service"],
+  },
   sluice_worker_threads_hung: {
     type: "gauge",
     help: "Threads of service workers that hung and cannot be ended; each may take a core.",

@@ -31,6 +31,12 @@ export interface ProgramStatus {
     readonly uptime_seconds: number | null;
     /** Since it was last heard of: each says once a second that it is alive. */
     readonly heartbeat_age_seconds: number | null;
+    /** Connections of clients that it has, as it last said. */
+    readonly connections: number | null;
+    /** Requests and tunnels that something is still done for. */
+    readonly requests: number | null;
+    /** Editions of the config before the one that serves that have some of these left. */
+    readonly retired_editions: number | null;
   }[];
   readonly plugins: readonly { readonly name: string; readonly state: string }[];
 }
@@ -76,5 +82,8 @@ function workerOf(status: WorkerStatus): ProgramStatus["workers"][number] {
     restarts: status.restarts,
     uptime_seconds: seconds(status.uptime),
     heartbeat_age_seconds: seconds(status.silence),
+    connections: status.load?.connections ?? null,
+    requests: status.load?.requests ?? null,
+    retired_editions: status.load?.retiredEditions ?? null,
   };
 }
