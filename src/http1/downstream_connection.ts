@@ -136,11 +136,13 @@ export class Http1DownstreamConnection
   // What the socket calls.
 
   readBuffer(): Uint8Array {
-    if (this.#state === SERVING || this.#state === DRAINING) {
-      const { reader } = this;
-      if (!reader.done) return this.input.window(reader.bufferSize, reader.most);
-    }
+    const { reader } = this;
+    if (this.streaming) return this.input.window(reader.bufferSize, reader.most);
     return this.input.window(this.#state === LINGERING ? BODY_BUFFER : SMALL_BUFFER);
+  }
+
+  get streaming(): boolean {
+    return (this.#state === SERVING || this.#state === DRAINING) && !this.reader.done;
   }
 
   onRead(length: number): void {

@@ -146,12 +146,18 @@ export class Http1UpstreamConnection implements SocketHandler, UpstreamHost {
 
   // What the socket calls.
 
-  readBuffer(): Uint8Array {
+  readBuffer(arrived: number = 0): Uint8Array {
     const { input, reader } = this;
     if (this.#session === null) return input.window(SMALL_BUFFER);
     // Not bounded by what is announced: a byte too many is better seen now than by the next exchange.
     if (!reader.done) return input.window(reader.bufferSize);
+    // Content that came with its head is used where it lies: in one piece with it, or it would be copied once more.
+    if (arrived > 0) return input.window(Math.max(arrived, SMALL_BUFFER));
     return input.window(this.limits.headBytes < RESPONSE_BUFFER ? SMALL_BUFFER : RESPONSE_BUFFER);
+  }
+
+  get streaming(): boolean {
+    return this.#session !== null && !this.reader.done;
   }
 
   onRead(length: number): void {

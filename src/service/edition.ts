@@ -22,6 +22,7 @@ import { compileRoutes } from "../proxy/router.ts";
 import type { Route } from "../proxy/route.ts";
 import { makeRoute } from "./make_route.ts";
 import type { TcpAddress } from "../transport/address.ts";
+import { handleEngineAvailable } from "../transport/native_handle.ts";
 import type { ServiceObserver } from "./service_observer.ts";
 import type { UpstreamRuntime } from "./upstream_runtime.ts";
 
@@ -109,6 +110,18 @@ export class Edition {
       onError: (exchange, error, summary, final) =>
         tools.observer.failed(exchange, error, summary, final),
     });
+  }
+
+  /**
+   * What carries clear text to upstreams: what carries it to clients. Handles on one side and Deno's connections on the
+   * other are two ways to wait for bytes, and dearer than either.
+   */
+  get clearTextEngine(): "deno" | "handle" {
+    const { listeners } = this.service;
+    const hasHandles = this.config.listeners.some(({ name, engine }) =>
+      engine === "handle" && listeners.includes(name)
+    );
+    return hasHandles && handleEngineAvailable() ? "handle" : "deno";
   }
 
   /** Requests that something is still done for. */

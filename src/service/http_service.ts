@@ -87,6 +87,8 @@ export class HttpService {
   /** Those whose requests were cut. */
   readonly #cutEditions = new WeakSet<Edition>();
   #requestsCut = 0;
+  /** What carries clear text to upstreams. */
+  #clearTextEngine: "deno" | "handle" = "deno";
   /** Of listeners that are gone, too. */
   readonly #connections = new Set<DownstreamConnection>();
   readonly #counts = new ConnectionCounts();
@@ -99,13 +101,15 @@ export class HttpService {
     this.#engine = new PhaseEngine((handler, phase, error) =>
       observer.hookFailed(handler.name, phase, error)
     );
+    const clearTextEngine = () => this.#clearTextEngine;
     this.#connector = new Connector({
       wheel,
       poolSize: options.poolSize,
       limits: UPSTREAM_LIMITS,
       chunkLimits: CHUNK_LIMITS,
-      // Handles are a little cheaper for small answers, but copy large ones once more: twice the cost at 100 KiB.
-      clearTextEngine: "deno",
+      get clearTextEngine() {
+        return clearTextEngine();
+      },
     });
     this.#tools = {
       wheel,
@@ -168,6 +172,7 @@ export class HttpService {
     this.#edition = edition;
     this.#editions.add(edition);
     this.#connector.resize(edition.config.server.upstreamKeepalivePoolSize);
+    this.#clearTextEngine = edition.clearTextEngine;
     for (const door of this.#doors.values()) {
       const config = edition.config.listeners.find(({ name }) => name === door.config.name);
       if (

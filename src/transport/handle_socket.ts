@@ -50,7 +50,7 @@ export class HandleSocket extends PushSocket {
 
   protected override startRead(): void {
     // An idle connection asks for no buffer of its own, so only what streams is read like this.
-    if (this.#bulk && !this.holding) {
+    if (this.#bulk && !this.holding && this.handler.streaming !== false) {
       this.#direct = true;
       this.#handle.useUserBuffer(this.handler.readBuffer());
     }
@@ -96,6 +96,8 @@ export class HandleSocket extends PushSocket {
   #read(): void {
     const length = this.#native.state[this.#native.readIndex]!;
     this.#bulk = length >= BULK_BYTES;
+    // More is surely there. The event loop would read it at once, and to where nobody wants it.
+    if (this.#bulk) this.pause();
     if (this.#direct) {
       this.#direct = false;
       // From here on the buffer is the handler's, and more may come before it asks for it.

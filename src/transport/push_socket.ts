@@ -53,6 +53,11 @@ export abstract class PushSocket extends BaseSocket {
       this.spent(rest);
       if (owned) this.spent(bytes);
     }
+    this.pause();
+  }
+
+  /** Stops the source until somebody asks for more. */
+  protected pause(): void {
     if (this.#stopped) return;
     this.#stopped = true;
     this.stopSource();
@@ -90,7 +95,7 @@ export abstract class PushSocket extends BaseSocket {
   #hand(bytes: Uint8Array, owned: boolean): void {
     let length: number;
     try {
-      const into = this.handler.readBuffer();
+      const into = this.handler.readBuffer(bytes.length);
       length = Math.min(into.length, bytes.length);
       into.set(length === bytes.length ? bytes : bytes.subarray(0, length));
     } catch (error) {

@@ -15,8 +15,15 @@ export interface SocketHandler {
   /**
    * Where the next bytes go; asked once per `read()`, at once or when there are bytes, as the engine
    * likes. Must not be empty.
+   *
+   * @param arrived How many bytes are here and would be copied into it; left out where nobody knows yet.
    */
-  readBuffer(): Uint8Array;
+  readBuffer(arrived?: number): Uint8Array;
+  /**
+   * Whether the middle of a long content is read, so that an engine with a buffer of its own may read into that of the
+   * handler instead. Left out: what came last decides.
+   */
+  readonly streaming?: boolean;
   /** `length` bytes are in the buffer; `0`: the other side has finished writing, and no more will come. */
   onRead(length: number): void;
   /** All that was written is with the kernel; the buffers given to `write` are free. */

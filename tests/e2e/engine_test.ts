@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import { handleEngineAvailable } from "../../src/transport/native_handle.ts";
 import { configFile } from "../support/config.ts";
 import { eventually } from "../support/deadline.ts";
-import { field, text } from "../support/http_text.ts";
+import { field, readResponse, text } from "../support/http_text.ts";
 import { get, RawClient, rawRequest } from "../support/raw_client.ts";
-import { startSimpleOrigin } from "../support/simple_origin.ts";
+import { pattern, startSimpleOrigin } from "../support/simple_origin.ts";
 import { SluiceStartError, startSluice } from "../support/sluice.ts";
 
 const WHO = `import { definePlugin } from "@sluice/plugin";
@@ -80,6 +80,30 @@ Deno.test({
       return true;
     });
     assert.equal((await rawRequest(first.port(), get("/bytes/1"))).status, 200);
+  },
+});
+
+Deno.test({
+  name:
+    "engine handle: large answers come whole over kept connections, to quick readers and slow ones",
+  ignore,
+  async fn() {
+    await using origin = await startSimpleOrigin();
+    await using sluice = await start(origin.address, { engine: "handle" });
+    const port = sluice.port();
+    const wanted = pattern(3_000_000);
+    const whole = async (path: string) => {
+      const answer = await rawRequest(port, get(path), "GET", 30_000);
+      assert.ok(text(answer) === wanted, path);
+    };
+    for (let round = 0; round < 3; round++) {
+      await Promise.all([whole("/bytes/3000000"), whole("/chunked/3000000")]);
+      await using slow = await RawClient.connect(port);
+      await slow.send(get("/bytes/3000000"));
+      // What nobody reads fills the sockets, and reading from the upstream stops and goes on.
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      assert.ok(text(await readResponse(slow, "GET", 30_000)) === wanted);
+    }
   },
 });
 

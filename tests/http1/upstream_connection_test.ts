@@ -568,3 +568,26 @@ Deno.test("large responses arrive whole, whatever the sizes of the reads", async
     assert.deepEqual(test.events, ["idle"]);
   }
 });
+
+Deno.test("an answer that is here already gets room for all of it, and an idle connection little", async () => {
+  const { connection, socket } = connectUpstream();
+  assert(connection.readBuffer(60_000).length < 4_096);
+  assert.equal(connection.streaming, false);
+  connection.onRead(0);
+  const next = connectUpstream();
+  const session = send(next);
+  const into = next.connection.readBuffer(60_000);
+  assert(into.length >= 60_000, String(into.length));
+  const head = bytes("HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n");
+  into.set(head);
+  next.connection.onRead(60_000);
+  await session.readHead();
+  assert.equal(next.connection.streaming, true);
+  const piece = await session.readBody();
+  // One piece, where it was received.
+  assert.equal(piece.buffer, into.buffer);
+  assert.equal(piece.length, 60_000 - head.length);
+  session.abort();
+  assert.equal(next.connection.streaming, false);
+  assert(socket.destroyed);
+});
