@@ -9,11 +9,10 @@
  */
 import { Buffer } from "node:buffer";
 import { copyBytes } from "../base/bytes.ts";
+import { ENTRY, giveIndex, INDEX_ENTRIES, takeIndex } from "./field_index.ts";
 import { fieldId, fieldIdOf, isLookalike, UNKNOWN } from "./field_names.ts";
 import { COLON, CR, LF, SPACE } from "./grammar.ts";
 
-/** Numbers per entry in the index: name start, name end, value start, value end, field id. */
-export const ENTRY = 5;
 const REMOVED = -1;
 
 /** What may stand in a field name (RFC 9110 §5.6.2, token). */
@@ -55,18 +54,6 @@ export function checkFieldValue(name: string, value: string): string {
   return trimmed;
 }
 
-/** Index arrays are handed out again, so that a request allocates none. */
-const freeIndexes: Int32Array[] = [];
-const INDEX_ENTRIES = 128;
-const MAX_FREE = 512;
-
-function takeIndex(entries: number): Int32Array {
-  if (entries <= INDEX_ENTRIES) {
-    return freeIndexes.pop() ?? new Int32Array(INDEX_ENTRIES * ENTRY);
-  }
-  return new Int32Array(entries * ENTRY);
-}
-
 const NO_BYTES = new Uint8Array(0);
 
 /** An ordered list of fields. */
@@ -94,11 +81,6 @@ export class Fields {
     this.#bytes = bytes;
     this.#count = count;
     this.#index = index;
-  }
-
-  /** Makes an index for a parser to fill; `release` gives it back. */
-  static newIndex(entries: number): Int32Array {
-    return takeIndex(entries);
   }
 
   /** Makes fields from pairs, checking each. For tests, rules and answers of our own. */
@@ -148,6 +130,17 @@ export class Fields {
     return this.#latin1(this.#index![at + 2]!, this.#index![at + 3]!);
   }
 
+  /** Whether a raw entry that nobody has changed has this value, case counting; no string is made of it. */
+  valueIsAt(entry: number, value: string): boolean {
+    const at = entry * ENTRY;
+    const start = this.#index![at + 2]!;
+    if (this.#index![at + 3]! - start !== value.length) return false;
+    for (let i = 0; i < value.length; i++) {
+      if (this.#bytes[start + i] !== value.charCodeAt(i)) return false;
+    }
+    return true;
+  }
+
   /** Removes a raw entry. */
   removeAt(entry: number): void {
     if (this.#owner !== null || this.#lent > 0) this.#ownIndex();
@@ -193,10 +186,7 @@ export class Fields {
     this.#addedIds = null;
     this.neverIndexed = null;
     // What somebody has borrowed and not given back is left to the garbage collector.
-    if (
-      !borrowed && this.#lent === 0 && index !== null && index.length === INDEX_ENTRIES * ENTRY &&
-      freeIndexes.length < MAX_FREE
-    ) freeIndexes.push(index);
+    if (!borrowed && this.#lent === 0 && index !== null) giveIndex(index);
   }
 
   /** The value of `name`; several are joined by `, ` (RFC 9110 §5.3). `null` if there is none. */

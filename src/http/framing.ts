@@ -25,6 +25,19 @@ export function parseContentLength(value: string): number {
   return length;
 }
 
+/** The same for a value in `bytes[start, end)`, of which no string is made. */
+export function contentLengthAt(bytes: Uint8Array, start: number, end: number): number {
+  if (start >= end) return -1;
+  let length = 0;
+  for (let i = start; i < end; i++) {
+    const digit = bytes[i]! - 48;
+    if (digit < 0 || digit > 9) return -1;
+    length = length * 10 + digit;
+    if (length > Number.MAX_SAFE_INTEGER) return -1;
+  }
+  return length;
+}
+
 /** What a Transfer-Encoding value asks for. */
 export type TransferEncoding =
   /** `chunked` alone: the only coding that Sluice reads. */

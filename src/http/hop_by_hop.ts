@@ -43,11 +43,10 @@ export function stripHopByHop(fields: Fields): number {
     const id = fields.idAt(i);
     if (id <= UNKNOWN) continue;
     if (id === CONNECTION) {
-      const value = fields.valueAt(i);
-      if (value === "keep-alive") options |= OPTION_KEEP_ALIVE;
-      else if (value === "close") options |= OPTION_CLOSE;
+      if (fields.valueIsAt(i, "keep-alive")) options |= OPTION_KEEP_ALIVE;
+      else if (fields.valueIsAt(i, "close")) options |= OPTION_CLOSE;
       else {
-        for (const part of value.split(",")) {
+        for (const part of fields.valueAt(i).split(",")) {
           const option = part.trim().toLowerCase();
           if (option === "close") options |= OPTION_CLOSE;
           else if (option === "keep-alive") options |= OPTION_KEEP_ALIVE;

@@ -6,7 +6,8 @@
  * @module
  */
 import { type ErrorType, ProxyError } from "../base/error.ts";
-import { ENTRY, Fields } from "../http/fields.ts";
+import { ENTRY, giveIndex, takeIndex } from "../http/field_index.ts";
+import { Fields } from "../http/fields.ts";
 import { fieldIdOf } from "../http/field_names.ts";
 import { CLASS, COLON, CR, HTAB, LF, SPACE, TOKEN, VALUE } from "../http/grammar.ts";
 
@@ -50,7 +51,7 @@ export function parseFieldSection(
 ): number {
   const table = CLASS;
   const most = rules.fields * ENTRY;
-  let entries = index ??= Fields.newIndex(0);
+  let entries = index ??= takeIndex(0);
   let capacity = entries.length;
   let at = 0;
   let seen = 0;
@@ -127,9 +128,9 @@ export function valueEndOf(entry: number): number {
 
 function growIndex(fields: number): Int32Array {
   const old = index!;
-  const next = Fields.newIndex(Math.max(fields, old.length / ENTRY + 1));
+  const next = takeIndex(Math.max(fields, old.length / ENTRY + 1));
   next.set(old);
-  new Fields(new Uint8Array(0), 0, old).release();
+  giveIndex(old);
   return index = next;
 }
 

@@ -14,7 +14,7 @@ import {
   UPGRADE,
 } from "../http/field_names.ts";
 import { latin1 } from "../http/fields.ts";
-import { parseContentLength, readTransferEncoding } from "../http/framing.ts";
+import { contentLengthAt, readTransferEncoding } from "../http/framing.ts";
 import {
   OPTION_CLOSE,
   OPTION_KEEP_ALIVE,
@@ -218,7 +218,8 @@ function readFraming(
   if (!hasLength) return 0;
   // Two that agree are refused as well: a list of equal numbers is where parsers begin to differ.
   if ((repeated & 1 << CONTENT_LENGTH) !== 0) throw invalid("Content-Length twice");
-  const length = parseContentLength(valueOf(bytes, CONTENT_LENGTH));
+  const entry = section.first[CONTENT_LENGTH]!;
+  const length = contentLengthAt(bytes, valueStartOf(entry), valueEndOf(entry));
   if (length < 0) throw invalid("Content-Length is not a number of bytes");
   return length;
 }

@@ -6,7 +6,7 @@
 import { ProxyError } from "../base/error.ts";
 import { CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE } from "../http/field_names.ts";
 import { latin1 } from "../http/fields.ts";
-import { parseContentLength, readTransferEncoding } from "../http/framing.ts";
+import { contentLengthAt, readTransferEncoding } from "../http/framing.ts";
 import { OPTION_CLOSE, OPTION_KEEP_ALIVE, stripHopByHop, TO_STRIP } from "../http/hop_by_hop.ts";
 import { hasNoContent, ResponseHead, type Version } from "../http/message.ts";
 import { reasonPhrase } from "../http/reason.ts";
@@ -122,7 +122,8 @@ export function readResponse(bytes: Uint8Array, requestMethod: string): Response
       framing = "chunked";
     } else {
       if ((repeated & 1 << CONTENT_LENGTH) !== 0) throw invalid("Content-Length twice");
-      contentLength = parseContentLength(valueOf(bytes, CONTENT_LENGTH));
+      const entry = section.first[CONTENT_LENGTH]!;
+      contentLength = contentLengthAt(bytes, valueStartOf(entry), valueEndOf(entry));
       if (contentLength < 0) throw invalid("Content-Length is not a number of bytes");
       framing = "length";
     }

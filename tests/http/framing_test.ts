@@ -1,9 +1,19 @@
 import assert from "node:assert/strict";
 import { isSameAuthority } from "../../src/http/authority.ts";
 import { dateLine, httpDate } from "../../src/http/date.ts";
-import { parseContentLength, readTransferEncoding } from "../../src/http/framing.ts";
+import {
+  contentLengthAt,
+  parseContentLength,
+  readTransferEncoding,
+} from "../../src/http/framing.ts";
 import { reasonPhrase } from "../../src/http/reason.ts";
 import { text } from "../support/http1.ts";
+
+/** The value in the middle of other bytes, which have no say. */
+function lengthInBytes(value: string): number {
+  const bytes = new TextEncoder().encode(`7${value}7`);
+  return contentLengthAt(bytes, 1, bytes.length - 1);
+}
 
 Deno.test("a content length is digits up to 2^53 - 1", () => {
   for (
@@ -13,6 +23,7 @@ Deno.test("a content length is digits up to 2^53 - 1", () => {
     ]] as const
   ) {
     assert.equal(parseContentLength(value), length);
+    assert.equal(lengthInBytes(value), length);
   }
   for (
     const value of [
@@ -30,6 +41,7 @@ Deno.test("a content length is digits up to 2^53 - 1", () => {
     ]
   ) {
     assert.equal(parseContentLength(value), -1, value);
+    assert.equal(lengthInBytes(value), -1, value);
   }
 });
 

@@ -5,7 +5,8 @@
  */
 import { giveBuffer, SMALL_BUFFER, takeBuffer } from "../../base/buffer_pool.ts";
 import { HOST } from "../../http/field_names.ts";
-import { ENTRY, Fields, latin1 } from "../../http/fields.ts";
+import { ENTRY, takeIndex } from "../../http/field_index.ts";
+import { Fields, latin1 } from "../../http/fields.ts";
 import { AUTHORITY, NOT_PSEUDO, PSEUDO_NAMES } from "./static_table.ts";
 
 const PSEUDO_END = PSEUDO_NAMES.length;
@@ -32,7 +33,7 @@ export class FieldBlock {
   pseudoSeen = 0;
   /** Entries that must never be indexed on the way on (RFC 7541 §6.2.3), or `null` if there are none. */
   neverIndexed: number[] | null = null;
-  #index: Int32Array = Fields.newIndex(0);
+  #index: Int32Array = takeIndex(0);
   readonly #pseudo = new Int32Array(PSEUDO_END * 2);
 
   /** Empties it for the next section. */
@@ -106,7 +107,7 @@ export class FieldBlock {
     const fields = new Fields(this.bytes, this.count, this.#index);
     fields.neverIndexed = this.neverIndexed;
     this.bytes = takeBuffer(SMALL_BUFFER);
-    this.#index = Fields.newIndex(0);
+    this.#index = takeIndex(0);
     this.reset();
     return fields;
   }
@@ -164,7 +165,7 @@ export class FieldBlock {
   }
 
   #growIndex(): void {
-    const next = Fields.newIndex(this.count * 2);
+    const next = takeIndex(this.count * 2);
     next.set(this.#index);
     this.#index = next;
   }
