@@ -6,12 +6,11 @@
 import { systemClock } from "../base/clock.ts";
 import { ProxyError } from "../base/error.ts";
 import type { TimerWheel } from "../base/timer_wheel.ts";
-import type { Outcome } from "../balancer/backend.ts";
 import type { Connector } from "../connector/connector.ts";
 import type { ResponseHead } from "../http/message.ts";
 import type { UpstreamSession } from "../http/session.ts";
-import type { PeerChoice, PeerSpec } from "../plugin/session.ts";
 import { choicePeer } from "./choice_peer.ts";
+import { hookChoice, outcomeOf, routeChoice, settleChoice } from "./attempt_choice.ts";
 import { AttemptClock } from "./attempt_clock.ts";
 import { sendResponse, startUpload, type Upload } from "./duplex.ts";
 import type { PhaseEngine } from "./engine.ts";
@@ -19,6 +18,7 @@ import type { Exchange } from "./exchange.ts";
 import { judge } from "./failure.ts";
 import type { GrpcCall } from "./grpc_call.ts";
 import { mayHedge, raceForHead } from "./hedge.ts";
+import type { Link, Plan } from "./plan.ts";
 import type { HedgeSettings } from "./route.ts";
 import { applyRules } from "./rules.ts";
 import { opensTunnel, runTunnel } from "./tunnel.ts";
@@ -37,78 +37,200 @@ export interface AttemptTools {
   readonly maxRetries: number;
 }
 
+/** The head that ends the wait for a response, now or later. */
+type Awaited = ResponseHead | Promise<ResponseHead>;
+
 /**
- * Makes one attempt. When it returns, the response has gone to the client.
+ * One attempt: `ask`, `answer` with the head that came, and `end`; `fail` between them when one of both has thrown.
  *
- * @throws {ProxyError} If it failed; `exchange.upstream` says whether there had been a connection.
+ * Each step calls the next one, and waits only where there is something to wait for: what most requests go through
+ * costs no promise but that of the head.
  */
-export async function makeAttempt(exchange: Exchange, tools: AttemptTools): Promise<void> {
-  const { plan, downstream } = exchange;
-  const { engine, connector } = tools;
-  const route = exchange.route!;
-  if (exchange.expired !== null) throw exchange.expired;
-  exchange.beginAttempt(plan.upstreamRequestFilter !== null);
-  const choice = plan.upstreamPeer === null
-    ? routeChoice(exchange, tools.upstreams)
-    : await hookChoice(exchange, tools);
-  exchange.choice = choice;
-  const peer = exchange.peer = choicePeer(exchange, choice);
-  const clock = attemptClock(exchange, tools.wheel);
-  let upload: Upload | null = null;
-  try {
-    const { method } = exchange.upstreamRequest();
-    let upstream = exchange.fresh ? null : connector.take(peer, method, downstream.upgrade);
-    upstream ??= await connect(exchange, tools, method, clock?.signal ?? exchange.signal);
-    exchange.upstream = upstream;
-    clock?.watch(upstream);
-    if (downstream.failure !== null) throw downstream.failure;
+export class Attempt {
+  readonly #exchange: Exchange;
+  readonly #tools: AttemptTools;
+  #upload: Upload | null = null;
+  #clock: AttemptClock | null = null;
+
+  constructor(exchange: Exchange, tools: AttemptTools) {
+    this.#exchange = exchange;
+    this.#tools = tools;
+  }
+
+  /**
+   * Sends the request to whom it goes.
+   *
+   * @returns The first head of the response.
+   * @throws {ProxyError} If it failed; `exchange.upstream` says whether there had been a connection.
+   */
+  ask(): Awaited {
+    const exchange = this.#exchange;
+    const { plan } = exchange;
     if (exchange.expired !== null) throw exchange.expired;
-    if (plan.connectedToUpstream !== null) {
-      await engine.chain(plan.connectedToUpstream, "connectedToUpstream", exchange.hooks);
-    }
-    if (plan.upstreamRequestFilter !== null) {
-      await engine.chain(plan.upstreamRequestFilter, "upstreamRequestFilter", exchange.hooks);
-    }
-    const started = startRequest(exchange, upstream, tools);
-    upload = started instanceof Promise ? await started : started;
-    if (route.hedge !== null && mayHedge(exchange)) {
-      upstream = await hedge(exchange, tools, upstream, route.hedge, clock);
-    } else {
-      for (;;) {
-        const read = upstream.readHead();
-        const head = read instanceof Promise ? await read : read;
-        if (exchange.firstByteAt === 0) exchange.firstByteAt = systemClock.now();
-        exchange.response = head;
-        if (!head.informational) break;
-        await passInformational(exchange, head, engine);
-      }
-    }
-    clock?.stop();
-    exchange.upstreamStatus = exchange.response!.status;
-    if (statusCallsForRetry(exchange, tools.maxRetries)) await giveUpStatus(exchange, engine);
-    if (downstream.upgrade !== "" || exchange.response!.status === 101) {
-      settleUpgrade(exchange, upstream);
-    }
-    const filtered = filterHead(exchange, engine);
-    if (filtered !== undefined) await filtered;
-    if (opensTunnel(exchange.upstreamRequest().method, exchange.response!.status)) {
-      await runTunnel(exchange, upstream, upload, tools);
-    } else {
-      const sent = sendResponse(exchange, upstream, engine);
-      if (sent !== undefined) await sent;
-      if (upload !== null) await settleUpload(exchange, upload);
-      upstream.release();
-    }
-    settleChoice(exchange, "answered");
-  } catch (caught) {
-    upload?.stop();
-    const error = upload?.readError ?? caught;
+    exchange.beginAttempt(plan.upstreamRequestFilter !== null);
+    return plan.upstreamPeer === null
+      ? this.#goTo(routeChoice(exchange, this.#tools.upstreams))
+      : this.#askWhere(plan.upstreamPeer);
+  }
+
+  /**
+   * Sends the response to the client. When it is done, the client has it.
+   *
+   * @param head The first head that came.
+   * @throws {ProxyError} If it failed.
+   */
+  answer(head: ResponseHead): void | Promise<void> {
+    const exchange = this.#exchange;
+    this.#note(head);
+    if (head.informational) return this.#answerLater(head);
+    this.#clock?.stop();
+    exchange.upstreamStatus = head.status;
+    if (statusCallsForRetry(exchange, this.#tools.maxRetries)) return this.#reconsider();
+    return this.#deliver();
+  }
+
+  /** Says what it failed with, if it did; the rest of the upload is given up. */
+  fail(caught: unknown): unknown {
+    const exchange = this.#exchange;
+    this.#upload?.stop();
+    const error = this.#upload?.readError ?? caught;
     // An upstream that has opened a tunnel has answered, however the tunnel ends.
     settleChoice(exchange, exchange.tunnel === null ? outcomeOf(exchange, error) : "answered");
-    throw error;
-  } finally {
-    clock?.stop();
-    exchange.grpc?.stop();
+    return error;
+  }
+
+  /** Stops its clocks. */
+  end(): void {
+    this.#clock?.stop();
+    this.#exchange.grpc?.stop();
+  }
+
+  async #askWhere(links: readonly Link[]): Promise<ResponseHead> {
+    return await this.#goTo(await hookChoice(this.#exchange, this.#tools, links));
+  }
+
+  #goTo(choice: Choice): Awaited {
+    const exchange = this.#exchange;
+    const { connector, wheel } = this.#tools;
+    exchange.choice = choice;
+    const peer = exchange.peer = choicePeer(exchange, choice);
+    this.#clock = attemptClock(exchange, wheel);
+    if (exchange.fresh) return this.#connect();
+    const { method } = exchange.upstreamRequest();
+    const upstream = connector.take(peer, method, exchange.downstream.upgrade);
+    return upstream === null ? this.#connect() : this.#use(upstream);
+  }
+
+  async #connect(): Promise<ResponseHead> {
+    const signal = this.#clock?.signal ?? this.#exchange.signal;
+    return await this.#use(await connect(this.#exchange, this.#tools, signal));
+  }
+
+  #use(upstream: UpstreamSession): Awaited {
+    const exchange = this.#exchange;
+    const { downstream, plan } = exchange;
+    exchange.upstream = upstream;
+    this.#clock?.watch(upstream);
+    if (downstream.failure !== null) throw downstream.failure;
+    if (exchange.expired !== null) throw exchange.expired;
+    return plan.connectedToUpstream === null && plan.upstreamRequestFilter === null
+      ? this.#send(upstream)
+      : this.#filterRequest(upstream, plan);
+  }
+
+  #filterRequest(upstream: UpstreamSession, plan: Plan): Awaited {
+    const { engine } = this.#tools;
+    const { hooks } = this.#exchange;
+    const { connectedToUpstream, upstreamRequestFilter } = plan;
+    const told = connectedToUpstream === null
+      ? undefined
+      : engine.chain(connectedToUpstream, "connectedToUpstream", hooks);
+    if (upstreamRequestFilter === null) {
+      return told === undefined ? this.#send(upstream) : told.then(() => this.#send(upstream));
+    }
+    const filter = () => engine.chain(upstreamRequestFilter, "upstreamRequestFilter", hooks);
+    const filtered = told === undefined ? filter() : told.then(filter);
+    return filtered === undefined
+      ? this.#send(upstream)
+      : filtered.then(() => this.#send(upstream));
+  }
+
+  #send(upstream: UpstreamSession): Awaited {
+    const started = startRequest(this.#exchange, upstream, this.#tools);
+    if (started instanceof Promise) return this.#sendLater(upstream, started);
+    this.#upload = started;
+    return this.#read(upstream);
+  }
+
+  async #sendLater(upstream: UpstreamSession, started: Promise<Upload>): Promise<ResponseHead> {
+    this.#upload = await started;
+    return await this.#read(upstream);
+  }
+
+  #read(upstream: UpstreamSession): Awaited {
+    const exchange = this.#exchange;
+    const { hedge } = exchange.route!;
+    return hedge !== null && mayHedge(exchange)
+      ? raceOthers(exchange, this.#tools, upstream, hedge, this.#clock)
+      : upstream.readHead();
+  }
+
+  #note(head: ResponseHead): void {
+    const exchange = this.#exchange;
+    if (exchange.firstByteAt === 0) exchange.firstByteAt = systemClock.now();
+    exchange.response = head;
+  }
+
+  /** Passes informational heads on until the final one has come. */
+  async #answerLater(head: ResponseHead): Promise<void> {
+    const exchange = this.#exchange;
+    while (head.informational) {
+      await passInformational(exchange, head, this.#tools.engine);
+      head = await exchange.upstream!.readHead();
+      this.#note(head);
+    }
+    await this.answer(head);
+  }
+
+  async #reconsider(): Promise<void> {
+    await giveUpStatus(this.#exchange, this.#tools.engine);
+    await this.#deliver();
+  }
+
+  #deliver(): void | Promise<void> {
+    const exchange = this.#exchange;
+    const { upstream, downstream, response } = exchange;
+    if (downstream.upgrade !== "" || response!.status === 101) settleUpgrade(exchange, upstream!);
+    const filtered = filterHead(exchange, this.#tools.engine);
+    return filtered === undefined
+      ? this.#pass(upstream!)
+      : filtered.then(() => this.#pass(upstream!));
+  }
+
+  #pass(upstream: UpstreamSession): void | Promise<void> {
+    const exchange = this.#exchange;
+    if (opensTunnel(exchange.upstreamRequest().method, exchange.response!.status)) {
+      return this.#tunnel(upstream);
+    }
+    const sent = sendResponse(exchange, upstream, this.#tools.engine);
+    if (sent !== undefined || this.#upload !== null) return this.#passLater(upstream, sent);
+    this.#over(upstream);
+  }
+
+  async #passLater(upstream: UpstreamSession, sent: void | Promise<void>): Promise<void> {
+    if (sent !== undefined) await sent;
+    if (this.#upload !== null) await settleUpload(this.#exchange, this.#upload);
+    this.#over(upstream);
+  }
+
+  async #tunnel(upstream: UpstreamSession): Promise<void> {
+    await runTunnel(this.#exchange, upstream, this.#upload, this.#tools);
+    settleChoice(this.#exchange, "answered");
+  }
+
+  #over(upstream: UpstreamSession): void {
+    upstream.release();
+    settleChoice(this.#exchange, "answered");
   }
 }
 
@@ -151,14 +273,14 @@ function beginCall(
   call.watch(sides, wheel, tunnelIdleTimeout, (error) => exchange.expire(error));
 }
 
-/** Asks others, too, if the answer is late. Returns whoever answered first. */
-async function hedge(
+/** Asks others, too, if the answer is late. Returns the head of whoever answered first. */
+async function raceOthers(
   exchange: Exchange,
   tools: AttemptTools,
   upstream: UpstreamSession,
   settings: HedgeSettings,
   clock: AttemptClock | null,
-): Promise<UpstreamSession> {
+): Promise<ResponseHead> {
   const first = { choice: exchange.choice!, upstream, askedAt: exchange.attemptAt };
   const signal = clock?.signal ?? exchange.signal;
   const winner = await raceForHead(exchange, settings, { ...tools, signal }, first);
@@ -167,16 +289,16 @@ async function hedge(
   exchange.peer = choicePeer(exchange, winner.choice);
   exchange.firstByteAt = systemClock.now();
   clock?.watch(winner.upstream);
-  return winner.upstream;
+  return exchange.response!;
 }
 
 async function connect(
   exchange: Exchange,
   { connector }: AttemptTools,
-  method: string,
   signal: AbortSignal,
 ): Promise<UpstreamSession> {
   const asked = systemClock.now();
+  const { method } = exchange.upstreamRequest();
   const choice = exchange.choice!;
   choice.startWaiting();
   try {
@@ -230,59 +352,10 @@ async function giveUpStatus(exchange: Exchange, engine: PhaseEngine): Promise<vo
   if (error.retry === true && exchange.content.replayable) throw error;
 }
 
-function settleChoice(exchange: Exchange, kind: Outcome["kind"]): void {
-  const { firstByteAt, attemptAt } = exchange;
-  exchange.choice?.settle({
-    kind,
-    status: firstByteAt === 0 ? 0 : exchange.upstreamStatus,
-    latency: (firstByteAt === 0 ? systemClock.now() : firstByteAt) - attemptAt,
-  });
-}
-
-function outcomeOf(exchange: Exchange, caught: unknown): Outcome["kind"] {
-  const error = caught instanceof ProxyError ? caught : null;
-  if (exchange.downstream.failure !== null || error?.source === "downstream") return "cancelled";
-  if (error?.type === "upstream_status") return "answered";
-  // A hook that fails says nothing about the upstream.
-  if (error === null || error.source === "internal") return "cancelled";
-  // A limit of our own, which says as little.
-  if (error.type === "connection_limit") return "cancelled";
-  // An upstream that closes a connection in good order, or wants the other version, works.
-  if (error.unprocessed && error.type !== "stream_reset") return "cancelled";
-  return exchange.upstream === null ? "connect_failed" : "failed";
-}
-
 /** Lets the upload end, if all of it has come from the client; else gives it up. */
 async function settleUpload(exchange: Exchange, upload: Upload): Promise<void> {
   if (exchange.content.done) await upload.done;
   else upload.stop();
-}
-
-function routeChoice(exchange: Exchange, upstreams: Upstreams): Choice {
-  const { upstream, split } = exchange.route!;
-  const name = split === null
-    ? upstream
-    // Once drawn it stays: another attempt goes to another backend, not to another version of the service.
-    : exchange.splitGroup ??= split.choose(exchange.downstream.head, exchange.clientAddress);
-  if (name !== null) return upstreams.choose(name, exchange, exchange.tried);
-  throw new ProxyError(
-    "no_upstream",
-    split === null
-      ? `Cannot choose a peer: route "${exchange.routeId}" has no upstream, and no plugin answered or chose one`
-      : `Cannot choose a peer: every part of the split of route "${exchange.routeId}" has weight 0`,
-    { source: "internal" },
-  );
-}
-
-async function hookChoice(exchange: Exchange, tools: AttemptTools): Promise<Choice> {
-  const choice = await tools.engine.first(
-    exchange.plan.upstreamPeer!,
-    "upstreamPeer",
-    exchange.hooks,
-  );
-  return choice === undefined
-    ? routeChoice(exchange, tools.upstreams)
-    : tools.upstreams.resolve(choice as string | PeerSpec | PeerChoice, exchange, exchange.tried);
 }
 
 /** Passes a 1xx head on. */
@@ -301,22 +374,15 @@ async function passInformational(
 
 /** Lets hooks and rules change the final head. */
 function filterHead(exchange: Exchange, engine: PhaseEngine): void | Promise<void> {
-  const { plan } = exchange;
-  if (plan.upstreamResponseFilter !== null || plan.responseFilter !== null) {
-    return askAboutHead(exchange, engine);
-  }
-  changeHead(exchange);
-}
-
-async function askAboutHead(exchange: Exchange, engine: PhaseEngine): Promise<void> {
   const { upstreamResponseFilter, responseFilter } = exchange.plan;
-  if (upstreamResponseFilter !== null) {
-    await engine.chain(upstreamResponseFilter, "upstreamResponseFilter", exchange.hooks);
-  }
-  changeHead(exchange);
-  if (responseFilter !== null) {
-    await engine.chain(responseFilter, "responseFilter", exchange.hooks);
-  }
+  const filter = () => {
+    changeHead(exchange);
+    if (responseFilter === null) return;
+    return engine.chain(responseFilter, "responseFilter", exchange.hooks);
+  };
+  if (upstreamResponseFilter === null) return filter();
+  const filtered = engine.chain(upstreamResponseFilter, "upstreamResponseFilter", exchange.hooks);
+  return filtered === undefined ? filter() : filtered.then(filter);
 }
 
 /** What we add to a response head, and what rules want. */

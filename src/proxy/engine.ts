@@ -71,20 +71,16 @@ export class PhaseEngine {
   /**
    * Runs a `chain` whose hooks change the session in place.
    *
+   * @returns When all are done, unless that is at once.
    * @throws {ProxyError} What a hook of a plugin that fails closed threw.
    */
-  async chain(
+  chain(
     links: readonly Link[],
     phase: PhaseName,
     session: HookSession,
     argument?: unknown,
-  ): Promise<void> {
-    for (let i = 0; i < links.length; i++) {
-      const link = links[i]!;
-      if (applies(link, session.source.downstream.head)) {
-        await this.#call(link, phase, session, argument);
-      }
-    }
+  ): Promise<void> | undefined {
+    return this.#chainFrom(0, links, phase, session, argument);
   }
 
   /**
@@ -204,25 +200,56 @@ export class PhaseEngine {
     return undefined;
   }
 
-  async #call(
+  #chainFrom(
+    at: number,
+    links: readonly Link[],
+    phase: PhaseName,
+    session: HookSession,
+    argument: unknown,
+  ): Promise<void> | undefined {
+    for (let i = at; i < links.length; i++) {
+      const link = links[i]!;
+      if (!applies(link, session.source.downstream.head)) continue;
+      const result = this.#call(link, phase, session, argument);
+      if (result instanceof Promise) {
+        return result.then(() => this.#chainFrom(i + 1, links, phase, session, argument));
+      }
+    }
+    return undefined;
+  }
+
+  /** Calls a hook: what it does at once makes no promise. */
+  #call(
     link: Link,
     phase: PhaseName,
     session: HookSession,
     first?: unknown,
     second?: unknown,
-  ): Promise<unknown> {
+  ): unknown | Promise<unknown> {
+    let result: unknown;
     try {
       session.enter(phase, link.handler);
-      const result = link.handler.call(phase, session, first, second);
-      return result instanceof Promise ? await result : result;
+      result = link.handler.call(phase, session, first, second);
     } catch (error) {
-      const wrapped = wrap(error, link, phase);
-      this.#onFailure(link.handler, phase, wrapped);
-      // A client that has gone away is not the plugin's failure, and there is nobody to go on for.
-      if (wrapped.source === "downstream") throw wrapped;
-      if (link.handler.failOpen || phaseRow(phase).onError === "logged") return undefined;
-      throw wrapped;
+      return this.#failed(link, phase, error);
     }
+    return result instanceof Promise
+      ? result.catch((error) => this.#failed(link, phase, error))
+      : result;
+  }
+
+  /**
+   * Takes note of a failure.
+   *
+   * @throws {ProxyError} If the request cannot go on.
+   */
+  #failed(link: Link, phase: PhaseName, error: unknown): undefined {
+    const wrapped = wrap(error, link, phase);
+    this.#onFailure(link.handler, phase, wrapped);
+    // A client that has gone away is not the plugin's failure, and there is nobody to go on for.
+    if (wrapped.source === "downstream") throw wrapped;
+    if (link.handler.failOpen || phaseRow(phase).onError === "logged") return undefined;
+    throw wrapped;
   }
 }
 

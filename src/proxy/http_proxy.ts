@@ -10,7 +10,7 @@ import { Fields } from "../http/fields.ts";
 import { hasNoContent, type RequestHead, ResponseHead } from "../http/message.ts";
 import { isIdempotent } from "../http/method.ts";
 import type { Cloneable, Reply } from "../plugin/session.ts";
-import { type AttemptTools, makeAttempt } from "./attempt.ts";
+import { Attempt, type AttemptTools } from "./attempt.ts";
 import { errorResponse } from "./error_response.ts";
 import { Exchange, type ExchangeOptions } from "./exchange.ts";
 import { judge } from "./failure.ts";
@@ -54,44 +54,84 @@ export class HttpProxy {
   }
 
   /**
-   * Handles one request. Never rejects: whatever fails is answered, logged and counted.
+   * Handles one request. Never throws or rejects: whatever fails is answered, logged and counted.
    *
    * A promise is made, here and in all that is called from here, only for what has to be waited for: a request whose
-   * hooks and rules leave it alone waits once, for the response head.
+   * hooks and rules leave it alone waits once, for the response head, and one that a rule answers not at all.
    */
-  async serve(downstream: DownstreamSession, options: ExchangeOptions): Promise<void> {
+  serve(downstream: DownstreamSession, options: ExchangeOptions): void | Promise<void> {
     const exchange = new Exchange(downstream, options);
     downstream.onFailure = (error) => exchange.clientGone(error);
     try {
-      try {
-        const filtered = this.#filter(exchange);
-        const reply = filtered instanceof Promise ? await filtered : filtered;
-        if (reply === null) {
-          exchange.route!.retry.request();
-          for (let done = false; !done;) {
-            try {
-              await makeAttempt(exchange, this.#options);
-              done = true;
-            } catch (caught) {
-              await this.#prepareRetry(exchange, caught);
-            }
-          }
-        } else {
-          const sent = this.#reply(exchange, reply);
-          if (sent !== undefined) await sent;
+      const filtered = this.#filter(exchange);
+      if (filtered === null) return this.#forward(exchange);
+      if (filtered instanceof Promise) return this.#serveLater(exchange, filtered);
+      const sent = this.#reply(exchange, filtered);
+      if (sent !== undefined) return this.#settle(exchange, sent);
+    } catch (caught) {
+      return this.#giveUp(exchange, caught);
+    }
+    return this.#finish(exchange);
+  }
+
+  async #serveLater(exchange: Exchange, filtered: Promise<Reply | null>): Promise<void> {
+    let reply: Reply | null;
+    try {
+      reply = await filtered;
+    } catch (caught) {
+      return await this.#giveUp(exchange, caught);
+    }
+    if (reply === null) await this.#forward(exchange);
+    else await this.#settle(exchange, this.#replyLater(exchange, reply));
+  }
+
+  async #replyLater(exchange: Exchange, reply: Reply): Promise<void> {
+    await this.#reply(exchange, reply);
+  }
+
+  /** Makes attempts until one has gone well, or there is to be no other. */
+  async #forward(exchange: Exchange): Promise<void> {
+    try {
+      exchange.route!.retry.request();
+      for (let done = false; !done;) {
+        const attempt = new Attempt(exchange, this.#options);
+        let failure: unknown;
+        try {
+          const asked = attempt.ask();
+          const answered = attempt.answer(asked instanceof Promise ? await asked : asked);
+          if (answered !== undefined) await answered;
+          done = true;
+        } catch (caught) {
+          failure = attempt.fail(caught);
+        } finally {
+          attempt.end();
         }
-      } catch (caught) {
-        const error = ProxyError.wrap(
-          caught,
-          "internal_error",
-          "Cannot handle the request",
-          "internal",
-        );
-        await this.#fail(exchange, error);
+        if (!done) await this.#prepareRetry(exchange, failure);
       }
+    } catch (caught) {
+      return await this.#giveUp(exchange, caught);
+    }
+    const finished = this.#finish(exchange);
+    if (finished !== undefined) await finished;
+  }
+
+  /** Waits for an answer that is being sent. */
+  async #settle(exchange: Exchange, sent: Promise<void>): Promise<void> {
+    try {
+      await sent;
+    } catch (caught) {
+      return await this.#giveUp(exchange, caught);
+    }
+    await this.#finish(exchange);
+  }
+
+  /** Answers a request that has failed for good, and ends it. */
+  async #giveUp(exchange: Exchange, caught: unknown): Promise<void> {
+    const context = "Cannot handle the request";
+    try {
+      await this.#fail(exchange, ProxyError.wrap(caught, "internal_error", context, "internal"));
     } finally {
-      const finished = this.#finish(exchange);
-      if (finished !== undefined) await finished;
+      await this.#finish(exchange);
     }
   }
 

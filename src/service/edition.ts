@@ -145,7 +145,7 @@ export class Edition {
   }
 
   /** Runs a request through the phases. */
-  serve(session: DownstreamSession, options: ExchangeOptions): Promise<void> {
+  serve(session: DownstreamSession, options: ExchangeOptions): void | Promise<void> {
     this.#serving++;
     session.servedBy = this;
     return this.#proxy.serve(session, options);
