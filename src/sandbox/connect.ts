@@ -204,7 +204,7 @@ class Connections implements PluginConnections {
     if (notice[0] === "forget") return this.#forget(notice[1]);
     const known = this.#entries.get(notice[1]);
     if (notice[0] === "down") {
-      if (known !== undefined) this.#down(known, notice[2], notice[3]);
+      if (known !== undefined) this.#down(known, notice[1], notice[2], notice[3]);
       return;
     }
     const [, index, generation, line, facts] = notice;
@@ -233,7 +233,9 @@ class Connections implements PluginConnections {
     this.#entries.delete(slot);
     this.#awaited.get(slot)?.();
     this.#awaited.delete(slot);
-    if (entry !== undefined) void endEntry(entry, "the plugin is no more");
+    if (entry === undefined) return;
+    void endEntry(entry, "the plugin is no more");
+    for (const generation of entry.links.keys()) this.#say(["closed", slot, generation]);
   }
 
   async #attach(
@@ -307,7 +309,7 @@ class Connections implements PluginConnections {
     this.#options.onChange?.(index);
   }
 
-  #down(entry: Entry, generation: number, reason: string): void {
+  #down(entry: Entry, index: number, generation: number, reason: string): void {
     const work = entry.work.then(() => {
       const link = entry.links.get(generation);
       if (link === undefined) return;
@@ -317,6 +319,7 @@ class Connections implements PluginConnections {
         entry.reason = `it is being restarted: ${reason}`;
       }
       link.close(reason);
+      this.#say(["closed", index, generation]);
     });
     entry.work = work.catch(() => {});
   }

@@ -142,8 +142,14 @@ export class Generation {
     Deno.unrefTimer(this.#interval as unknown as number);
   }
 
-  line(): Line {
-    return this.#sandbox.line();
+  /** As {@linkcode Sandbox.line}. */
+  line(memory: () => SharedArrayBuffer | null): Line {
+    return this.#sandbox.line(memory);
+  }
+
+  /** Resolves when no code of it runs any more; never, if that cannot be known. */
+  get gone(): Promise<void> {
+    return this.#sandbox.gone;
   }
 
   /** It serves now: what it says of endpoints counts, also what it has said before. */

@@ -9,6 +9,8 @@ import { contentDigest } from "./content_digest.ts";
 import type { Generation } from "./generation.ts";
 import { type LoadedPlugin, type PluginEvent, Runner, type RunnerListener } from "./runner.ts";
 import type { RestartOptions } from "./restart_policy.ts";
+import type { Line } from "./sandbox.ts";
+import { MemoryLease, SpareMemory } from "./spare_memory.ts";
 import type { PluginSpec } from "./spec.ts";
 import type { HostNotice, PluginsInit, WorkerNotice } from "./wire.ts";
 
@@ -53,6 +55,8 @@ interface Wire {
   readonly busy: Set<string>;
   /** Slots that it was told of. */
   readonly known: Set<number>;
+  /** What it shares with which generation: `plugin:generation`. */
+  readonly lent: Map<string, MemoryLease>;
 }
 
 /** A plugin as it was loaded. It is never made another: a changed plugin gets another slot. */
@@ -91,6 +95,7 @@ export class PluginHost {
   #current: readonly number[] = [];
   /** Endpoints that plugins have named before they served, by slot. */
   readonly #early = new Map<number, PluginEvent>();
+  readonly #spare = new SpareMemory();
   #ticking: Wire | null = null;
   #closed = false;
 
@@ -179,6 +184,7 @@ export class PluginHost {
       started: fresh.map(({ spec }) => spec.name),
       commit: () => {
         this.#current = slots;
+        this.#spare.keep(new Set(plugins.map(({ name }) => name)));
         for (const slot of slots) {
           const event = this.#early.get(slot);
           if (event !== undefined) this.#options.onEvent?.(event);
@@ -228,7 +234,13 @@ export class PluginHost {
   /** What to post to a new service worker, with `wire` in the transfer list; it calls `connectPlugins`. */
   connect(): PluginsInit {
     const { port1, port2 } = new MessageChannel();
-    const wire: Wire = { port: port1, end: port2, busy: new Set(), known: new Set() };
+    const wire: Wire = {
+      port: port1,
+      end: port2,
+      busy: new Set(),
+      known: new Set(),
+      lent: new Map(),
+    };
     this.#wires.add(wire);
     port1.onmessage = (event) => this.#heard(wire, event.data as WorkerNotice | null);
     const loaded = [...this.#slots.values()].filter(({ runner }) => runner.loaded !== null);
@@ -368,15 +380,35 @@ export class PluginHost {
     const { runner } = this.#slots.get(index)!;
     const number = generation?.number ?? runner.number;
     wire.known.add(index);
-    const line = generation === null ? null : generation.line();
+    const line = generation === null ? null : this.#line(wire, index, generation);
     if (generation !== null) wire.busy.add(`${index}:${number}`);
     const moved = line !== null && line.kind === "port" ? [line.port] : [];
     post(wire, ["attach", index, number, line, runner.facts], moved);
   }
 
+  /** Opens a line for a service worker. The memory of it is used again when both its threads have let go of it. */
+  #line(wire: Wire, index: number, generation: Generation): Line {
+    const { name } = this.#slots.get(index)!.spec;
+    const line = generation.line(() => this.#spare.take(name));
+    if (line.kind !== "port" || line.memory === null) return line;
+    const lease = new MemoryLease(name, line.memory, ({ memory }) => {
+      this.#spare.give(name, memory, this.#wires.size);
+    });
+    wire.lent.set(`${index}:${generation.number}`, lease);
+    void generation.gone.then(() => lease.leave());
+    return line;
+  }
+
   #heard(wire: Wire, notice: WorkerNotice | null): void {
     if (notice === null) return this.#gone(wire);
     const [kind, index] = notice;
+    if (kind === "closed" || kind === "drained") {
+      const key = `${index}:${notice[2]}`;
+      const lease = wire.lent.get(key);
+      wire.lent.delete(key);
+      lease?.leave();
+      if (kind === "closed") return;
+    }
     const runner = this.#slots.get(index)?.runner;
     if (runner === undefined) return;
     if (kind === "log") {

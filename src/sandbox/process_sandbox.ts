@@ -42,7 +42,7 @@ class ProcessSandbox implements Sandbox {
   readonly #options: ProcessSandboxOptions;
   readonly #token = crypto.randomUUID();
   readonly #child: Deno.ChildProcess;
-  readonly #dead: Promise<void>;
+  readonly gone: Promise<void>;
   #control: SocketChannel | null = null;
   #early: HostMessage[] = [];
   #stderr = "";
@@ -75,7 +75,7 @@ class ProcessSandbox implements Sandbox {
     }).spawn();
     void this.#readOutput();
     void this.#readErrors();
-    this.#dead = this.#child.status.then((status) => this.#exited(status));
+    this.gone = this.#child.status.then((status) => this.#exited(status));
     void this.#order({ socket, token: this.#token, root: spec.root });
   }
 
@@ -102,7 +102,7 @@ class ProcessSandbox implements Sandbox {
     this.#ended = true;
     this.#control?.close();
     this.#killChild();
-    await this.#dead;
+    await this.gone;
   }
 
   async #order(order: ProcessOrder): Promise<void> {

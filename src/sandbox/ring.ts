@@ -39,12 +39,22 @@ export const RING_MEMORY: number = HEAD_WORDS * 4 + RING_BYTES;
 export function makeRingMemory(rings: number): SharedArrayBuffer | null {
   if (typeof SharedArrayBuffer !== "function") return null;
   const memory = new SharedArrayBuffer(rings * RING_MEMORY);
-  for (let ring = 0; ring < rings; ring++) {
-    const head = new Words(memory, ring * RING_MEMORY, HEAD_WORDS);
+  begin(memory);
+  return memory;
+}
+
+/** Makes memory that nobody uses any more as it was when it was made. */
+export function resetRingMemory(memory: SharedArrayBuffer): void {
+  new Words(memory).fill(0);
+  begin(memory);
+}
+
+function begin(memory: SharedArrayBuffer): void {
+  for (let at = 0; at < memory.byteLength; at += RING_MEMORY) {
+    const head = new Words(memory, at, HEAD_WORDS);
     store(head, WRITTEN, FIRST);
     store(head, READ, FIRST);
   }
-  return memory;
 }
 
 /** The side that writes. */

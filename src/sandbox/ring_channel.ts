@@ -12,7 +12,7 @@ import { FrameChannel } from "./channel.ts";
 import type { SnapshotDecoder } from "./codec.ts";
 import { FrameReader } from "./frame_reader.ts";
 import { ProtocolError } from "./protocol.ts";
-import { makeRingMemory, RING_BYTES, RingReader, RingWriter } from "./ring.ts";
+import { makeRingMemory, resetRingMemory, RING_BYTES, RingReader, RingWriter } from "./ring.ts";
 
 /** Rings at the port in a row that nothing came with, after which the other side is given up. */
 const MAX_IDLE_RINGS = 10_000;
@@ -25,6 +25,11 @@ const BYE = 1;
 /** Memory for a channel; `null` where threads share none. */
 export function makeChannelMemory(): SharedArrayBuffer | null {
   return makeRingMemory(2);
+}
+
+/** Makes the memory of a channel whose ends are both gone as good as new. */
+export function resetChannelMemory(memory: SharedArrayBuffer): void {
+  resetRingMemory(memory);
 }
 
 /** What a {@linkcode RingChannel} takes. */

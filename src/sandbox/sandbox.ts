@@ -39,8 +39,14 @@ export interface SandboxOptions {
 /** A sandbox. */
 export interface Sandbox {
   send(message: HostMessage): void;
-  /** Opens a direct line for a service worker. */
-  line(): Line;
+  /**
+   * Opens a direct line for a service worker.
+   *
+   * @param memory Gives what both ends are to share, if they are threads.
+   */
+  line(memory: () => SharedArrayBuffer | null): Line;
+  /** Resolves when no code of it runs any more; never, if that cannot be known. */
+  readonly gone: Promise<void>;
   /** Bytes that it takes beyond its heap limit would be too many; `null` if nobody knows. */
   residentMemory(): Promise<number | null>;
   /** Ends it for certain. */

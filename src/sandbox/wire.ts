@@ -60,8 +60,10 @@ export type WorkerNotice =
   | readonly ["late", plugin: number, generation: number, rounds: number]
   /** What the sandbox sends makes no sense. */
   | readonly ["foul", plugin: number, generation: number, reason: string]
-  /** No call waits for this generation any more. */
+  /** No call waits for this generation any more, and the line to it is closed. */
   | readonly ["drained", plugin: number, generation: number]
+  /** The line to this generation is closed: what was shared with it is not touched any more. */
+  | readonly ["closed", plugin: number, generation: number]
   /** An inline plugin names endpoints. Said only by the service worker that runs its ticks. */
   | readonly ["endpoints", plugin: number, list: EndpointList]
   | readonly [

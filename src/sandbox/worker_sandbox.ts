@@ -6,7 +6,6 @@
 import type { CellOrder, CellReport } from "./cell.ts";
 import type { HostMessage, SandboxMessage } from "./control.ts";
 import { ownFolders, workerPermissions } from "./permissions.ts";
-import { makeChannelMemory } from "./ring_channel.ts";
 import {
   type Line,
   refusedMessage,
@@ -29,6 +28,8 @@ class WorkerSandbox implements Sandbox {
   readonly #options: SandboxOptions;
   readonly #cell: Worker;
   readonly #control: MessagePort;
+  readonly #gone = Promise.withResolvers<void>();
+  readonly gone: Promise<void> = this.#gone.promise;
   #ended = false;
   #onDead: () => void = () => {};
 
@@ -44,7 +45,10 @@ class WorkerSandbox implements Sandbox {
     const { port1, port2 } = new MessageChannel();
     this.#control = port1;
     port1.onmessage = (event) => this.#receive(event.data);
-    this.#cell.onmessage = (event) => this.#exited(event.data as CellReport);
+    this.#cell.onmessage = (event) => {
+      this.#gone.resolve();
+      this.#exited(event.data as CellReport);
+    };
     this.#cell.onerror = (event) => {
       // Otherwise the error of a cell ends the whole process.
       event.preventDefault();
@@ -70,9 +74,9 @@ class WorkerSandbox implements Sandbox {
     this.#control.postMessage(message, move);
   }
 
-  line(): Line {
+  line(makeMemory: () => SharedArrayBuffer | null): Line {
     const { port1, port2 } = new MessageChannel();
-    const memory = makeChannelMemory();
+    const memory = makeMemory();
     this.send(["attach", port2, memory]);
     return { kind: "port", port: port1, memory };
   }

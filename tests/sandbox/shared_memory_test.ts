@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { PortChannel } from "../../src/sandbox/port_channel.ts";
 import { makeChannelMemory } from "../../src/sandbox/ring_channel.ts";
+import { MemoryLease, SpareMemory } from "../../src/sandbox/spare_memory.ts";
 import { eventually } from "../support/deadline.ts";
 import { FakeSession } from "../support/fake_session.ts";
 import { specOf, start } from "./support.ts";
@@ -48,6 +49,57 @@ Deno.test("a sandbox whose memory makes no sense is replaced, counted, and does 
   } finally {
     globalThis.SharedArrayBuffer = Shared;
   }
+});
+
+Deno.test("a plugin that is replaced again and again gets the memory that it had, as good as new", async () => {
+  const Shared = globalThis.SharedArrayBuffer;
+  const made: SharedArrayBuffer[] = [];
+  try {
+    globalThis.SharedArrayBuffer = function (length: number) {
+      const memory = new Shared(length);
+      made.push(memory);
+      return memory;
+    } as unknown as SharedArrayBufferConstructor;
+    const spec = (version: number) => specOf("noop.ts", "worker", { timeout: 60_000 + version });
+    await using bench = await start([spec(0)]);
+    for (let version = 1; version <= 8; version++) {
+      const change = await bench.host.prepare([spec(version)]);
+      change.commit();
+      const [slot] = change.slots;
+      await bench.plugins.attached(change.slots);
+      // Large enough to go around the ring.
+      const session = new FakeSession({ body: new Uint8Array(300_000).fill(version) });
+      for (let i = 0; i < 3; i++) {
+        await bench.plugins.handler(slot!, 0).call("requestFilter", session);
+      }
+      await bench.host.release([slot! - 1]);
+    }
+    // One that serves and one that is made ready; the others wait for word from a thread, or were used again.
+    assert.ok(made.length <= 4, `${made.length} pieces of memory for 9 sandboxes`);
+    // What stands in memory that is used again is nothing that an earlier sandbox has left there.
+    const spare = new SpareMemory();
+    const memory = made[0]!;
+    new Uint8Array(memory).fill(0xff);
+    spare.give("noop", memory, 1);
+    spare.give("noop", made[1]!, 1);
+    assert.equal(spare.count("noop"), 1, "no more than that");
+    assert.deepEqual(new Uint8Array(spare.take("noop")!), new Uint8Array(makeChannelMemory()!));
+    spare.give("noop", memory, 1);
+    assert.notEqual(spare.take("other"), memory, "what one plugin had is not for another");
+    spare.keep(new Set(["other"]));
+    assert.equal(spare.count("noop"), 0);
+  } finally {
+    globalThis.SharedArrayBuffer = Shared;
+  }
+});
+
+Deno.test("memory is used again only when both threads have let go of it", () => {
+  let free = 0;
+  const lease = new MemoryLease("noop", makeChannelMemory()!, () => free++);
+  lease.leave();
+  assert.equal(free, 0);
+  lease.leave();
+  assert.equal(free, 1);
 });
 
 Deno.test("where threads share no memory, calls go by messages, and all is as it was", async () => {

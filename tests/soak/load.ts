@@ -4,6 +4,7 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { field } from "../support/http_text.ts";
 import { get, RawClient, rawRequest } from "../support/raw_client.ts";
 import { pattern } from "../support/simple_origin.ts";
 import { EchoSocket } from "../support/web_socket.ts";
@@ -13,11 +14,38 @@ export interface LoadTarget {
   readonly port: number;
   readonly tlsPort: number;
   readonly ca: string;
+  /** Path of the socket of the admin interface. */
+  readonly admin: string;
 }
+
+/** Something that went wrong. */
+export interface Loss {
+  readonly kind: keyof LoadCounts;
+  /**
+   * When its connection was asked for, or the request began where nobody knows the connection; in milliseconds of
+   * `performance.now()`.
+   */
+  readonly openedAt: number;
+  /** The service worker that answered on the connection before; `null` if none had. */
+  readonly worker: string | null;
+  /** Whether the connection had carried a request before, and may have been closed while it was idle. */
+  readonly reused: boolean;
+  readonly text: string;
+}
+
+/** What is known of the connection that a client uses. */
+interface Trace {
+  openedAt: number;
+  worker: string | null;
+  reused: boolean;
+}
+
+/** The field of answers that names the service worker. */
+export const WORKER_FIELD = "x-worker";
 
 /** What was done so far, by kind of client. */
 export type LoadCounts = Record<
-  "fresh" | "kept" | "tls" | "h2" | "downloads" | "echoes" | "sockets",
+  "fresh" | "kept" | "tls" | "h2" | "downloads" | "echoes" | "sockets" | "probes",
   number
 >;
 
@@ -36,33 +64,29 @@ export class Load implements AsyncDisposable {
     downloads: 0,
     echoes: 0,
     sockets: 0,
+    probes: 0,
   };
-  /** What went wrong and should not have. */
-  readonly failures: string[] = [];
-  /** What went wrong while it was allowed to. */
-  tolerated = 0;
+  readonly #losses: Loss[] = [];
   readonly #target: LoadTarget;
   readonly #large = pattern(LARGE);
   readonly #running: Promise<void>[];
-  readonly #http: Deno.HttpClient;
-  #tolerant = 0;
   #over = false;
   #move = 0;
 
   constructor(target: LoadTarget) {
     this.#target = target;
-    this.#http = Deno.createHttpClient({ caCerts: [target.ca], http2: true });
     this.#running = [
       this.#repeat("fresh", () => this.#fresh()),
       this.#repeat("fresh", () => this.#fresh()),
-      this.#repeat("kept", () => this.#kept()),
-      this.#repeat("kept", () => this.#kept()),
+      this.#repeat("kept", (trace) => this.#kept(trace)),
+      this.#repeat("kept", (trace) => this.#kept(trace)),
       this.#repeat("tls", () => this.#tls()),
-      this.#repeat("h2", () => this.#h2()),
-      this.#repeat("h2", () => this.#h2()),
-      this.#repeat("downloads", () => this.#download()),
-      this.#repeat("sockets", () => this.#socket()),
-      this.#repeat("sockets", () => this.#socket()),
+      this.#repeat("h2", (trace) => this.#h2(trace)),
+      this.#repeat("h2", (trace) => this.#h2(trace)),
+      this.#repeat("downloads", (trace) => this.#download(trace)),
+      this.#repeat("sockets", (trace) => this.#socket(trace)),
+      this.#repeat("sockets", (trace) => this.#socket(trace)),
+      this.#repeat("probes", () => this.#probe()),
     ];
   }
 
@@ -72,16 +96,9 @@ export class Load implements AsyncDisposable {
     return fresh + kept + tls + h2;
   }
 
-  /** Failures count as allowed until the function has ended, and for what was under way then. */
-  async tolerating<T>(work: () => Promise<T>): Promise<T> {
-    this.#tolerant++;
-    try {
-      return await work();
-    } finally {
-      // A client hears of a connection that is gone when it uses it the next time.
-      await pause(500);
-      this.#tolerant--;
-    }
+  /** What went wrong since it was last asked. */
+  takeLosses(): Loss[] {
+    return this.#losses.splice(0);
   }
 
   /** Has WebSockets begun anew, as clients do whose server has been upgraded. */
@@ -97,22 +114,22 @@ export class Load implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
-    this.#http.close();
   }
 
-  async #repeat(kind: keyof LoadCounts, work: () => Promise<void>): Promise<void> {
+  async #repeat(
+    kind: keyof LoadCounts,
+    work: (trace: Trace) => Promise<void>,
+  ): Promise<void> {
     while (!this.#over) {
-      const tolerant = this.#tolerant > 0;
+      const trace: Trace = { openedAt: performance.now(), worker: null, reused: false };
       try {
-        await work();
+        await work(trace);
         this.counts[kind]++;
       } catch (error) {
-        if (tolerant || this.#tolerant > 0) this.tolerated++;
-        else if (this.failures.length < 20) {
-          this.failures.push(
-            `${new Date().toISOString()} ${kind}: ${error instanceof Error ? error.stack : error}`,
-          );
-        }
+        const { openedAt, worker, reused } = trace;
+        const said = error instanceof Error ? `${error.stack} ${error.cause ?? ""}` : error;
+        const text = `${new Date().toISOString()} ${kind} (${JSON.stringify(trace)}): ${said}`;
+        this.#losses.push({ kind, openedAt, worker, reused, text });
       }
       await pause(PAUSE);
     }
@@ -125,14 +142,16 @@ export class Load implements AsyncDisposable {
   }
 
   /** Requests on one connection, until the server wants to close it. */
-  async #kept(): Promise<void> {
+  async #kept(trace: Trace): Promise<void> {
     await using client = await RawClient.connect(this.#target.port);
     while (!this.#over) {
       const answer = await client.request(get(`/bytes/${SMALL}`));
       assert.equal(answer.status, 200);
       assert.equal(answer.body.length, SMALL);
       this.counts.kept++;
-      if (answer.fields.some(([name]) => name.toLowerCase() === "connection")) return;
+      if (field(answer, "connection") !== null) return;
+      trace.worker = field(answer, WORKER_FIELD);
+      trace.reused = true;
       await pause(PAUSE);
     }
   }
@@ -151,17 +170,25 @@ export class Load implements AsyncDisposable {
     assert.equal(text.length - text.indexOf("\r\n\r\n") - 4, SMALL);
   }
 
-  async #h2(): Promise<void> {
-    const response = await fetch(`https://127.0.0.1:${this.#target.tlsPort}/bytes/${SMALL}`, {
-      client: this.#http,
-    });
-    const body = await response.bytes();
-    assert.equal(response.status, 200);
-    assert.equal(body.length, SMALL);
+  /** Requests of a client that keeps a connection, and connects again by itself: which one it is on, nobody knows. */
+  async #h2(trace: Trace): Promise<void> {
+    using client = Deno.createHttpClient({ caCerts: [this.#target.ca], http2: true });
+    while (!this.#over) {
+      trace.openedAt = performance.now();
+      const response = await fetch(`https://127.0.0.1:${this.#target.tlsPort}/bytes/${SMALL}`, {
+        client,
+      });
+      const body = await response.bytes();
+      assert.equal(response.status, 200);
+      assert.equal(body.length, SMALL);
+      this.counts.h2++;
+      trace.reused = true;
+      await pause(PAUSE);
+    }
   }
 
   /** A download that takes seconds, every byte of which is looked at. */
-  async #download(): Promise<void> {
+  async #download(trace: Trace): Promise<void> {
     using connection = await Deno.connect({ hostname: "127.0.0.1", port: this.#target.port });
     const ask = get(`/bytes/${LARGE}`, { Connection: "close" });
     await connection.write(new TextEncoder().encode(ask));
@@ -172,6 +199,7 @@ export class Load implements AsyncDisposable {
       const length = await connection.read(buffer);
       if (length === null) break;
       text += decoder.decode(buffer.subarray(0, length));
+      trace.worker ??= /^x-worker: (.*)\r$/im.exec(text.slice(0, 2_000))?.[1] ?? null;
       await pause(30);
     }
     const body = text.slice(text.indexOf("\r\n\r\n") + 4);
@@ -179,10 +207,18 @@ export class Load implements AsyncDisposable {
     assert.ok(body === this.#large, "other bytes");
   }
 
+  /** What a load balancer asks. */
+  async #probe(): Promise<void> {
+    const answer = await rawRequest({ path: this.#target.admin }, get("/livez"));
+    assert.equal(answer.status, 200);
+    await pause(50);
+  }
+
   /** A WebSocket that lives until it is told to move. */
-  async #socket(): Promise<void> {
+  async #socket(trace: Trace): Promise<void> {
     const move = this.#move;
     await using socket = await EchoSocket.open(this.#target.port);
+    trace.worker = field(socket.answer, WORKER_FIELD);
     for (let i = 0; !this.#over && move === this.#move; i++) {
       await socket.echo(`message ${i}`);
       this.counts.echoes++;

@@ -1,13 +1,19 @@
 /**
  * What reloads leave behind in memory.
  *
+ * Resident memory breathes: garbage is collected when V8 likes, and what was freed is kept to be used again. So garbage
+ * is collected before anything is weighed, the heaps of main thread and service worker are weighed for themselves, and
+ * what counts is how much more there is in the second half of the reloads than in the first.
+ *
  * @module
  */
 import { configFile } from "../support/config.ts";
+import { text } from "../support/http_text.ts";
+import { Inspector } from "../support/inspector.ts";
 import { get, rawRequest } from "../support/raw_client.ts";
 import { reload, writePlugin } from "../support/reload.ts";
 import { startSimpleOrigin } from "../support/simple_origin.ts";
-import { startSluice } from "../support/sluice.ts";
+import { type Sluice, startSluice } from "../support/sluice.ts";
 
 /** How many of each. */
 export interface ReloadMemoryPlan {
@@ -18,16 +24,24 @@ export interface ReloadMemoryPlan {
   readonly say?: (text: string) => void;
 }
 
-/** Resident memory in bytes, after each tenth of the reloads; the first is that of a program that is warm. */
-export interface ReloadMemory {
-  readonly configs: readonly number[];
-  readonly plugins: readonly number[];
-  /** What may come on top of the first, in bytes. */
-  readonly bound: number;
+/** Bytes in use. */
+export interface Weight {
+  /** Heap of the main thread, without garbage. */
+  readonly main: number;
+  /** Heap of the service worker, without garbage. */
+  readonly worker: number;
+  /** Resident memory of the process. */
+  readonly resident: number;
+  /** Threads and descriptors, not bytes. */
+  readonly threads: number;
+  readonly descriptors: number;
 }
 
-/** Heaps grow to their working size, and shrink when they like. */
-const BOUND = 160 * 1024 * 1024;
+/** What the program weighed after each twentieth of the reloads, when it was warm. */
+export interface ReloadMemory {
+  readonly configs: readonly Weight[];
+  readonly plugins: readonly Weight[];
+}
 
 const PLUGIN = (version: number) =>
   `import { definePlugin } from "@sluice/plugin";
@@ -36,6 +50,19 @@ export default definePlugin({
   responseFilter(session) { session.response.headers.set("X-Version", "${version}" + filling[0]); },
 });
 `;
+/** Weighs the heap of the service worker that it runs in. */
+const WEIGH = `import { definePlugin } from "@sluice/plugin";
+export default definePlugin({
+  requestFilter(session) {
+    globalThis.gc();
+    return session.respond(200, String(Deno.memoryUsage().heapUsed));
+  },
+});
+`;
+/** An edition of the config that stays behind is to be seen. */
+const ROUTES = 300;
+/** Weights that are taken. */
+const SAMPLES = 20;
 
 /** Reloads again and again, and looks at the memory of the program. */
 export async function memoryOfReloads(plan: ReloadMemoryPlan): Promise<ReloadMemory> {
@@ -44,32 +71,100 @@ export async function memoryOfReloads(plan: ReloadMemoryPlan): Promise<ReloadMem
   const config = (version: number) =>
     configFile({
       origin: origin.address,
-      plugins: {},
-      route: { rules: [{ response: { set: { "X-Config": String(version) } } }] },
+      plugins: {
+        isolation: { weigh: "inline" },
+        trust: ["weigh"],
+        disabled: ["touch", "weigh"],
+      },
+      top: {
+        services: [{
+          name: "main",
+          routes: [
+            { match: { path: "/weigh" }, plugins: ["weigh"] },
+            ...Array.from({ length: ROUTES }, (_, i) => ({
+              match: { path: `/route-${i}/*` },
+              upstream: "origin",
+              rules: [{ response: { set: { "X-Config": `${version}-${i}` } } }],
+            })),
+            {
+              upstream: "origin",
+              plugins: ["touch"],
+              rules: [{ response: { set: { "X-Config": String(version) } } }],
+            },
+          ],
+        }],
+      },
     });
   await using sluice = await startSluice({
     config: config(0),
-    plugins: { "touch.ts": PLUGIN(0) },
-    threads: 2,
+    plugins: { "touch.ts": PLUGIN(0), "weigh.ts": WEIGH },
+    threads: 1,
     args: ["--access-log", "off"],
+    rights: ["-A", "--v8-flags=--expose-gc", "--inspect=127.0.0.1:0"],
   });
+  using inspector = await Inspector.connect(sluice);
   const port = sluice.port();
-  const step = async (times: number, prepare: (i: number) => string): Promise<number[]> => {
-    const sizes: number[] = [];
-    const tenth = Math.max(1, Math.floor(times / 10));
-    for (let i = 1; i <= times + tenth; i++) {
+  const step = async (times: number, prepare: (i: number) => string): Promise<Weight[]> => {
+    const weights: Weight[] = [];
+    const warm = Math.ceil(times / 5);
+    const every = Math.max(1, Math.floor(times / SAMPLES));
+    for (let i = 1; i <= warm + times; i++) {
       if (!await reload(sluice, prepare(i))) throw new Error(`refused:\n${sluice.stderr()}`);
       await rawRequest(port, get("/bytes/100"));
-      // The first tenth warms it up.
-      if (i % tenth === 0) sizes.push(sluice.rss());
+      if (i > warm && (i - warm) % every === 0) weights.push(await weigh(sluice, inspector, port));
     }
-    say(`resident: ${sizes.map((size) => Math.round(size / 1024 / 1024)).join(", ")} MiB`);
-    return sizes;
+    for (const key of ["main", "worker", "resident"] as const) {
+      say(`${key}: ${weights.map((one) => (one[key] / 1e6).toFixed(1)).join(" ")} MB`);
+    }
+    return weights;
   };
   const configs = await step(plan.configs, (i) => config(i));
   const plugins = await step(plan.plugins, (i) => {
     writePlugin(sluice, "touch.ts", PLUGIN(i));
     return config(0);
   });
-  return { configs, plugins, bound: BOUND };
+  return { configs, plugins };
+}
+
+async function weigh(sluice: Sluice, inspector: Inspector, port: number): Promise<Weight> {
+  const worker = Number(text(await rawRequest(port, get("/weigh"))));
+  const count = (what: string) => [...Deno.readDirSync(`/proc/${sluice.pid}/${what}`)].length;
+  const main = await inspector.heap();
+  return {
+    main,
+    worker,
+    resident: sluice.rss(),
+    threads: count("task"),
+    descriptors: count("fd"),
+  };
+}
+
+/** How much more there is in the second half than in the first, for each reload; the least of each half counts. */
+export function growthOf(weights: readonly Weight[], reloads: number): Weight {
+  const half = Math.floor(weights.length / 2);
+  const growth = (key: keyof Weight) => {
+    const least = (some: readonly Weight[]) => Math.min(...some.map((one) => one[key]));
+    return (least(weights.slice(half)) - least(weights.slice(0, half))) / (reloads / 2);
+  };
+  return {
+    main: growth("main"),
+    worker: growth("worker"),
+    resident: growth("resident"),
+    threads: growth("threads"),
+    descriptors: growth("descriptors"),
+  };
+}
+
+/** What each reload may leave behind on average, in bytes. */
+export interface GrowthLimits {
+  readonly heap: number;
+  readonly resident: number;
+}
+
+/** What grows more than it may, in words; nothing is as it should be. */
+export function excessOf(growth: Weight, { heap, resident }: GrowthLimits): string[] {
+  const most: Weight = { main: heap, worker: heap, resident, threads: 0.05, descriptors: 0.05 };
+  return (Object.keys(most) as (keyof Weight)[])
+    .filter((key) => growth[key] > most[key])
+    .map((key) => `${key} grows by ${growth[key].toFixed(2)} with each reload, not ${most[key]}`);
 }

@@ -4,14 +4,16 @@
  *
  * @module
  */
+import { join } from "node:path";
 import { eventually } from "../support/deadline.ts";
+import { text } from "../support/http_text.ts";
 import { Authority } from "../support/authority.ts";
 import { isAlive, type Successor, upgrade } from "../support/handover.ts";
-import { get, rawRequest } from "../support/raw_client.ts";
+import { get, RawClient, rawRequest } from "../support/raw_client.ts";
 import { reload, writeConfig, writePlugin } from "../support/reload.ts";
 import { type SimpleOrigin, startSimpleOrigin } from "../support/simple_origin.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
-import { Load } from "./load.ts";
+import { Load, type Loss, WORKER_FIELD } from "./load.ts";
 
 /** How often each is done. */
 export interface SoakPlan {
@@ -23,9 +25,22 @@ export interface SoakPlan {
   readonly say?: (text: string) => void;
 }
 
+/** What the end of a service worker has cost. */
+export interface KillCost {
+  /** What the worker had with its last word, whoever ended it left out. */
+  readonly connections: number;
+  readonly requests: number;
+  /** What clients lost on its connections, and of that what was not on an idle one. */
+  readonly lost: number;
+  readonly running: number;
+}
+
 /** What it came to. */
 export interface SoakResult {
   readonly load: Load;
+  /** What went wrong and should not have. */
+  readonly failures: readonly string[];
+  readonly kills: readonly KillCost[];
   readonly stderr: string;
 }
 
@@ -39,10 +54,15 @@ export default definePlugin({
   },
 });
 `;
-/** Ends the service worker that it runs in. */
+/** Names the service worker that it runs in, and ends it. */
 const END = `import { definePlugin } from "@sluice/plugin";
+const id = crypto.randomUUID();
 export default definePlugin({
-  requestFilter() { self.close(); },
+  requestFilter(session) {
+    if (session.request.path === "/who") return session.respond(200, id);
+    if (session.request.path === "/end") self.close();
+  },
+  responseFilter(session) { session.response.headers.set("${WORKER_FIELD}", id); },
 });
 `;
 const TOUCH = (version: number) =>
@@ -60,7 +80,8 @@ export async function soak(plan: SoakPlan): Promise<SoakResult> {
   using authority = new Authority();
   const signed = authority.sign("127.0.0.1");
   const files = { "cert.pem": signed.cert, "key.pem": signed.key };
-  const config = (version: number) => soakConfig([origin, other], version);
+  const config = (version: number) => (directory: string) =>
+    soakConfig(directory, [origin, other], version);
   await using sluice = await startSluice({
     config: config(0),
     files,
@@ -69,7 +90,10 @@ export async function soak(plan: SoakPlan): Promise<SoakResult> {
     args: ["--access-log", "off"],
   });
   const port = sluice.port("web");
-  await using load = new Load({ port, tlsPort: sluice.port("tls"), ca: authority.ca });
+  const admin = join(sluice.directory, "admin.sock");
+  await using load = new Load({ port, tlsPort: sluice.port("tls"), ca: authority.ca, admin });
+  const failures: string[] = [];
+  const kills: KillCost[] = [];
   await eventually(() => load.answered > 20, "the first answers", 20_000);
   let serving = sluice.pid;
   let successor: Successor | null = null;
@@ -79,7 +103,7 @@ export async function soak(plan: SoakPlan): Promise<SoakResult> {
       const before = load.answered;
       if (kind === "reload") {
         if (i % 2 === 0) writePlugin(sluice, "touch.ts", TOUCH(i));
-        await reloadOf(sluice, serving, config(i));
+        await reloadOf(sluice, serving, config(i)(sluice.directory));
       } else if (kind === "upgrade") {
         const next: Successor = await upgrade(sluice, serving);
         // What clients of WebSockets do when their server goes away one day.
@@ -90,11 +114,14 @@ export async function soak(plan: SoakPlan): Promise<SoakResult> {
         successor = next;
         serving = next.pid;
       } else if (kind === "kill") {
-        await load.tolerating(() => killWorker(sluice, port));
+        const { cost, others } = await killWorker(sluice, port, load);
+        say(JSON.stringify(cost));
+        kills.push(cost);
+        failures.push(...others);
       } else {
         // A plugin that crashes often is left alone; a changed one begins anew.
         writePlugin(sluice, "fragile.ts", FRAGILE(i));
-        await reloadOf(sluice, serving, config(i));
+        await reloadOf(sluice, serving, config(i)(sluice.directory));
         await rawRequest(port, get("/crash"));
         await eventually(
           async () => text(await rawRequest(port, get("/fragile"))) === String(i),
@@ -103,17 +130,15 @@ export async function soak(plan: SoakPlan): Promise<SoakResult> {
         );
       }
       await eventually(() => load.answered > before + 20, "answers after it", 20_000);
-      if (load.failures.length > 0) break;
+      failures.push(...load.takeLosses().map((loss) => `after ${kind} ${i}: ${loss.text}`));
+      if (failures.length > 0) break;
     }
     await load.stop();
-    return { load, stderr: sluice.stderr() };
+    failures.push(...load.takeLosses().map((loss) => `at the end: ${loss.text}`));
+    return { load, failures, kills, stderr: sluice.stderr() };
   } finally {
     await successor?.[Symbol.asyncDispose]();
   }
-}
-
-function text({ body }: { readonly body: Uint8Array }): string {
-  return new TextDecoder().decode(body);
 }
 
 /** All steps, each kind spread over the whole. */
@@ -149,23 +174,76 @@ async function reloadOf(sluice: Sluice, pid: number, config: string): Promise<vo
   );
 }
 
-async function killWorker(sluice: Sluice, port: number): Promise<void> {
+/** Milliseconds in which a client of HTTP/2 notices that an idle connection was closed. */
+const NOTICED = 200;
+/** Connections that a worker may have taken without having said so: one for each listener. */
+const TAKEN_UNSAID = 2;
+
+/**
+ * Ends a service worker, waits for the next, and judges what clients have lost meanwhile.
+ *
+ * What ran on the connections of the worker goes with it, and what was idle there ends. Whatever else is lost is lost
+ * without need: what others had, and connections that were opened when it had ended.
+ */
+async function killWorker(
+  sluice: Sluice,
+  port: number,
+  load: Load,
+): Promise<{ cost: KillCost; others: string[] }> {
   const served = /Worker \d of service main serves again/g;
+  const last = /died: it ended itself; .* connections=(\d+) requests=(\d+)/g;
   const before = [...sluice.stderr().matchAll(served)].length;
+  const deaths = [...sluice.stderr().matchAll(last)].length;
+  const begun = load.takeLosses().map(({ text }) => `before the end of a worker: ${text}`);
+  await using client = await RawClient.connect(port);
+  const victim = text(await client.request(get("/who")));
   // It has no answer: the worker ends while it has it.
-  await rawRequest(port, get("/end")).catch(() => {});
+  await client.send(get("/end"));
+  await client.whenEnded(30_000);
+  const diedAt = performance.now();
   await eventually(
     () => [...sluice.stderr().matchAll(served)].length > before,
     `the worker to be replaced:\n${sluice.stderr()}`,
     30_000,
   );
+  // A client hears of a connection that is gone when it uses it the next time.
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  const said = [...sluice.stderr().matchAll(last)][deaths];
+  if (said === undefined) {
+    throw new Error(`The worker did not say what it had:\n${sluice.stderr()}`);
+  }
+  const connections = Number(said[1]) - 1;
+  const requests = Number(said[2]) - 1;
+  const losses = load.takeLosses();
+  const isHis = ({ worker, openedAt, reused }: Loss) =>
+    worker === null ? openedAt <= diedAt + (reused ? NOTICED : 0) : worker === victim;
+  const his = losses.filter(isHis);
+  const running =
+    his.filter(({ worker, openedAt, reused }) => worker === null ? openedAt <= diedAt : !reused)
+      .length;
+  const others = losses.filter((loss) => !isHis(loss))
+    .map((loss) => `lost without need, for worker ${victim} died at ${diedAt}: ${loss.text}`);
+  if (his.length > connections + TAKEN_UNSAID || running > requests + TAKEN_UNSAID) {
+    others.push(
+      `${his.length} were lost (${running} running) with a worker that had ${connections} connections and ${requests} requests:`,
+      ...his.map((loss) => loss.text),
+    );
+  }
+  return {
+    cost: { connections, requests, lost: his.length, running },
+    others: [...begun, ...others],
+  };
 }
 
 /** A config that differs with its version: in rules always, in the addresses of an upstream now and then. */
-function soakConfig(origins: readonly SimpleOrigin[], version: number): string {
+function soakConfig(
+  directory: string,
+  origins: readonly SimpleOrigin[],
+  version: number,
+): string {
   const [first, second] = origins.map(({ address }) => address);
   return JSON.stringify({
-    admin: "off",
+    admin: { listen: `unix:${directory}/admin.sock` },
     server: { grace_period: "60s", threads: 2 },
     listeners: [
       { name: "web", address: "127.0.0.1:0" },
@@ -180,10 +258,10 @@ function soakConfig(origins: readonly SimpleOrigin[], version: number): string {
       name: "main",
       routes: [
         { match: { path: ["/fragile", "/crash"] }, plugins: ["fragile"] },
-        { match: { path: "/end" }, plugins: ["end"] },
+        { match: { path: ["/end", "/who"] }, plugins: ["end"] },
         {
           upstream: "origin",
-          plugins: ["touch"],
+          plugins: ["touch", "end"],
           rules: [{ response: { set: { "X-Config": String(version) } } }],
         },
       ],

@@ -4,6 +4,7 @@
  * @module
  */
 import assert from "node:assert/strict";
+import type { RawResponse } from "./http_text.ts";
 import { get, RawClient, type Target } from "./raw_client.ts";
 import { readFrame } from "./simple_origin.ts";
 import { bytes, latin1 } from "./wire.ts";
@@ -17,10 +18,13 @@ function clientFrame(payload: string): Uint8Array {
 
 /** An open WebSocket to `/websocket` of the simple origin, which echoes. */
 export class EchoSocket implements AsyncDisposable {
+  /** The answer that opened it. */
+  readonly answer: RawResponse;
   readonly #client: RawClient;
 
-  private constructor(client: RawClient) {
+  private constructor(client: RawClient, answer: RawResponse) {
     this.#client = client;
+    this.answer = answer;
   }
 
   /** Opens one. */
@@ -33,7 +37,7 @@ export class EchoSocket implements AsyncDisposable {
       "Sec-WebSocket-Version": "13",
     }));
     assert.equal(answer.status, 101);
-    return new EchoSocket(client);
+    return new EchoSocket(client, answer);
   }
 
   /** Sends a text and checks that it comes back. */
