@@ -24,7 +24,7 @@ testWith(
 );
 
 Deno.test("reloads of configs and plugins leave nothing behind in memory", async () => {
-  const plan = { configs: 60, plugins: 40 };
+  const plan = { configs: 40, plugins: 16 };
   const memory = await memoryOfReloads(plan);
   const configs = growthOf(memory.configs, plan.configs);
   assert.deepEqual(

@@ -37,7 +37,7 @@ export interface Weight {
   readonly descriptors: number;
 }
 
-/** What the program weighed after each twentieth of the reloads, when it was warm. */
+/** What the program weighed now and then, when it was warm. */
 export interface ReloadMemory {
   readonly configs: readonly Weight[];
   readonly plugins: readonly Weight[];
@@ -61,7 +61,7 @@ export default definePlugin({
 `;
 /** An edition of the config that stays behind is to be seen. */
 const ROUTES = 300;
-/** Weights that are taken. */
+/** Weights that are taken of many reloads. */
 const SAMPLES = 20;
 
 /** Reloads again and again, and looks at the memory of the program. */
@@ -107,7 +107,7 @@ export async function memoryOfReloads(plan: ReloadMemoryPlan): Promise<ReloadMem
   const step = async (times: number, prepare: (i: number) => string): Promise<Weight[]> => {
     const weights: Weight[] = [];
     const warm = Math.ceil(times / 5);
-    const every = Math.max(1, Math.floor(times / SAMPLES));
+    const every = Math.max(2, Math.floor(times / SAMPLES));
     for (let i = 1; i <= warm + times; i++) {
       if (!await reload(sluice, prepare(i))) throw new Error(`refused:\n${sluice.stderr()}`);
       await rawRequest(port, get("/bytes/100"));
