@@ -60,6 +60,7 @@ const latin1 = (text: string) => {
 };
 const STATUS_LINES: (Uint8Array | undefined)[] = new Array(1000);
 const VERSION = latin1(" HTTP/1.1\r\n");
+const LENGTH = latin1("Content-Length: ");
 const CHUNKED = latin1("Transfer-Encoding: chunked\r\n");
 const CLOSE = latin1("Connection: close\r\n");
 const KEEP = latin1("Connection: keep-alive\r\n");
@@ -169,7 +170,15 @@ function checkClass(out: Uint8Array, from: number, to: number, bit: number, what
 }
 
 function writeLength(out: Uint8Array, position: number, length: number): number {
-  return writeLatin1(out, position, `Content-Length: ${length}\r\n`);
+  position = writeBytes(out, position, LENGTH);
+  let end = position + 1;
+  for (let rest = length; rest >= 10; rest = Math.floor(rest / 10)) end++;
+  for (let at = end - 1, rest = length; at >= position; at--, rest = Math.floor(rest / 10)) {
+    out[at] = 48 + rest % 10;
+  }
+  out[end++] = CR;
+  out[end++] = LF;
+  return end;
 }
 
 function writeBytes(out: Uint8Array, position: number, bytes: Uint8Array): number {

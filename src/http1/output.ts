@@ -13,6 +13,8 @@ export const GATHER_BYTES = 64 * 1024;
 /** A piece of this size is worth a write of its own when nothing is gathered before it. */
 const DIRECT_BYTES = 8 * 1024;
 const FIRST_BYTES = 4 * 1024;
+/** Most bytes on their way to the kernel that nobody has to wait for. */
+const FEW_BYTES = 16 * 1024;
 
 /** How long a write may take. */
 export interface OutputOptions {
@@ -33,6 +35,8 @@ export class Output {
   readonly #options: OutputOptions;
   readonly #deadline: Deadline;
   readonly #inFlight: Uint8Array[] = [];
+  /** Whether bytes that are the caller's are on their way. */
+  #lent = false;
   #waiting = false;
   #failure: ProxyError | null = null;
   #promise: Promise<void> | null = null;
@@ -74,7 +78,10 @@ export class Output {
     ) {
       this.flush();
       if (length >= DIRECT_BYTES) {
-        if (this.#failure === null && !this.#socket.write(bytes)) this.#wait();
+        if (this.#failure === null && !this.#socket.write(bytes)) {
+          this.#lent = true;
+          this.#wait();
+        }
         return;
       }
     }
@@ -100,13 +107,15 @@ export class Output {
   }
 
   /**
-   * Nothing if all that was written is with the kernel, else a promise of that.
+   * Nothing if whoever writes can go on, else a promise of that. He can if all that was written is with the kernel, or
+   * if only one small message is on its way there: some engines say of every write later that it is done.
    *
    * @throws {ProxyError} If the connection is gone.
    */
   settle(): void | Promise<void> {
     if (this.#failure !== null) throw this.#failure;
     if (!this.#waiting) return;
+    if (!this.#lent && this.#inFlight.length === 1 && this.#socket.pending <= FEW_BYTES) return;
     if (this.#promise === null) {
       this.#promise = new Promise((resolve, reject) => {
         this.#resolve = resolve;
@@ -120,6 +129,7 @@ export class Output {
   onDrain(): void {
     if (!this.#waiting) return;
     this.#waiting = false;
+    this.#lent = false;
     this.#options.wheel.cancel(this.#deadline);
     if (this.#inFlight.length > 0) {
       for (const bytes of this.#inFlight) giveBuffer(bytes);

@@ -75,6 +75,8 @@ export class Http1UpstreamConnection implements SocketHandler, UpstreamHost {
   #reading = false;
   #timed = false;
   #closed = false;
+  /** Whether an exchange is over but for the word that all of its request is with the kernel. */
+  #resting = false;
 
   constructor(socket: Socket, facts: ConnectionFacts, options: UpstreamConnectionOptions) {
     this.socket = socket;
@@ -190,6 +192,7 @@ export class Http1UpstreamConnection implements SocketHandler, UpstreamHost {
 
   onDrain(): void {
     this.output.onDrain();
+    if (this.#resting && !this.#closed) this.#rest();
   }
 
   onError(error: ProxyError): void {
@@ -237,12 +240,18 @@ export class Http1UpstreamConnection implements SocketHandler, UpstreamHost {
     this.#session = null;
     this.#timed = false;
     // Bytes behind a complete response belong to no request (RFC 9112 §9.2).
-    if (!reusable || input.size > 0 || this.ended !== null || output.waiting || output.length > 0) {
+    if (!reusable || input.size > 0 || this.ended !== null || output.length > 0) {
       this.destroy();
       this.#dispose();
-      return;
-    }
-    input.releaseHeld();
+    } else if (output.waiting) {
+      this.#resting = true;
+    } else this.#rest();
+  }
+
+  /** Between two exchanges. */
+  #rest(): void {
+    this.#resting = false;
+    this.input.releaseHeld();
     this.reader.begin("none", 0, 0);
     this.#ask();
     this.onIdle?.();

@@ -591,3 +591,29 @@ Deno.test("an answer that is here already gets room for all of it, and an idle c
   assert.equal(next.connection.streaming, false);
   assert(socket.destroyed);
 });
+
+Deno.test("a connection rests only when all of its request is with the kernel", async () => {
+  const test = connectUpstream();
+  test.socket.stalled = true;
+  const session = send(test);
+  test.socket.feed("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+  await session.readHead();
+  assert.equal(await readAll(session), "ok");
+  session.release();
+  await settled();
+  assert.deepEqual(test.events, []);
+  test.socket.drain();
+  await settled();
+  assert.deepEqual(test.events, ["idle"]);
+  assert.equal(test.connection.closed, false);
+
+  const broken = connectUpstream();
+  broken.socket.stalled = true;
+  const other = send(broken);
+  broken.socket.feed("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+  await other.readHead();
+  other.release();
+  broken.socket.break(new ProxyError("write_error", "broken"));
+  await settled();
+  assert.deepEqual(broken.events, ["closed"]);
+});
