@@ -30,13 +30,13 @@ export const NO_BUFFER: Uint8Array = new Uint8Array(0);
 export function takeBuffer(size: number): Uint8Array {
   const power = Math.max(SMALLEST, 32 - Math.clz32(size - 1));
   if (power > LARGEST) return new Uint8Array(size);
-  return free[power - SMALLEST]!.pop() ?? new Uint8Array(2 ** power);
+  return free[power - SMALLEST]!.pop() ?? new Uint8Array(1 << power);
 }
 
 /** Gives a buffer of {@linkcode takeBuffer} back. */
 export function giveBuffer(bytes: Uint8Array): void {
   const power = 31 - Math.clz32(bytes.length);
-  if (power < SMALLEST || power > LARGEST || bytes.length !== 2 ** power) return;
+  if (power < SMALLEST || power > LARGEST || bytes.length !== 1 << power) return;
   const list = free[power - SMALLEST]!;
   if (list.length * bytes.length < KEPT_BYTES) list.push(bytes);
 }

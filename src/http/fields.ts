@@ -9,6 +9,7 @@
  */
 import { Buffer } from "node:buffer";
 import { copyBytes } from "../base/bytes.ts";
+import { copyRun, isContiguous } from "./field_runs.ts";
 import { ENTRY, giveIndex, INDEX_ENTRIES, takeIndex } from "./field_index.ts";
 import { fieldId, fieldIdOf, isLookalike, UNKNOWN } from "./field_names.ts";
 import { COLON, CR, LF, SPACE } from "./grammar.ts";
@@ -108,6 +109,26 @@ export class Fields {
   /** The id of a raw entry, or a negative number if it was removed. */
   idAt(entry: number): number {
     return this.#index![entry * ENTRY + 4]!;
+  }
+
+  /** What raw entries lie in: `index` says where, with {@linkcode ENTRY} numbers for each. For codecs. */
+  get bytes(): Uint8Array {
+    return this.#bytes;
+  }
+
+  /** The index of raw entries; not to be changed, nor looked at beyond `entries`. For codecs. */
+  get index(): Int32Array | null {
+    return this.#index;
+  }
+
+  /** The value that a raw entry was given instead of its own, or `undefined`. */
+  replacedAt(entry: number): string | undefined {
+    return this.#replaced === null ? undefined : this.#replaced.get(entry);
+  }
+
+  /** What stands behind the raw entries: name, value, name, value…, or `null`. For codecs. */
+  get added(): readonly string[] | null {
+    return this.#added;
   }
 
   /** The lower-case name of a raw entry. */
@@ -565,24 +586,4 @@ function writeValue(out: Uint8Array, position: number, value: string): number {
   out[position++] = CR;
   out[position++] = LF;
   return position;
-}
-
-function copyRun(
-  out: Uint8Array,
-  position: number,
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-): number {
-  position = copyBytes(out, position, bytes, start, end);
-  out[position++] = CR;
-  out[position++] = LF;
-  return position;
-}
-
-/** Whether nothing but white space and one CRLF lies between a value's end and the next name. */
-function isContiguous(bytes: Uint8Array, end: number, next: number): boolean {
-  if (next - end === 2) return true;
-  for (let i = end; i < next - 2; i++) if (bytes[i] !== SPACE && bytes[i] !== 9) return false;
-  return next > end;
 }

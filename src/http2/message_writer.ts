@@ -23,6 +23,7 @@ import type { Fields } from "../http/fields.ts";
 import { CLASS, QUERY, TOKEN } from "../http/grammar.ts";
 import type { RequestHead, ResponseHead } from "../http/message.ts";
 import { HpackEncoder } from "./hpack/encoder.ts";
+import { staticIndex } from "./hpack/static_table.ts";
 
 // RFC 9113 §8.2.2; Content-Length and Host are written from what they mean.
 const NOT_IN_HEAD = new Uint8Array(FIELD_NAMES.length);
@@ -91,8 +92,10 @@ export function writeRequest(
   const takesTrailers = fields.first(TE) !== null;
   fields.sweep(NOT_IN_HEAD);
   position = encoder.begin(out, position);
-  position = encoder.field(out, position, ":method", method);
-  if (hasTarget) position = encoder.field(out, position, ":scheme", scheme);
+  position = method === "GET"
+    ? encoder.static(out, position, GET)
+    : encoder.field(out, position, ":method", method);
+  if (hasTarget) position = encoder.static(out, position, scheme === "https" ? HTTPS : HTTP);
   if (authority !== "") position = encoder.field(out, position, ":authority", authority);
   if (hasTarget) position = encoder.field(out, position, ":path", head.target);
   if (protocol !== "") position = encoder.field(out, position, ":protocol", protocol);
@@ -119,7 +122,9 @@ export function writeResponse(
   }
   const left = fields.sweep(NOT_IN_RESPONSE);
   position = encoder.begin(out, position);
-  position = encoder.field(out, position, ":status", STATUS[status] ??= String(status));
+  position = status === 200
+    ? encoder.static(out, position, OK)
+    : encoder.field(out, position, ":status", STATUS[status] ??= String(status));
   position = encoder.fields(out, position, fields, fields.neverIndexed);
   if ((left & 1 << DATE) === 0 && status >= 200) {
     position = encoder.field(out, position, "date", httpDate());
@@ -140,6 +145,10 @@ export function writeTrailers(
 }
 
 const STATUS: (string | undefined)[] = new Array(1000);
+const GET = staticIndex(":method", "GET");
+const HTTP = staticIndex(":scheme", "http");
+const HTTPS = staticIndex(":scheme", "https");
+const OK = staticIndex(":status", "200");
 
 function writeLength(
   encoder: HpackEncoder,

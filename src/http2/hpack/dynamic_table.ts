@@ -89,6 +89,21 @@ export class DynamicTable {
     return this.#slots[this.#slot(number) + 3]!;
   }
 
+  /** Whether the name of entry `number` is that. */
+  hasName(number: number, names: Uint8Array, start: number, length: number): boolean {
+    const slot = this.#slot(number);
+    const slots = this.#slots;
+    return slots[slot + 1] === length && same(this.bytes, slots[slot]!, names, start, length);
+  }
+
+  /** Whether the value of entry `number` is that. */
+  hasValue(number: number, values: Uint8Array, start: number, length: number): boolean {
+    const slot = this.#slot(number);
+    const slots = this.#slots;
+    return slots[slot + 2] === length &&
+      same(this.bytes, slots[slot]! + slots[slot + 1]! + 2, values, start, length);
+  }
+
   /**
    * Inserts a field, evicting the oldest for it. One that is larger than the table empties it (§4.4).
    *
@@ -183,4 +198,15 @@ export class DynamicTable {
     this.#slots = next;
     this.#mask = slots - 1;
   }
+}
+
+function same(
+  a: Uint8Array,
+  aStart: number,
+  b: Uint8Array,
+  bStart: number,
+  length: number,
+): boolean {
+  for (let i = 0; i < length; i++) if (a[aStart + i] !== b[bStart + i]) return false;
+  return true;
 }

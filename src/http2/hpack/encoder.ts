@@ -1,21 +1,24 @@
 /**
  * Fields to field blocks (RFC 7541 §6).
  *
- * Takes `name: value CRLF` lines, which is what `Fields.writeTo` writes: one copy of untouched bytes, no
- * strings. What was sent before is found by a hash of the bytes in a small table that forgets; a wrong find is
- * ruled out by comparing, a missed one costs a few bytes on the wire.
+ * Takes fields from where they lie: no strings, no copy. Most of what is sent was sent before, with the same value as
+ * the last time, so that is looked at first; else it is found by a hash of the bytes in a small table that forgets. A
+ * wrong find is ruled out by comparing, a missed one costs a few bytes on the wire.
  *
  * @module
  */
+import { ENTRY } from "../../http/field_index.ts";
 import type { Fields } from "../../http/fields.ts";
 import {
   AUTHORIZATION,
   CONTENT_LENGTH,
   CONTENT_RANGE,
   COOKIE,
+  FIELD_NAMES,
   fieldIdOf,
   PROXY_AUTHORIZATION,
   SET_COOKIE,
+  UNKNOWN,
 } from "../../http/field_names.ts";
 import { DEFAULT_TABLE_BYTES } from "../constants.ts";
 import { DynamicTable, ENTRY_OVERHEAD } from "./dynamic_table.ts";
@@ -40,10 +43,9 @@ const GUESSABLE_COOKIE = 20;
 /** More than the entries of a table of the usual size. */
 const CACHE = 128;
 const STATIC_CACHE = 256;
-const COLON = 58;
 const SPACE = 32;
 const HTAB = 9;
-const CR = 13;
+const HASH_PRIME = 0x01000193;
 
 /** What an {@linkcode HpackEncoder} may do. */
 export interface EncoderOptions {
@@ -76,8 +78,22 @@ for (const name of PLAIN_NAMES) {
   PLAIN_BY_HASH.set(hashOf(bytes, 0, bytes.length, 0), bytes);
 }
 
-/** Where the lines lie that are being encoded. One for all encoders: nothing stays in it. */
+// Names that have an id: bytes, where they begin, hash, and first static index of that name.
+const KNOWN_BYTES = new TextEncoder().encode(FIELD_NAMES.join(""));
+const KNOWN_START = new Uint16Array(FIELD_NAMES.length + 1);
+const KNOWN_HASH = new Uint32Array(FIELD_NAMES.length);
+const KNOWN_STATIC = new Uint8Array(FIELD_NAMES.length);
+FIELD_NAMES.forEach((name, id) => {
+  const start = KNOWN_START[id]!;
+  KNOWN_START[id + 1] = start + name.length;
+  if (id === UNKNOWN) return;
+  KNOWN_HASH[id] = hashOf(KNOWN_BYTES, start, start + name.length, 0);
+  KNOWN_STATIC[id] = staticName(KNOWN_BYTES, start, name.length, KNOWN_HASH[id]!);
+});
+
+/** Where text lies that is being encoded, and a name that is not known. One for all encoders: nothing stays in it. */
 let scratch: Uint8Array = new Uint8Array(4096);
+let lowered: Uint8Array = new Uint8Array(64);
 
 function reserveLines(length: number): Uint8Array {
   if (scratch.length < length) scratch = new Uint8Array(Math.max(length, scratch.length * 2));
@@ -144,11 +160,18 @@ export class HpackEncoder {
    * @param how {@linkcode INDEX}, {@linkcode PLAIN} or {@linkcode NEVER}; default: what suits the field.
    */
   field(out: Uint8Array, position: number, name: string, value: string, how: number = -1): number {
-    const length = name.length + value.length;
-    const lines = reserveLines(length);
-    for (let i = 0; i < name.length; i++) lines[i] = name.charCodeAt(i);
-    for (let i = 0; i < value.length; i++) lines[name.length + i] = value.charCodeAt(i);
-    return this.#write(out, position, lines, 0, name.length, lines, name.length, length, how);
+    const lines = reserveLines(name.length + value.length);
+    const end = writeText(lines, 0, name);
+    const id = fieldIdOf(lines, 0, end);
+    return id === UNKNOWN
+      ? this.#unknown(out, position, lines, 0, end, lines, end, writeText(lines, end, value), how)
+      : this.#known(out, position, id, lines, 0, writeText(lines, 0, value), how);
+  }
+
+  /** Writes a field that stands in the static table with its value (RFC 7541 Appendix A). */
+  static(out: Uint8Array, position: number, index: number): number {
+    out[position] = 128 | index;
+    return position + 1;
   }
 
   /**
@@ -162,54 +185,106 @@ export class HpackEncoder {
     fields: Fields,
     neverIndexed: readonly number[] | null = null,
   ): number {
-    const lines = reserveLines(fields.byteLength);
-    const end = fields.writeTo(lines, 0);
-    let at = 0;
-    let entry = -1;
+    const { added, bytes, entries, index } = fields;
     let never = 0;
-    while (at < end) {
+    for (let entry = 0; entry < entries; entry++) {
+      const at = entry * ENTRY;
+      const id = index![at + 4]!;
       // Removed entries leave no line but keep their number.
-      do entry++; while (entry < fields.entries && fields.idAt(entry) < 0);
-      const nameStart = at;
-      let upper = 0;
-      while (lines[at] !== COLON) {
-        const c = lines[at++]!;
-        if (c >= 65 && c <= 90) upper = 1;
-      }
-      const nameLength = at - nameStart;
-      at++;
-      while (lines[at] === SPACE || lines[at] === HTAB) at++;
-      const valueStart = at;
-      while (lines[at] !== CR) at++;
-      let valueEnd = at;
-      while (
-        valueEnd > valueStart && (lines[valueEnd - 1] === SPACE || lines[valueEnd - 1] === HTAB)
-      ) valueEnd--;
-      at += 2;
-      if (upper === 1) lower(lines, nameStart, nameStart + nameLength);
+      if (id < 0) continue;
       let how = -1;
       if (neverIndexed !== null) {
         while (never < neverIndexed.length && neverIndexed[never]! < entry) never++;
         if (neverIndexed[never] === entry) how = NEVER;
       }
-      position = this.#write(
-        out,
-        position,
-        lines,
-        nameStart,
-        nameLength,
-        lines,
-        valueStart,
-        valueEnd,
-        how,
-      );
+      let values = bytes;
+      let start = index![at + 2]!;
+      let end = index![at + 3]!;
+      const replaced = fields.replacedAt(entry);
+      if (replaced !== undefined) {
+        values = reserveLines(replaced.length);
+        start = 0;
+        end = writeText(values, 0, replaced);
+      }
+      position = id === UNKNOWN
+        ? this.#unknown(out, position, bytes, index![at]!, index![at + 1]!, values, start, end, how)
+        : this.#known(out, position, id, values, start, end, how);
+    }
+    if (added !== null) {
+      for (let i = 0; i < added.length; i += 2) {
+        position = this.field(out, position, added[i]!.toLowerCase(), added[i + 1]!);
+      }
     }
     return position;
+  }
+
+  #known(
+    out: Uint8Array,
+    position: number,
+    id: number,
+    values: Uint8Array,
+    valueStart: number,
+    valueEnd: number,
+    how: number,
+  ): number {
+    const start = KNOWN_START[id]!;
+    return this.#write(
+      out,
+      position,
+      id,
+      KNOWN_HASH[id]!,
+      KNOWN_BYTES,
+      start,
+      KNOWN_START[id + 1]! - start,
+      values,
+      valueStart,
+      valueEnd,
+      how,
+    );
+  }
+
+  #unknown(
+    out: Uint8Array,
+    position: number,
+    names: Uint8Array,
+    nameStart: number,
+    nameEnd: number,
+    values: Uint8Array,
+    valueStart: number,
+    valueEnd: number,
+    how: number,
+  ): number {
+    const length = nameEnd - nameStart;
+    if (lowered.length < length) lowered = new Uint8Array(length * 2);
+    const to = lowered;
+    let hash = length;
+    for (let i = 0; i < length; i++) {
+      const c = names[nameStart + i]!;
+      const byte = c >= 65 && c <= 90 ? c | 32 : c;
+      to[i] = byte;
+      hash = Math.imul(hash ^ byte, HASH_PRIME);
+    }
+    hash = (hash ^ hash >>> 15) >>> 0;
+    return this.#write(
+      out,
+      position,
+      UNKNOWN,
+      hash,
+      to,
+      0,
+      length,
+      values,
+      valueStart,
+      valueEnd,
+      how,
+    );
   }
 
   #write(
     out: Uint8Array,
     position: number,
+    id: number,
+    nameHash: number,
     names: Uint8Array,
     nameStart: number,
     nameLength: number,
@@ -218,12 +293,23 @@ export class HpackEncoder {
     valueEnd: number,
     how: number,
   ): number {
-    const nameEnd = nameStart + nameLength;
+    while (valueStart < valueEnd && isBlank(values[valueStart]!)) valueStart++;
+    while (valueStart < valueEnd && isBlank(values[valueEnd - 1]!)) valueEnd--;
     const valueLength = valueEnd - valueStart;
-    const nameHash = hashOf(names, nameStart, nameEnd, 0);
-    if (how < 0) how = policy(names, nameStart, nameEnd, nameHash, valueLength);
+    const table = this.#table;
+    const nameSlot = nameHash & CACHE - 1;
+    const last = (table.inserted - this.#byName[nameSlot]!) >>> 0;
+    const named = last < table.count && table.tag(last) === id &&
+      (id !== UNKNOWN || table.hasName(last, names, nameStart, nameLength));
+    // What is in the table is there because its field may be: nothing else has to be known of it.
+    if (named && how <= INDEX && table.hasValue(last, values, valueStart, valueLength)) {
+      return writeInteger(out, position, 128, 7, STATIC_COUNT + 1 + last);
+    }
+    if (how < 0) how = policy(id, names, nameStart, nameLength, nameHash, valueLength);
 
-    let nameIndex = staticName(names, nameStart, nameLength, nameHash);
+    let nameIndex = id === UNKNOWN
+      ? staticName(names, nameStart, nameLength, nameHash)
+      : KNOWN_STATIC[id]!;
     if (nameIndex > 0 && how !== NEVER) {
       for (let i = nameIndex; i <= STATIC_COUNT; i++) {
         if (i > nameIndex && !sameStaticName(i, nameIndex)) break;
@@ -234,42 +320,31 @@ export class HpackEncoder {
         }
       }
     }
-    const table = this.#table;
-    const fieldHash = how === INDEX ? hashOf(values, valueStart, valueEnd, nameHash) : 0;
+    const fieldSlot = how === INDEX
+      ? hashOf(values, valueStart, valueEnd, nameHash) & CACHE - 1
+      : 0;
     if (how === INDEX) {
-      const number = (table.inserted - this.#byField[fieldHash & CACHE - 1]!) >>> 0;
+      const number = (table.inserted - this.#byField[fieldSlot]!) >>> 0;
       if (
-        number < table.count && table.nameLength(number) === nameLength &&
-        table.valueLength(number) === valueLength &&
-        same(table.bytes, table.start(number), names, nameStart, nameLength) &&
-        same(
-          table.bytes,
-          table.start(number) + nameLength + 2,
-          values,
-          valueStart,
-          valueLength,
-        )
+        number < table.count && table.hasName(number, names, nameStart, nameLength) &&
+        table.hasValue(number, values, valueStart, valueLength)
       ) return writeInteger(out, position, 128, 7, STATIC_COUNT + 1 + number);
     }
-    if (nameIndex === 0) {
-      const number = (table.inserted - this.#byName[nameHash & CACHE - 1]!) >>> 0;
-      if (
-        number < table.count && table.nameLength(number) === nameLength &&
-        same(table.bytes, table.start(number), names, nameStart, nameLength)
-      ) nameIndex = STATIC_COUNT + 1 + number;
-    }
+    if (nameIndex === 0 && named) nameIndex = STATIC_COUNT + 1 + last;
     // A field of more than three quarters of the table would only push out everything else.
     const fits = (nameLength + valueLength + ENTRY_OVERHEAD) * 4 <= table.maxSize * 3;
     if (how === INDEX && !fits) how = PLAIN;
     position = how === INDEX
       ? writeInteger(out, position, 64, 6, nameIndex)
       : writeInteger(out, position, how === NEVER ? 16 : 0, 4, nameIndex);
-    if (nameIndex === 0) position = this.#string(out, position, names, nameStart, nameEnd);
+    if (nameIndex === 0) {
+      position = this.#string(out, position, names, nameStart, nameStart + nameLength);
+    }
     position = this.#string(out, position, values, valueStart, valueEnd);
     if (how === INDEX) {
-      table.insert(names, nameStart, nameLength, values, valueStart, valueLength, 0);
-      this.#byName[nameHash & CACHE - 1] = table.inserted;
-      this.#byField[fieldHash & CACHE - 1] = table.inserted;
+      table.insert(names, nameStart, nameLength, values, valueStart, valueLength, id);
+      this.#byName[nameSlot] = table.inserted;
+      this.#byField[fieldSlot] = table.inserted;
     }
     return position;
   }
@@ -297,13 +372,16 @@ export class HpackEncoder {
 }
 
 function policy(
+  id: number,
   names: Uint8Array,
   start: number,
-  end: number,
+  length: number,
   hash: number,
   valueLength: number,
 ): number {
-  switch (fieldIdOf(names, start, end)) {
+  switch (id) {
+    case UNKNOWN:
+      break;
     case AUTHORIZATION:
     case PROXY_AUTHORIZATION:
     case SET_COOKIE:
@@ -313,10 +391,11 @@ function policy(
     case CONTENT_LENGTH:
     case CONTENT_RANGE:
       return PLAIN;
+    default:
+      return INDEX;
   }
   const plain = PLAIN_BY_HASH.get(hash);
-  return plain !== undefined && plain.length === end - start &&
-      same(plain, 0, names, start, plain.length)
+  return plain !== undefined && plain.length === length && same(plain, 0, names, start, length)
     ? PLAIN
     : INDEX;
 }
@@ -349,15 +428,17 @@ function same(
   return true;
 }
 
-function lower(bytes: Uint8Array, start: number, end: number): void {
-  for (let i = start; i < end; i++) {
-    const c = bytes[i]!;
-    if (c >= 65 && c <= 90) bytes[i] = c | 32;
-  }
+function isBlank(byte: number): boolean {
+  return byte === SPACE || byte === HTAB;
+}
+
+function writeText(out: Uint8Array, position: number, text: string): number {
+  for (let i = 0; i < text.length; i++) out[position++] = text.charCodeAt(i);
+  return position;
 }
 
 function hashOf(bytes: Uint8Array, start: number, end: number, seed: number): number {
   let hash = seed ^ (end - start);
-  for (let i = start; i < end; i++) hash = Math.imul(hash ^ bytes[i]!, 0x01000193);
+  for (let i = start; i < end; i++) hash = Math.imul(hash ^ bytes[i]!, HASH_PRIME);
   return (hash ^ hash >>> 15) >>> 0;
 }

@@ -30,6 +30,11 @@ export const STATIC_TABLE: readonly (readonly [name: string, value: string])[] =
 /** Entries of the static table; the dynamic table begins behind them. */
 export const STATIC_COUNT = 61;
 
+/** The index of an entry by name and value. */
+export function staticIndex(name: string, value: string): number {
+  return STATIC_TABLE.findIndex((entry) => entry[0] === name && entry[1] === value);
+}
+
 // Pseudo-fields (RFC 9113 §8.3, RFC 8441 §4) as small numbers.
 export const NOT_PSEUDO = 0;
 export const METHOD = 1;

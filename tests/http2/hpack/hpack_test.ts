@@ -5,7 +5,7 @@ import { Fields } from "../../../src/http/fields.ts";
 import { COMPRESSION_ERROR } from "../../../src/http2/constants.ts";
 import { Http2Error } from "../../../src/http2/error.ts";
 import { DECODER_LIMITS, HpackDecoder } from "../../../src/http2/hpack/decoder.ts";
-import { HpackEncoder } from "../../../src/http2/hpack/encoder.ts";
+import { HpackEncoder, NEVER } from "../../../src/http2/hpack/encoder.ts";
 import { FieldBlock } from "../../../src/http2/hpack/field_block.ts";
 import {
   BAD_HUFFMAN,
@@ -297,4 +297,47 @@ Deno.test("A section comes back whole wherever the buffer has to grow, inside a 
       assert.deepEqual([...block.takeFields()], pairs, `values of ${length} bytes`);
     }
   }
+});
+
+Deno.test("What is sent again with the same values is one byte each, however the fields came to be", () => {
+  const make = () => {
+    const fields = Fields.from([
+      ["Server", "nginx"],
+      ["X-Request", "old"],
+      ["X-Gone", "1"],
+      ["Cache-Control", "no-store"],
+      ["Accept-Encoding", "gzip, deflate"],
+    ]);
+    fields.set("x-request", "new");
+    fields.delete("x-gone");
+    fields.append("X-Added", "2");
+    fields.appendTrusted("Via", " 2 edge\t");
+    return fields;
+  };
+  const want = [
+    ["server", "nginx"],
+    ["x-request", "new"],
+    ["cache-control", "no-store"],
+    ["accept-encoding", "gzip, deflate"],
+    ["x-added", "2"],
+    ["via", "2 edge"],
+  ];
+  const encoder = new HpackEncoder();
+  const decoder = new HpackDecoder();
+  const block = new FieldBlock();
+  for (const [round, bytes] of [[0, -1], [1, want.length], [2, want.length]]) {
+    const fields = make();
+    const out = new Uint8Array(HpackEncoder.fieldsBound(fields));
+    const end = encoder.fields(out, 0, fields);
+    if (bytes! >= 0) assert.equal(end, bytes, `round ${round}`);
+    decoder.decode(out, 0, end, block);
+    assert.deepEqual([...block.takeFields()], want);
+  }
+  // A value that comes and goes is found, too, and a name that has its id by another way is the same name.
+  for (const value of ["a", "b", "a", "b"]) encoder.field(new Uint8Array(99), 0, "server", value);
+  const out = new Uint8Array(99);
+  assert.equal(encoder.field(out, 0, "server", "a"), 1);
+  assert.equal(encoder.field(out, 0, "server", "nginx"), 1);
+  assert.equal(encoder.field(out, 0, "server", "nginx", NEVER) > 1, true);
+  assert.equal(out[0]! & 0xf0, 0x10);
 });
