@@ -13,6 +13,7 @@ import { get, RawClient, rawRequest } from "../support/raw_client.ts";
 import { reload, writeConfig, writePlugin } from "../support/reload.ts";
 import { type SimpleOrigin, startSimpleOrigin } from "../support/simple_origin.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
+import { underLoad } from "./generators.ts";
 import { Load, type Loss, WORKER_FIELD } from "./load.ts";
 
 /** How often each is done. */
@@ -21,6 +22,8 @@ export interface SoakPlan {
   readonly upgrades: number;
   readonly kills: number;
   readonly crashes: number;
+  /** Whether wrk and h2load run during each step, but for those in which a worker is ended. Default `false`. */
+  readonly generators?: boolean;
   /** Told of each step. */
   readonly say?: (text: string) => void;
 }
@@ -41,6 +44,8 @@ export interface SoakResult {
   /** What went wrong and should not have. */
   readonly failures: readonly string[];
   readonly kills: readonly KillCost[];
+  /** Requests of the load generators. */
+  readonly generated: number;
   readonly stderr: string;
 }
 
@@ -91,7 +96,10 @@ export async function soak(plan: SoakPlan): Promise<SoakResult> {
   });
   const port = sluice.port("web");
   const admin = join(sluice.directory, "admin.sock");
-  await using load = new Load({ port, tlsPort: sluice.port("tls"), ca: authority.ca, admin });
+  const target = { port, tlsPort: sluice.port("tls"), ca: authority.ca, admin };
+  await using load = new Load(target);
+  let generated = 0;
+  let both = hasBoth(0);
   const failures: string[] = [];
   const kills: KillCost[] = [];
   await eventually(() => load.answered > 20, "the first answers", 20_000);
@@ -101,18 +109,30 @@ export async function soak(plan: SoakPlan): Promise<SoakResult> {
     for (const [kind, i] of interleave(plan)) {
       say(`${kind} ${i}`);
       const before = load.answered;
+      const burst = async (seconds: number, http2: boolean, work: () => Promise<void>) => {
+        if (plan.generators !== true) return await work();
+        const { requests, trouble } = await underLoad(target, seconds, http2, work);
+        generated += requests;
+        failures.push(...trouble.map((one) => `${kind} ${i}: ${one}`));
+      };
+      // Another address is another right: other workers take over, and clients of HTTP/2 are told to leave.
+      const staying = hasBoth(i) === both;
       if (kind === "reload") {
         if (i % 2 === 0) writePlugin(sluice, "touch.ts", TOUCH(i));
-        await reloadOf(sluice, serving, config(i)(sluice.directory));
+        both = hasBoth(i);
+        await burst(1, staying, () => reloadOf(sluice, serving, config(i)(sluice.directory)));
       } else if (kind === "upgrade") {
-        const next: Successor = await upgrade(sluice, serving);
+        let next: Successor | undefined;
+        await burst(4, false, async () => {
+          next = await upgrade(sluice, serving);
+        });
         // What clients of WebSockets do when their server goes away one day.
         load.moveSockets();
         const old = serving;
         await eventually(() => !isAlive(old), `the end of process ${old}`, 60_000);
         await successor?.[Symbol.asyncDispose]();
-        successor = next;
-        serving = next.pid;
+        successor = next!;
+        serving = successor.pid;
       } else if (kind === "kill") {
         const { cost, others } = await killWorker(sluice, port, load);
         say(JSON.stringify(cost));
@@ -121,13 +141,16 @@ export async function soak(plan: SoakPlan): Promise<SoakResult> {
       } else {
         // A plugin that crashes often is left alone; a changed one begins anew.
         writePlugin(sluice, "fragile.ts", FRAGILE(i));
-        await reloadOf(sluice, serving, config(i)(sluice.directory));
-        await rawRequest(port, get("/crash"));
-        await eventually(
-          async () => text(await rawRequest(port, get("/fragile"))) === String(i),
-          "the plugin to run again",
-          20_000,
-        );
+        both = hasBoth(i);
+        await burst(1, staying, async () => {
+          await reloadOf(sluice, serving, config(i)(sluice.directory));
+          await rawRequest(port, get("/crash"));
+          await eventually(
+            async () => text(await rawRequest(port, get("/fragile"))) === String(i),
+            "the plugin to run again",
+            20_000,
+          );
+        });
       }
       await eventually(() => load.answered > before + 20, "answers after it", 20_000);
       failures.push(...load.takeLosses().map((loss) => `after ${kind} ${i}: ${loss.text}`));
@@ -135,7 +158,7 @@ export async function soak(plan: SoakPlan): Promise<SoakResult> {
     }
     await load.stop();
     failures.push(...load.takeLosses().map((loss) => `at the end: ${loss.text}`));
-    return { load, failures, kills, stderr: sluice.stderr() };
+    return { load, failures, kills, generated, stderr: sluice.stderr() };
   } finally {
     await successor?.[Symbol.asyncDispose]();
   }
@@ -235,6 +258,10 @@ async function killWorker(
   };
 }
 
+function hasBoth(version: number): boolean {
+  return version % 3 !== 0;
+}
+
 /** A config that differs with its version: in rules always, in the addresses of an upstream now and then. */
 function soakConfig(
   directory: string,
@@ -268,7 +295,7 @@ function soakConfig(
     }],
     upstreams: [{
       name: "origin",
-      endpoints: version % 3 === 0 ? [first] : [first, second],
+      endpoints: hasBoth(version) ? [first, second] : [first],
     }],
     plugins: {
       directory: "plugins",

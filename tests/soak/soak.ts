@@ -21,9 +21,9 @@ if (wants("operations")) {
   const plan = short
     ? { reloads: 10, upgrades: 2, kills: 4, crashes: 4 }
     : { reloads: 50, upgrades: 10, kills: 10, crashes: 20 };
-  const { load, failures, kills } = await soak({ ...plan, say });
+  const { load, failures, kills, generated } = await soak({ ...plan, generators: true, say });
   const sum = (key: keyof typeof kills[0]) => kills.reduce((all, kill) => all + kill[key], 0);
-  console.log(JSON.stringify(load.counts));
+  console.log(JSON.stringify({ ...load.counts, generated }));
   console.log(
     `${kills.length} workers that were ended had ${sum("connections")} connections and ${
       sum("requests")
