@@ -23,6 +23,7 @@ import { Http2UpstreamConnection } from "../../src/http2/upstream_connection.ts"
 import { PhaseEngine } from "../../src/proxy/engine.ts";
 import { HttpProxy } from "../../src/proxy/http_proxy.ts";
 import { EMPTY_PLAN } from "../../src/proxy/plan.ts";
+import { compileRule, type RuleParts } from "../../src/proxy/rules.ts";
 import { makeRoute } from "../../src/service/make_route.ts";
 import { UpstreamRuntime } from "../../src/service/upstream_runtime.ts";
 import { type FieldPairs, Http2Client, Http2Origin } from "./http2_ends.ts";
@@ -85,6 +86,17 @@ const RESPONSE = new TextEncoder().encode([
 ].join("\r\n"));
 const RESPONSE_FIELDS: FieldPairs = [[":status", "200"], ...ANSWER.map(pairOf)];
 
+const ANSWERS: RuleParts = {
+  match: {},
+  request: {},
+  response: {},
+  respond: {
+    status: 200,
+    headers: { "content-type": "text/plain" },
+    body: "x".repeat(CONTENT.length),
+  },
+};
+
 function pairOf(line: string): readonly [string, string] {
   const colon = line.indexOf(":");
   return [line.slice(0, colon).toLowerCase(), line.slice(colon + 2)];
@@ -93,6 +105,7 @@ function pairOf(line: string): readonly [string, string] {
 /** What is spoken by the client and by the origin. */
 const PATHS = {
   "code": { title: "a small GET", client: "h1", origin: "h1" },
+  "code-answer": { title: "a small GET that a rule answers", client: "h1", origin: "none" },
   "code-h2": { title: "a small GET by HTTP/2", client: "h2", origin: "h1" },
   "code-h2-h2": { title: "a small GET by HTTP/2 on both sides", client: "h2", origin: "h2" },
 } as const;
@@ -135,9 +148,9 @@ interface Round {
 /** Everything wired as a service worker does it. */
 async function makeRound(name: CodePath, wheel: TimerWheel): Promise<Round> {
   const { client, origin } = PATHS[name];
-  const config = await plainConfig(origin);
+  const config = await plainConfig(origin === "none" ? "h1" : origin);
   const facts: ConnectionFacts = { id: 1, remote: ADDRESS, local: ADDRESS, tls: null, since: 0 };
-  const origins = origin === "h1" ? new Http1Origins() : new Http2Origins();
+  const origins = origin === "h2" ? new Http2Origins() : new Http1Origins();
   const connector = new Connector({
     wheel,
     poolSize: 1000,
@@ -155,7 +168,11 @@ async function makeRound(name: CodePath, wheel: TimerWheel): Promise<Round> {
     onAttempt: null,
   });
   const base = makeRoute(config.services[0]!.routes[0]!, { connector, upstreams, wheel });
-  const route = { ...base, plan: EMPTY_PLAN };
+  const route = {
+    ...base,
+    plan: EMPTY_PLAN,
+    rules: origin === "none" ? [compileRule(ANSWERS)] : [],
+  };
   const proxy = new HttpProxy({
     engine: new PhaseEngine(() => {}),
     connector,
@@ -195,7 +212,7 @@ async function makeRound(name: CodePath, wheel: TimerWheel): Promise<Round> {
   };
   return client === "h1"
     ? http1Clients(
-      origins,
+      origin === "none" ? null : origins,
       (socket) => new Http1DownstreamConnection(socket, facts, options, ENDED),
     )
     : await http2Clients(
@@ -205,7 +222,7 @@ async function makeRound(name: CodePath, wheel: TimerWheel): Promise<Round> {
 }
 
 function http1Clients(
-  origins: Origins,
+  origins: Origins | null,
   connect: (socket: MemorySocket) => { start(): void },
 ): Round {
   const sockets = Array.from({ length: CONNECTIONS }, () => {
@@ -217,7 +234,7 @@ function http1Clients(
     requests: CONNECTIONS,
     async round() {
       for (const socket of sockets) socket.deliver(REQUEST);
-      await origins.answer(CONNECTIONS);
+      await origins?.answer(CONNECTIONS);
     },
   };
 }
