@@ -29,43 +29,34 @@ export class PhaseEngine {
   /**
    * Runs a `gate`: the first hook that answers ends it.
    *
+   * @returns What it said, or a promise of that if a hook has to be waited for.
    * @throws {ProxyError} What a hook of a plugin that fails closed threw.
    */
-  async gate(
+  gate(
     links: readonly Link[],
     phase: PhaseName,
     session: HookSession,
-  ): Promise<Reply | false | undefined> {
-    for (let i = 0; i < links.length; i++) {
-      const link = links[i]!;
-      if (!applies(link, session.source.downstream.head)) continue;
-      const result = await this.#call(link, phase, session);
-      if (result !== undefined) {
-        session.source.answeredBy = `${link.handler.name}.${phase}`;
-        return result as Reply | false;
-      }
-    }
-    return undefined;
+  ): Reply | false | undefined | Promise<Reply | false | undefined> {
+    const onAnswer = (link: Link) => {
+      session.source.answeredBy = `${link.handler.name}.${phase}`;
+    };
+    const answer = this.#firstFrom(0, links, phase, session, undefined, onAnswer);
+    return answer as Reply | false | undefined | Promise<Reply | false | undefined>;
   }
 
   /**
    * Runs a `first`: the first hook that returns a value decides.
    *
+   * @returns The value, or a promise of it if a hook has to be waited for.
    * @throws {ProxyError} What a hook of a plugin that fails closed threw.
    */
-  async first(
+  first(
     links: readonly Link[],
     phase: PhaseName,
     session: HookSession,
     argument?: unknown,
-  ): Promise<unknown> {
-    for (let i = 0; i < links.length; i++) {
-      const link = links[i]!;
-      if (!applies(link, session.source.downstream.head)) continue;
-      const result = await this.#call(link, phase, session, argument);
-      if (result !== undefined) return result;
-    }
-    return undefined;
+  ): unknown | Promise<unknown> {
+    return this.#firstFrom(0, links, phase, session, argument, null);
   }
 
   /**
@@ -195,6 +186,35 @@ export class PhaseEngine {
         );
         this.#onFailure(handler, "certificate", failure);
         if (!handler.failOpen) throw failure;
+      }
+    }
+    return undefined;
+  }
+
+  #firstFrom(
+    at: number,
+    links: readonly Link[],
+    phase: PhaseName,
+    session: HookSession,
+    argument: unknown,
+    onAnswer: ((link: Link) => void) | null,
+  ): unknown | Promise<unknown> {
+    for (let i = at; i < links.length; i++) {
+      const link = links[i]!;
+      if (!applies(link, session.source.downstream.head)) continue;
+      const result = this.#call(link, phase, session, argument);
+      if (result instanceof Promise) {
+        return result.then((value) => {
+          if (value === undefined) {
+            return this.#firstFrom(i + 1, links, phase, session, argument, onAnswer);
+          }
+          onAnswer?.(link);
+          return value;
+        });
+      }
+      if (result !== undefined) {
+        onAnswer?.(link);
+        return result;
       }
     }
     return undefined;

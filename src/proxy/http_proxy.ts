@@ -173,11 +173,8 @@ export class HttpProxy {
       await engine.chain(plan.onConnectionReuse, "onConnectionReuse", exchange.hooks, kept);
     }
     if (plan.earlyRequestFilter !== null) {
-      const reply = await engine.gate(
-        plan.earlyRequestFilter,
-        "earlyRequestFilter",
-        exchange.hooks,
-      );
+      const asked = engine.gate(plan.earlyRequestFilter, "earlyRequestFilter", exchange.hooks);
+      const reply = asked instanceof Promise ? await asked : asked;
       if (reply) return reply;
     }
     if (plan.allowSpawningSubrequest !== null) {
@@ -191,15 +188,13 @@ export class HttpProxy {
     const ruled = this.#followRules(exchange);
     if (ruled !== null) return ruled;
     if (plan.requestFilter !== null) {
-      const reply = await engine.gate(plan.requestFilter, "requestFilter", exchange.hooks);
+      const asked = engine.gate(plan.requestFilter, "requestFilter", exchange.hooks);
+      const reply = asked instanceof Promise ? await asked : asked;
       if (reply) return reply;
     }
     if (plan.proxyUpstreamFilter !== null) {
-      const reply = await engine.gate(
-        plan.proxyUpstreamFilter,
-        "proxyUpstreamFilter",
-        exchange.hooks,
-      );
+      const asked = engine.gate(plan.proxyUpstreamFilter, "proxyUpstreamFilter", exchange.hooks);
+      const reply = asked instanceof Promise ? await asked : asked;
       if (reply) return reply;
       if (reply === false) {
         throw new ProxyError("denied", "Cannot go on: proxyUpstreamFilter refused", {
