@@ -1,12 +1,15 @@
 /** Several service workers: they share the load, and one that dies is replaced while the others serve. */
 import assert from "node:assert/strict";
+import { Authority } from "../support/authority.ts";
 import { configFile } from "../support/config.ts";
-import { eventually } from "../support/deadline.ts";
+import { eventually, withDeadline } from "../support/deadline.ts";
 import { field, text } from "../support/http_text.ts";
 import { get, RawClient, rawRequest } from "../support/raw_client.ts";
+import { testWith } from "../support/require.ts";
 import { startSimpleOrigin } from "../support/simple_origin.ts";
 import { startSluice } from "../support/sluice.ts";
 import { EchoSocket } from "../support/web_socket.ts";
+import { bytes } from "../support/wire.ts";
 
 /** Runs inside of the service worker, and so tells which one it is and can take it down. */
 const INLINE = `import { definePlugin } from "@sluice/plugin";
@@ -125,3 +128,50 @@ Deno.test("threads that hang are replaced after heartbeat_timeout, and from the 
   await sluice.waitForOutput(/2 threads of service main hang.*"sluice upgrade"/);
   assert.equal((await rawRequest(sluice.port(), get("/bytes/1"))).status, 200);
 });
+
+testWith(
+  ["openssl"],
+  "clients that come while the only worker is replaced wait for the next, in clear text and with either TLS engine",
+  async () => {
+    await using origin = await startSimpleOrigin();
+    using authority = new Authority();
+    const signed = authority.sign("127.0.0.1");
+    const tls = { certificates: [{ cert: "cert.pem", key: "key.pem" }] };
+    await using sluice = await startSluice({
+      config: configFile({
+        origin: origin.address,
+        plugins: { isolation: { who: "inline" }, trust: ["who"] },
+        top: {
+          listeners: [
+            { name: "web", address: "127.0.0.1:0" },
+            { name: "native", address: "127.0.0.1:0", tls },
+            { name: "node", address: "127.0.0.1:0", tls: { ...tls, min_version: "1.3" } },
+          ],
+        },
+      }),
+      files: { "cert.pem": signed.cert, "key.pem": signed.key },
+      plugins: { "who.ts": INLINE },
+    });
+    await sluice.waitForOutput(/Listener native: TLS engine native/);
+    await sluice.waitForOutput(/Listener node: TLS engine node/);
+    const ask = async (name: string): Promise<string> => {
+      const options = { hostname: "127.0.0.1", port: sluice.port(name) };
+      using connection = name === "web"
+        ? await Deno.connect(options)
+        : await Deno.connectTls({ ...options, caCerts: [authority.ca] });
+      await connection.write(bytes(get("/bytes/1", { Host: "127.0.0.1", Connection: "close" })));
+      return await new Response(connection.readable).text();
+    };
+    await using victim = await RawClient.connect(sluice.port("web"));
+    await victim.send(get("/end"));
+    // From here on nobody accepts.
+    await sluice.waitForOutput(/Worker 0 of service main died/);
+    const waiting = ["web", "native", "node"].flatMap((name) =>
+      Array.from({ length: 10 }, () => ask(name))
+    );
+    for (const answer of await withDeadline(Promise.all(waiting), 30_000, "all answers")) {
+      assert.match(answer, /^HTTP\/1\.1 200 /);
+    }
+    await sluice.waitForOutput(/Worker 0 of service main serves again/);
+  },
+);
