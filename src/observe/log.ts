@@ -135,9 +135,26 @@ const NAMES: Readonly<Record<LogRecord["level"], string>> = {
 const SECRET =
   /^(authorization|proxy-authorization|cookie|set-cookie|x-api-key|password|secret|token)$/i;
 
+/** Causes of causes that are written; an error may be its own cause. */
+const MOST_CAUSES = 8;
+
+/** An error and what caused it, each with its stack. */
+function errorText(error: Error): string {
+  let text = error.stack ?? `${error.name}: ${error.message}`;
+  let { cause } = error;
+  for (let i = 0; i < MOST_CAUSES && cause !== undefined && cause !== null; i++) {
+    const known: unknown = cause;
+    text += `\nCaused by: ${
+      known instanceof Error ? known.stack ?? `${known.name}: ${known.message}` : textOf(known)
+    }`;
+    cause = known instanceof Error ? known.cause : undefined;
+  }
+  return text;
+}
+
 function textOf(value: unknown): string {
   if (typeof value === "string") return value;
-  if (value instanceof Error) return value.stack ?? `${value.name}: ${value.message}`;
+  if (value instanceof Error) return errorText(value);
   if (typeof value === "bigint") return String(value);
   try {
     return JSON.stringify(value) ?? String(value);

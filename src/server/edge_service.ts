@@ -222,6 +222,11 @@ export class EdgeService {
     }
   }
 
+  /** Closes the connections to workers that drain and that are idle. */
+  hurry(): void {
+    this.#supervisor?.tellAll({ kind: "hurry" });
+  }
+
   /** Cuts what the workers still wait for. */
   cut(): void {
     this.#supervisor?.tellAll({ kind: "cut" });

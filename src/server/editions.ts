@@ -223,11 +223,13 @@ export class Editions {
     await this.#work;
     const { gracePeriod } = this.#config.server;
     const leaving = [...this.#leaving];
+    const hurry = setTimeout(() => leaving.forEach(([edge]) => edge.hurry()), this.#gentle);
     const timer = setTimeout(() => leaving.forEach(([edge]) => edge.cut()), gracePeriod);
     await Promise.all([
       ...[...this.#edges.values()].map((edge) => edge.stop(gracePeriod, this.#gentle)),
       ...leaving.map(([, left]) => left),
     ]);
+    clearTimeout(hurry);
     clearTimeout(timer);
     this.#ledger.close();
   }

@@ -299,12 +299,17 @@ export class Supervisor {
       for (const one of [worker, leaving]) if (one !== null) workers.push(one);
     }
     const left = new Set(this.#retired.keys());
-    // Those that were replaced drain already; from now on the grace period holds for them, too.
+    // Those that were replaced drain already; from now on both times hold for them, too.
+    const hurry = setTimeout(
+      () => left.forEach((worker) => worker.tell({ kind: "hurry" })),
+      gentle,
+    );
     const timer = setTimeout(() => left.forEach((worker) => worker.tell({ kind: "cut" })), grace);
     const cuts = await Promise.all([
       ...workers.map((worker) => worker.drain(grace, gentle)),
       this.#whenRetired(),
     ]);
+    clearTimeout(hurry);
     clearTimeout(timer);
     this.terminate();
     return cuts.reduce((sum, cut) => sum + cut, 0);

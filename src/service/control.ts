@@ -93,6 +93,8 @@ export type ServerMessage =
    * milliseconds, connections that are idle may bring one more request.
    */
   | { readonly kind: "drain"; readonly grace: number; readonly gentle: number }
+  /** Wait for nothing but what runs: close connections that are idle. */
+  | { readonly kind: "hurry" }
   /** The drain has taken long enough: cut what is left. */
   | { readonly kind: "cut" }
   /** The log files were moved away: open new ones. */

@@ -265,6 +265,7 @@ export class HttpService {
    * @returns How many connections were cut.
    */
   async drain(grace: number, gentle: number): Promise<number> {
+    const end = performance.now() + grace;
     const listeners = [...this.#doors.values()].map(({ listener }) => listener);
     // What waits where nobody else accepts is taken in first.
     await Promise.all(listeners.map((listener) => listener.retire?.()));
@@ -273,13 +274,20 @@ export class HttpService {
     for (const connection of [...this.#connections]) connection.drain(gentle > 0);
     this.#connector.drain();
     if (gentle > 0) await this.#overGently(Math.min(gentle, grace), listeners);
-    await this.#over(Math.max(0, grace - gentle));
+    await this.#over(Math.max(0, end - performance.now()));
     const cut = this.#connections.size;
     for (const connection of [...this.#connections]) connection.destroy();
     this.#connector.close();
     // What was cut is still to be logged.
     await this.#over(CUT_TIME);
     return cut;
+  }
+
+  /** Closes the connections of a gentle drain that are idle: what runs is all that it waits for from now on. */
+  hurry(): void {
+    if (this.#draining !== "gently") return;
+    this.#draining = "firmly";
+    for (const connection of [...this.#connections]) connection.drain();
   }
 
   /** Does not wait any longer for what a drain waits for. */
@@ -292,12 +300,12 @@ export class HttpService {
     const end = performance.now() + ms;
     // Nobody tells when a connection that is being set up fails.
     const settingUp = () => listeners.some(({ connectionCount }) => connectionCount > 0);
-    while (performance.now() < end && (!this.#isOver || settingUp())) {
+    const gently = () => this.#draining === "gently" && performance.now() < end;
+    while (gently() && (!this.#isOver || settingUp())) {
       await this.#over(Math.min(GENTLE_LOOK, end - performance.now()));
       if (this.#isOver) await new Promise((resolve) => setTimeout(resolve, SETUP_LOOK));
     }
-    this.#draining = "firmly";
-    for (const connection of [...this.#connections]) connection.drain();
+    this.hurry();
   }
 
   /** Waits until no connection is open and no request is left, but no longer than `ms` milliseconds. */

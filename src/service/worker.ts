@@ -64,6 +64,9 @@ function hear(message: ServerMessage): void {
     case "drain":
       void drain(message.grace, message.gentle);
       break;
+    case "hurry":
+      service?.hurry();
+      break;
     case "cut":
       service?.cut();
       break;

@@ -4,6 +4,7 @@ import { Authority } from "../support/authority.ts";
 import { configFile } from "../support/config.ts";
 import { eventually, withDeadline } from "../support/deadline.ts";
 import { field, text } from "../support/http_text.ts";
+import { metricsUntil } from "../support/metrics.ts";
 import { get, RawClient, rawRequest } from "../support/raw_client.ts";
 import { testWith } from "../support/require.ts";
 import { startSimpleOrigin } from "../support/simple_origin.ts";
@@ -19,7 +20,7 @@ export default definePlugin({
     const { path } = session.request;
     if (path === "/hang") for (;;);
     if (path === "/end") self.close();
-    if (path === "/throw") setTimeout(() => { throw new Error("outside of any request"); }, 1);
+    if (path === "/throw") setTimeout(() => { throw new Error("outside of any request", { cause: new Error("the root of it") }); }, 1);
     if (path === "/who") return session.respond(200, id);
   },
 });
@@ -51,12 +52,19 @@ Deno.test("an error thrown outside of any request is logged, and the worker goes
     config: configFile({
       origin: origin.address,
       plugins: { isolation: { who: "inline" }, trust: ["who"] },
+      top: { telemetry: { metrics: { listen: "127.0.0.1:0" } } },
     }),
     plugins: { "who.ts": INLINE },
   });
   const before = text(await rawRequest(sluice.port(), get("/who")));
   await rawRequest(sluice.port(), get("/throw"));
-  await sluice.waitForOutput(/outside of any request/);
+  await sluice.waitForOutput(/outside of any request[^]*the root of it/);
+  const metrics = Number((await sluice.waitForOutput(/metrics\s+127\.0\.0\.1:(\d+)/))[1]);
+  await metricsUntil(
+    metrics,
+    (now) => now.get('sluice_unhandled_errors_total{thread="service"}') === 1,
+    "the error to be counted",
+  );
   assert.equal(text(await rawRequest(sluice.port(), get("/who"))), before);
 });
 

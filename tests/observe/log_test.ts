@@ -30,6 +30,19 @@ Deno.test("a JSON line can be parsed, numbers as numbers, secrets left out", asy
   assert.match(parsed.error, /^Error: x/);
 });
 
+Deno.test("an error is logged with what caused it, to a bounded depth", async () => {
+  const sink = new MemorySink();
+  const log = startLog({ sink, format: "json" });
+  const circle = new Error("circle");
+  circle.cause = circle;
+  logger("x").error("one", { error: new Error("top", { cause: new Error("root", { cause: 7 }) }) });
+  logger("x").error("two", { error: circle });
+  await log.close();
+  const [one, two] = sink.lines.map((line) => JSON.parse(line).error as string);
+  assert.match(one!, /^Error: top[^]*\nCaused by: Error: root[^]*\nCaused by: 7$/);
+  assert.equal(two!.split("Caused by: Error: circle").length, 9);
+});
+
 Deno.test("nothing that is logged can make a second line or drive a terminal", async () => {
   const sink = new MemorySink();
   const log = startLog({ sink });
