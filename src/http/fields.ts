@@ -131,10 +131,15 @@ export class Fields {
     return this.#added;
   }
 
+  /** The ids of the names in `added`. */
+  get addedIds(): readonly number[] | null {
+    return this.#addedIds;
+  }
+
   /** The lower-case name of a raw entry. */
   nameAt(entry: number): string {
     const at = entry * ENTRY;
-    return this.#latin1(this.#index![at]!, this.#index![at + 1]!).toLowerCase();
+    return latin1(this.#bytes, this.#index![at]!, this.#index![at + 1]!).toLowerCase();
   }
 
   /** Whether a raw entry that is not known has nearly the name of one that is; see {@linkcode isLookalike}. */
@@ -148,7 +153,7 @@ export class Fields {
     const replaced = this.#replaced?.get(entry);
     if (replaced !== undefined) return replaced;
     const at = entry * ENTRY;
-    return this.#latin1(this.#index![at + 2]!, this.#index![at + 3]!);
+    return latin1(this.#bytes, this.#index![at + 2]!, this.#index![at + 3]!);
   }
 
   /** Whether a raw entry that nobody has changed has this value, case counting; no string is made of it. */
@@ -256,6 +261,13 @@ export class Fields {
       for (let i = 0; i < added.length; i += 2) if (this.#matchesAdded(i, lower, id)) return true;
     }
     return false;
+  }
+
+  /** Whether there is a field of a known id. */
+  hasId(id: number): boolean {
+    const index = this.#index;
+    for (let i = 0; i < this.#count; i++) if (index![i * ENTRY + 4]! === id) return true;
+    return this.#addedIds !== null && this.#addedIds.includes(id);
   }
 
   /** The first value of a field by its id, or `null`. The quick form of `get` for the hot path. */
@@ -393,7 +405,7 @@ export class Fields {
     for (let i = 0; i < this.#count; i++) {
       const at = i * ENTRY;
       if (this.#index![at + 4]! === REMOVED) continue;
-      yield [this.#latin1(this.#index![at]!, this.#index![at + 1]!), this.valueAt(i)];
+      yield [latin1(this.#bytes, this.#index![at]!, this.#index![at + 1]!), this.valueAt(i)];
     }
     const added = this.#added;
     if (added !== null) {
@@ -556,10 +568,6 @@ export class Fields {
       if ((c >= 65 && c <= 90 ? c | 32 : c) !== lower.charCodeAt(i)) return false;
     }
     return true;
-  }
-
-  #latin1(start: number, end: number): string {
-    return latin1(this.#bytes, start, end);
   }
 }
 

@@ -90,7 +90,6 @@ export function writeRequest(
   // A Host field is what rules and plugins changed, so it counts.
   const authority = hasTarget ? fields.first(HOST) ?? head.authority : head.target;
   const takesTrailers = fields.first(TE) !== null;
-  fields.sweep(NOT_IN_HEAD);
   position = encoder.begin(out, position);
   position = method === "GET"
     ? encoder.static(out, position, GET)
@@ -99,8 +98,8 @@ export function writeRequest(
   if (authority !== "") position = encoder.field(out, position, ":authority", authority);
   if (hasTarget) position = encoder.field(out, position, ":path", head.target);
   if (protocol !== "") position = encoder.field(out, position, ":protocol", protocol);
-  position = encoder.fields(out, position, fields, fields.neverIndexed);
-  if (takesTrailers) position = encoder.field(out, position, "te", "trailers");
+  position = encoder.fields(out, position, fields, NOT_IN_HEAD);
+  if (takesTrailers) position = encoder.text(out, position, TE, "trailers");
   return writeLength(encoder, out, position, length);
 }
 
@@ -120,14 +119,13 @@ export function writeResponse(
   if (!Number.isInteger(status) || status < 100 || status > 999) {
     throw new ProxyError("internal_error", `Response head: the status ${status} is not 100 to 999`);
   }
-  const left = fields.sweep(NOT_IN_RESPONSE);
   position = encoder.begin(out, position);
   position = status === 200
     ? encoder.static(out, position, OK)
     : encoder.field(out, position, ":status", STATUS[status] ??= String(status));
-  position = encoder.fields(out, position, fields, fields.neverIndexed);
-  if ((left & 1 << DATE) === 0 && status >= 200) {
-    position = encoder.field(out, position, "date", httpDate());
+  position = encoder.fields(out, position, fields, NOT_IN_RESPONSE);
+  if (status >= 200 && !fields.hasId(DATE)) {
+    position = encoder.text(out, position, DATE, httpDate());
   }
   return writeLength(encoder, out, position, length);
 }
@@ -139,9 +137,8 @@ export function writeTrailers(
   position: number,
   trailers: Fields,
 ): number {
-  trailers.sweep(NOT_IN_HEAD);
   position = encoder.begin(out, position);
-  return encoder.fields(out, position, trailers, trailers.neverIndexed);
+  return encoder.fields(out, position, trailers, NOT_IN_HEAD);
 }
 
 const STATUS: (string | undefined)[] = new Array(1000);
@@ -156,7 +153,7 @@ function writeLength(
   position: number,
   length: number,
 ): number {
-  return length < 0 ? position : encoder.field(out, position, "content-length", String(length));
+  return length < 0 ? position : encoder.text(out, position, CONTENT_LENGTH, String(length));
 }
 
 /** The last door before the wire: what the next hop could not write as HTTP/1 must not get there. */

@@ -137,11 +137,8 @@ export class Http2UpstreamSession implements UpstreamSession, StreamHandler {
     const { content } = stream;
     content.timeout = this.#patient ? 0 : host.readTimeout;
     content.onTimeout = () => this.#timedOut("read_timeout", "did not go on in time");
-    // What is written here must still be there for another attempt.
-    const copy = head.fork();
     const scheme = host.facts.tls === null ? "http" : "https";
-    stream.sendRequest(copy, scheme, protocol, saysLength && !opensTunnel ? length : -1, ends);
-    copy.release();
+    stream.sendRequest(head, scheme, protocol, saysLength && !opensTunnel ? length : -1, ends);
     this.#state = HEAD;
     this.#left = opensTunnel ? -1 : length;
     this.#writeEnded = ends;
@@ -176,9 +173,7 @@ export class Http2UpstreamSession implements UpstreamSession, StreamHandler {
       dropForbiddenTrailers(trailers);
       if (trailers.size > 0) {
         this.#writeEnded = true;
-        const copy = trailers.fork();
-        stream.sendTrailers(copy);
-        copy.release();
+        stream.sendTrailers(trailers);
         this.#onSent();
         return;
       }

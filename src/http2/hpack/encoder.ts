@@ -91,6 +91,8 @@ FIELD_NAMES.forEach((name, id) => {
   KNOWN_STATIC[id] = staticName(KNOWN_BYTES, start, name.length, KNOWN_HASH[id]!);
 });
 
+const NOTHING_SKIPPED = new Uint8Array(FIELD_NAMES.length);
+
 /** Where text lies that is being encoded, and a name that is not known. One for all encoders: nothing stays in it. */
 let scratch: Uint8Array = new Uint8Array(4096);
 let lowered: Uint8Array = new Uint8Array(64);
@@ -155,7 +157,7 @@ export class HpackEncoder {
   }
 
   /**
-   * Writes one field, pseudo-field or not. Name and value are latin-1; the name is lower case.
+   * Writes one field, pseudo-field or not. Name and value are latin-1; the name goes out in lower case.
    *
    * @param how {@linkcode INDEX}, {@linkcode PLAIN} or {@linkcode NEVER}; default: what suits the field.
    */
@@ -175,23 +177,24 @@ export class HpackEncoder {
   }
 
   /**
-   * Writes all fields, names in lower case. The caller has removed those of one connection (RFC 9113 §8.2.2).
+   * Writes all fields, names in lower case.
    *
-   * @param neverIndexed Entries that came as never indexed and must stay so (RFC 7541 §6.2.3), in order.
+   * @param skipped `1` at the id of every field that is left out: those of one connection (RFC 9113 §8.2.2). Default:
+   * none.
    */
   fields(
     out: Uint8Array,
     position: number,
     fields: Fields,
-    neverIndexed: readonly number[] | null = null,
+    skipped: Uint8Array = NOTHING_SKIPPED,
   ): number {
-    const { added, bytes, entries, index } = fields;
+    const { added, addedIds, bytes, entries, index, neverIndexed } = fields;
     let never = 0;
     for (let entry = 0; entry < entries; entry++) {
       const at = entry * ENTRY;
       const id = index![at + 4]!;
       // Removed entries leave no line but keep their number.
-      if (id < 0) continue;
+      if (id < 0 || skipped[id] === 1) continue;
       let how = -1;
       if (neverIndexed !== null) {
         while (never < neverIndexed.length && neverIndexed[never]! < entry) never++;
@@ -210,12 +213,22 @@ export class HpackEncoder {
         ? this.#unknown(out, position, bytes, index![at]!, index![at + 1]!, values, start, end, how)
         : this.#known(out, position, id, values, start, end, how);
     }
-    if (added !== null) {
-      for (let i = 0; i < added.length; i += 2) {
-        position = this.field(out, position, added[i]!.toLowerCase(), added[i + 1]!);
-      }
+    if (added === null) return position;
+    for (let i = 0; i < addedIds!.length; i++) {
+      const id = addedIds![i]!;
+      if (skipped[id] === 1) continue;
+      const value = added[2 * i + 1]!;
+      position = id === UNKNOWN
+        ? this.field(out, position, added[2 * i]!, value)
+        : this.text(out, position, id, value);
     }
     return position;
+  }
+
+  /** Writes one field by its id. The value is latin-1. */
+  text(out: Uint8Array, position: number, id: number, value: string): number {
+    const lines = reserveLines(value.length);
+    return this.#known(out, position, id, lines, 0, writeText(lines, 0, value), -1);
   }
 
   #known(
