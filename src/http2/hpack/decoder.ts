@@ -73,6 +73,9 @@ export class HpackDecoder {
   #owed = -1;
   #nameLength = 0;
   #valueLength = 0;
+  // Entries of the dynamic table that lie one behind the other and are kept one behind the other: one copy for all.
+  #runStart = 0;
+  #runEnd = 0;
 
   /**
    * @param tableLimit The SETTINGS_HEADER_TABLE_SIZE in force at the start; default 4096.
@@ -106,6 +109,7 @@ export class HpackDecoder {
    */
   decode(bytes: Uint8Array, start: number, end: number, block: FieldBlock): void {
     block.reset();
+    this.#runStart = this.#runEnd = 0;
     let position = start;
     let mayResize = true;
     while (position < end) {
@@ -124,9 +128,11 @@ export class HpackDecoder {
         this.#indexed(readInteger(bytes, position, end, 7), block);
         position = integer.end;
       } else {
+        this.#copyRun(block);
         position = this.#literal(bytes, position, end, first, block);
       }
     }
+    this.#copyRun(block);
   }
 
   #resize(size: number): void {
@@ -138,33 +144,44 @@ export class HpackDecoder {
   }
 
   #indexed(index: number, block: FieldBlock): void {
-    let source: Uint8Array;
-    let at: number;
-    let nameLength: number;
-    let valueLength: number;
-    let tag: number;
     if (index <= STATIC_COUNT) {
       if (index === 0) throw bad("index 0 (RFC 7541 §6.1)");
-      source = STATIC_BYTES;
-      at = STATIC_START[index]!;
-      nameLength = STATIC_NAME[index]!;
-      valueLength = STATIC_VALUE[index]!;
-      tag = STATIC_ID[index]! | STATIC_PSEUDO[index]! << PSEUDO_SHIFT;
-    } else {
-      const table = this.#table;
-      const number = index - STATIC_COUNT - 1;
-      if (number >= table.count) throw bad(`index ${index} is behind the table (RFC 7541 §2.3.3)`);
-      source = table.bytes;
-      at = table.start(number);
-      nameLength = table.nameLength(number);
-      valueLength = table.valueLength(number);
-      tag = table.tag(number);
+      this.#copyRun(block);
+      const nameLength = STATIC_NAME[index]!;
+      const valueLength = STATIC_VALUE[index]!;
+      if (!this.#fits(nameLength, valueLength, block)) return;
+      const length = nameLength + valueLength + 4;
+      block.reserve(length);
+      copy(STATIC_BYTES, STATIC_START[index]!, length, block.bytes, block.length);
+      const tag = STATIC_ID[index]! | STATIC_PSEUDO[index]! << PSEUDO_SHIFT;
+      this.#keep(nameLength, valueLength, tag, false, block);
+      return;
     }
+    const table = this.#table;
+    const number = index - STATIC_COUNT - 1;
+    if (number >= table.count) throw bad(`index ${index} is behind the table (RFC 7541 §2.3.3)`);
+    const at = table.start(number);
+    const nameLength = table.nameLength(number);
+    const valueLength = table.valueLength(number);
     if (!this.#fits(nameLength, valueLength, block)) return;
     const length = nameLength + valueLength + 4;
     block.reserve(length);
-    copy(source, at, length, block.bytes, block.length);
-    this.#keep(nameLength, valueLength, tag, false, block);
+    if (at !== this.#runEnd) {
+      this.#copyRun(block);
+      this.#runStart = this.#runEnd = at;
+    }
+    const kept = block.length;
+    this.#keep(nameLength, valueLength, table.tag(number), false, block);
+    if (block.length > kept) this.#runEnd += length;
+  }
+
+  /** Copies the lines that were kept without being copied. To be called before anything else is put behind them. */
+  #copyRun(block: FieldBlock): void {
+    const length = this.#runEnd - this.#runStart;
+    if (length > 0) {
+      copy(this.#table.bytes, this.#runStart, length, block.bytes, block.length - length);
+    }
+    this.#runStart = this.#runEnd = 0;
   }
 
   #literal(

@@ -14,7 +14,7 @@ import {
   encodeHuffman,
   huffmanLength,
 } from "../../../src/http2/hpack/huffman.ts";
-import { METHOD } from "../../../src/http2/hpack/static_table.ts";
+import { METHOD, STATIC_TABLE } from "../../../src/http2/hpack/static_table.ts";
 
 const unhex = (hex: string) => Buffer.from(hex.replaceAll(" ", ""), "hex");
 
@@ -340,4 +340,50 @@ Deno.test("What is sent again with the same values is one byte each, however the
   assert.equal(encoder.field(out, 0, "server", "nginx"), 1);
   assert.equal(encoder.field(out, 0, "server", "nginx", NEVER) > 1, true);
   assert.equal(out[0]! & 0xf0, 0x10);
+});
+
+Deno.test("Whatever the order of what is indexed, neighbours or not, each field comes with its own bytes", () => {
+  const step = fc.oneof(
+    { weight: 6, arbitrary: fc.record({ kind: fc.constant("dynamic"), number: fc.nat(11) }) },
+    { weight: 3, arbitrary: fc.record({ kind: fc.constant("next"), number: fc.constant(0) }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant("static"), number: fc.nat(40) }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant("insert"), number: fc.nat(99) }) },
+  );
+  fc.assert(
+    fc.property(fc.array(fc.array(step, { maxLength: 30 }), { maxLength: 5 }), (blocks) => {
+      const decoder = new HpackDecoder(DECODER_LIMITS, 400);
+      const block = new FieldBlock();
+      // The newest first, as in the table.
+      let model: [string, string][] = [];
+      const bytes: number[] = [];
+      const want: [string, string][] = [];
+      const literal = (name: string, value: string) => {
+        bytes.push(0x40, name.length, ...Buffer.from(name), value.length, ...Buffer.from(value));
+        want.push([name, value]);
+        model = [[name, value], ...model];
+        let size = 0;
+        model = model.filter(([n, v]) => (size += n.length + v.length + 32) <= 400);
+      };
+      for (let i = 0; i < 12; i++) literal(`n${i}`, "v".repeat(i));
+      let last = 0;
+      for (const steps of [[], ...blocks]) {
+        for (const { kind, number } of steps) {
+          if (kind === "insert") literal(`x${number}`, "y".repeat(number % 20));
+          else if (kind === "static") {
+            bytes.push(128 + 15 + number);
+            want.push([...STATIC_TABLE[15 + number]!]);
+          } else {
+            last = kind === "next" ? Math.max(0, last - 1) : number % model.length;
+            if (last >= model.length) continue;
+            bytes.push(128 + 62 + last);
+            want.push(model[last]!);
+          }
+        }
+        decoder.decode(Uint8Array.from(bytes), 0, bytes.length, block);
+        assert.deepEqual([...block.takeFields()], want);
+        bytes.length = want.length = 0;
+      }
+    }),
+    { numRuns: 1000 },
+  );
 });
