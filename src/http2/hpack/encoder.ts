@@ -46,6 +46,9 @@ const STATIC_CACHE = 256;
 const SPACE = 32;
 const HTAB = 9;
 const HASH_PRIME = 0x01000193;
+/** What makes a letter lower case. */
+const FOLD = 32;
+const BLANK_AROUND = /^[\t ]+|[\t ]+$/g;
 
 /** What an {@linkcode HpackEncoder} may do. */
 export interface EncoderOptions {
@@ -157,17 +160,18 @@ export class HpackEncoder {
   }
 
   /**
-   * Writes one field, pseudo-field or not. Name and value are latin-1; the name goes out in lower case.
+   * Writes one field, pseudo-field or not, as it is. Name and value are latin-1; the name is to be lower case.
    *
    * @param how {@linkcode INDEX}, {@linkcode PLAIN} or {@linkcode NEVER}; default: what suits the field.
    */
   field(out: Uint8Array, position: number, name: string, value: string, how: number = -1): number {
     const lines = reserveLines(name.length + value.length);
-    const end = writeText(lines, 0, name);
-    const id = fieldIdOf(lines, 0, end);
-    return id === UNKNOWN
-      ? this.#unknown(out, position, lines, 0, end, lines, end, writeText(lines, end, value), how)
-      : this.#known(out, position, id, lines, 0, writeText(lines, 0, value), how);
+    const middle = writeText(lines, 0, name);
+    const end = writeText(lines, middle, value);
+    const id = fieldIdOf(lines, 0, middle);
+    return FIELD_NAMES[id] === name
+      ? this.#known(out, position, id, lines, middle, end, how)
+      : this.#unknown(out, position, lines, 0, middle, 0, lines, middle, end, how);
   }
 
   /** Writes a field that stands in the static table with its value (RFC 7541 Appendix A). */
@@ -209,17 +213,21 @@ export class HpackEncoder {
         start = 0;
         end = writeText(values, 0, replaced);
       }
-      position = id === UNKNOWN
-        ? this.#unknown(out, position, bytes, index![at]!, index![at + 1]!, values, start, end, how)
-        : this.#known(out, position, id, values, start, end, how);
+      while (start < end && isBlank(values[start]!)) start++;
+      while (start < end && isBlank(values[end - 1]!)) end--;
+      if (id === UNKNOWN) {
+        const name = index![at]!;
+        const colon = index![at + 1]!;
+        position = this.#unknown(out, position, bytes, name, colon, FOLD, values, start, end, how);
+      } else position = this.#known(out, position, id, values, start, end, how);
     }
     if (added === null) return position;
     for (let i = 0; i < addedIds!.length; i++) {
       const id = addedIds![i]!;
       if (skipped[id] === 1) continue;
-      const value = added[2 * i + 1]!;
+      const value = added[2 * i + 1]!.replace(BLANK_AROUND, "");
       position = id === UNKNOWN
-        ? this.field(out, position, added[2 * i]!, value)
+        ? this.field(out, position, added[2 * i]!.toLowerCase(), value)
         : this.text(out, position, id, value);
     }
     return position;
@@ -262,6 +270,7 @@ export class HpackEncoder {
     names: Uint8Array,
     nameStart: number,
     nameEnd: number,
+    fold: number,
     values: Uint8Array,
     valueStart: number,
     valueEnd: number,
@@ -273,7 +282,7 @@ export class HpackEncoder {
     let hash = length;
     for (let i = 0; i < length; i++) {
       const c = names[nameStart + i]!;
-      const byte = c >= 65 && c <= 90 ? c | 32 : c;
+      const byte = c >= 65 && c <= 90 ? c | fold : c;
       to[i] = byte;
       hash = Math.imul(hash ^ byte, HASH_PRIME);
     }
@@ -306,8 +315,6 @@ export class HpackEncoder {
     valueEnd: number,
     how: number,
   ): number {
-    while (valueStart < valueEnd && isBlank(values[valueStart]!)) valueStart++;
-    while (valueStart < valueEnd && isBlank(values[valueEnd - 1]!)) valueEnd--;
     const valueLength = valueEnd - valueStart;
     const table = this.#table;
     const nameSlot = nameHash & CACHE - 1;
