@@ -158,3 +158,16 @@ Deno.test("a source that could find nothing, or nothing of use, is refused", asy
   }
   assert.deepEqual(await errorsOf(discovery(`${MINIMAL["file"]}, allow: ["*.internal"]`)), []);
 });
+
+Deno.test("a plugin that is the discovery of an upstream cannot be disabled", async () => {
+  const config = (disabled: string) => `listeners: [{ address: ":8080" }]
+services: [{ name: edge, routes: [{ upstream: app }] }]
+upstreams: [{ name: app, discovery: { type: plugin, plugin: finder } }]
+plugins: { directory: ./plugins, disabled: [${disabled}] }
+`;
+  const plugins = ["finder", "other"];
+  assert.deepEqual(await errorsOf(config("other"), { plugins }), []);
+  const errors = await errorsOf(config("other, finder"), { plugins });
+  assert.equal(errors.length, 1, errors.join("\n"));
+  assert.match(errors[0]!, /^4:52 plugin "finder" is the discovery of upstreams\[0\]/);
+});
