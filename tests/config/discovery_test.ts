@@ -160,7 +160,8 @@ Deno.test("a source that could find nothing, or nothing of use, is refused", asy
 });
 
 Deno.test("a plugin that is the discovery of an upstream cannot be disabled", async () => {
-  const config = (disabled: string) => `listeners: [{ address: ":8080" }]
+  const config = (disabled: string) =>
+    `listeners: [{ address: ":8080" }]
 services: [{ name: edge, routes: [{ upstream: app }] }]
 upstreams: [{ name: app, discovery: { type: plugin, plugin: finder } }]
 plugins: { directory: ./plugins, disabled: [${disabled}] }
