@@ -413,6 +413,13 @@ Deno.test("the verbs do what the interface can, and end with the right codes", a
     assert.equal(ended.code, code, args.join(" "));
     assert.match(ended.stderr, words);
   }
+  await eventually(
+    async () =>
+      /^worker main-0 +ready, 0 restarts, heard of .* ago, 1 connections, 0 requests$/m
+        .test((await run("status")).stdout),
+    "the worker to tell of the connection",
+    10_000,
+  );
   const stopped = await spawn("stop", "--wait");
   assert.deepEqual([stopped.code, stopped.stdout], [0, "stopped\n"]);
   assert.equal(await withDeadline(sluice.exited, 5_000, "the end"), 0);

@@ -1,6 +1,7 @@
 /** Old configs that requests and tunnels still need: how many there may be in a service worker, and who sees them. */
 import assert from "node:assert/strict";
 import * as c from "../../src/http2/constants.ts";
+import { cli } from "../cli/support.ts";
 import { configFile } from "../support/config.ts";
 import { eventually } from "../support/deadline.ts";
 import { field, text } from "../support/http_text.ts";
@@ -90,6 +91,8 @@ Deno.test("of editions with requests left, those beyond server.max_retired_editi
     "the worker to tell of them",
     10_000,
   );
+  const shown = await cli(["status", "--admin", `unix:${admin.path}`]);
+  assert.match(shown.out, /^worker main-0 .* requests, 2 older configs in use$/m);
 
   await next();
   await first.whenEnded();
