@@ -83,7 +83,7 @@ export function readRequest(
 ): Http2Request {
   const { bytes, seen } = block;
   checkBlock(block, id);
-  if (block.pseudo(STATUS) !== null) throw malformed(id, ":status in a request (§8.3.1)");
+  if (block.pseudoStart(STATUS) >= 0) throw malformed(id, ":status in a request (§8.3.1)");
   if (block.pseudoStart(METHOD) < 0) {
     if (block.tooLarge) throw tooLarge();
     throw malformed(id, ":method is missing (§8.3.1)");
@@ -98,20 +98,21 @@ export function readRequest(
     throw malformed(id, ":protocol without CONNECT (RFC 8441 §4)");
   }
   const isPlainConnect = isConnect && protocol === null;
-  const scheme = block.pseudo(SCHEME);
+  const hasScheme = block.pseudoStart(SCHEME) >= 0;
+  const scheme = hasScheme ? schemeOf(block) : OTHER_SCHEME;
   const pathStart = block.pseudoStart(PATH_FIELD);
   const pathEnd = block.pseudoEnd(PATH_FIELD);
   if (isPlainConnect) {
-    if (scheme !== null || pathStart >= 0) {
+    if (hasScheme || pathStart >= 0) {
       throw malformed(id, ":scheme or :path in a CONNECT request (§8.5)");
     }
-  } else if (scheme === null || pathStart < 0) {
+  } else if (!hasScheme || pathStart < 0) {
     if (block.tooLarge) throw tooLarge();
     throw malformed(id, ":scheme or :path is missing (§8.3.1)");
   } else checkPath(block, id, method, rules);
   if (block.tooLarge) throw tooLarge();
   checkAuthority(block, id, scheme, isPlainConnect);
-  if (scheme !== null && !/^https?$/i.test(scheme)) {
+  if (hasScheme && scheme === OTHER_SCHEME) {
     throw new ProxyError("invalid_request", "Request: only http and https URIs are served here");
   }
   if (isPlainConnect && !rules.allowConnect) {
@@ -213,6 +214,22 @@ export function malformed(id: number, problem: string): Http2Error {
   return new Http2Error(PROTOCOL_ERROR, `malformed message: ${problem}`, id);
 }
 
+const OTHER_SCHEME = 0;
+const HTTP_SCHEME = 1;
+const HTTPS_SCHEME = 2;
+const HTTPS = new TextEncoder().encode("https");
+
+/** Which scheme it is, whatever the case of its letters (RFC 3986 §3.1). */
+function schemeOf(block: FieldBlock): number {
+  const start = block.pseudoStart(SCHEME);
+  const length = block.pseudoEnd(SCHEME) - start;
+  if (length !== 4 && length !== 5) return OTHER_SCHEME;
+  for (let i = 0; i < length; i++) {
+    if ((block.bytes[start + i]! | 32) !== HTTPS[i]) return OTHER_SCHEME;
+  }
+  return length === 4 ? HTTP_SCHEME : HTTPS_SCHEME;
+}
+
 function tooLarge(): ProxyError {
   return new ProxyError(
     "head_too_large",
@@ -252,7 +269,7 @@ function checkPath(block: FieldBlock, id: number, method: string, rules: Request
 function checkAuthority(
   block: FieldBlock,
   id: number,
-  scheme: string | null,
+  scheme: number,
   needsPort: boolean,
 ): void {
   const start = block.pseudoStart(AUTHORITY);
@@ -274,8 +291,9 @@ function checkAuthority(
     if (needsPort) throw malformed(id, ":authority is missing (§8.5)");
     return;
   }
-  const isPlain = scheme !== null && scheme.toLowerCase() === "http";
-  if (!isSameAuthority(host, block.pseudo(AUTHORITY)!, isPlain ? "http" : "https")) {
+  if (
+    !isSameAuthority(host, block.pseudo(AUTHORITY)!, scheme === HTTP_SCHEME ? "http" : "https")
+  ) {
     throw malformed(id, "Host contradicts :authority (§8.3.1)");
   }
 }

@@ -34,6 +34,8 @@ export class FieldBlock {
   /** Entries that must never be indexed on the way on (RFC 7541 §6.2.3), or `null` if there are none. */
   neverIndexed: number[] | null = null;
   #index: Int32Array = takeIndex(0);
+  /** How many entries are left free at the front: one for Host, if `:authority` may become it. */
+  #spare = 0;
   readonly #pseudo = new Int32Array(PSEUDO_END * 2);
 
   /** Empties it for the next section. */
@@ -47,11 +49,12 @@ export class FieldBlock {
     this.repeated = 0;
     this.pseudoSeen = 0;
     this.neverIndexed = null;
+    this.#spare = 0;
   }
 
   /** Where the first field that is not a pseudo-field begins. */
   get linesStart(): number {
-    return this.count === 0 ? this.length : this.#index[0]!;
+    return this.count === 0 ? this.length : this.#index[this.#spare * ENTRY]!;
   }
 
   /** Start of the value of a pseudo-field in `bytes`, or `-1`. */
@@ -73,7 +76,8 @@ export class FieldBlock {
   /** The value of the first field of an id that is in `seen`. */
   first(id: number): string {
     const index = this.#index;
-    for (let at = 0; at < this.count * ENTRY; at += ENTRY) {
+    const end = (this.count + this.#spare) * ENTRY;
+    for (let at = this.#spare * ENTRY; at < end; at += ENTRY) {
       if (index[at + 4] === id) return latin1(this.bytes, index[at + 2]!, index[at + 3]!);
     }
     return "";
@@ -83,10 +87,9 @@ export class FieldBlock {
   authorityToHost(): void {
     const valueStart = this.#pseudo[AUTHORITY * 2]!;
     const start = valueStart - HOST_LINE.length;
-    this.bytes.set(HOST_LINE, start);
-    if ((this.count + 1) * ENTRY > this.#index.length) this.#growIndex();
+    for (let i = 0; i < HOST_LINE.length; i++) this.bytes[start + i] = HOST_LINE[i]!;
     const index = this.#index;
-    index.copyWithin(ENTRY, 0, this.count * ENTRY);
+    this.#spare = 0;
     index[0] = start;
     index[1] = start + HOST_LINE.length - 2;
     index[2] = valueStart;
@@ -104,6 +107,7 @@ export class FieldBlock {
    * fields may give the bytes back to the pool.
    */
   takeFields(): Fields {
+    if (this.#spare > 0) this.#index.copyWithin(0, ENTRY, (this.count + 1) * ENTRY);
     const fields = new Fields(this.bytes, this.count, this.#index);
     fields.neverIndexed = this.neverIndexed;
     this.bytes = takeBuffer(SMALL_BUFFER);
@@ -148,7 +152,9 @@ export class FieldBlock {
       }
       return;
     }
-    const at = this.count * ENTRY;
+    // Pseudo-fields have all come.
+    if (this.count === 0) this.#spare = this.pseudoSeen >>> AUTHORITY & 1;
+    const at = (this.count + this.#spare) * ENTRY;
     if (at === this.#index.length) this.#growIndex();
     const index = this.#index;
     index[at] = start;
