@@ -16,8 +16,10 @@ export interface Certificate {
 
 /** What a proxy is to do. */
 export interface Job {
-  /** Where the origin listens. */
+  /** Where the origin listens, for HTTP/1. */
   readonly origin: number;
+  /** Where it listens for HTTP/2 without TLS, if that is to be spoken with it; whoever cannot speaks HTTP/1. */
+  readonly h2cOrigin: number | null;
   readonly port: number;
   /** A folder of its own. */
   readonly folder: string;
@@ -116,7 +118,9 @@ function haproxy(name: string, lua: boolean): Peer {
   return {
     name,
     needs: [["haproxy", "haproxy"]],
-    async command({ origin, port, folder, front, certificate, work, accessLog, workers }) {
+    async command(
+      { origin, h2cOrigin, port, folder, front, certificate, work, accessLog, workers },
+    ) {
       if (lua !== runsCode(work) || accessLog) return null;
       const bind = `bind 127.0.0.1:${port}${
         front === "h2c" ? " proto h2" : front === "h1" ? "" : ` ssl crt ${certificate.both}`
@@ -154,7 +158,9 @@ frontend in
   default_backend origin
 backend origin
   http-reuse always
-  server one 127.0.0.1:${origin} pool-max-conn 256\n`,
+  server one 127.0.0.1:${h2cOrigin ?? origin} pool-max-conn 256${
+          h2cOrigin === null ? "" : " proto h2"
+        }\n`,
       );
       return ["haproxy", "-db", "-f", `${folder}/haproxy.cfg`];
     },
@@ -165,8 +171,8 @@ backend origin
 const caddy: Peer = {
   name: "caddy",
   needs: [["caddy", "caddy"]],
-  async command({ origin, port, folder, front, certificate, work, accessLog, workers }) {
-    if (accessLog || (work !== "forward" && work !== "answer")) return null;
+  async command({ origin, h2cOrigin, port, folder, front, certificate, work, accessLog, workers }) {
+    if (accessLog || h2cOrigin !== null || (work !== "forward" && work !== "answer")) return null;
     const secure = front === "tls" || front === "h2";
     await Deno.writeTextFile(
       `${folder}/Caddyfile`,
@@ -221,7 +227,9 @@ function sluice(name: string, engine: string | null): Peer {
   return {
     name,
     needs: [],
-    async command({ origin, port, folder, front, certificate, work, accessLog, workers }) {
+    async command(
+      { origin, h2cOrigin, port, folder, front, certificate, work, accessLog, workers },
+    ) {
       const secure = front === "tls" || front === "h2";
       if (engine !== null && secure) return null;
       const isolation = work === "five" ? "worker" : work;
@@ -269,7 +277,11 @@ function sluice(name: string, engine: string | null): Peer {
               : {}),
           }],
         }],
-        upstreams: [{ name: "origin", endpoints: [`127.0.0.1:${origin}`] }],
+        upstreams: [{
+          name: "origin",
+          endpoints: [`127.0.0.1:${h2cOrigin ?? origin}`],
+          ...(h2cOrigin === null ? {} : { transport: { protocol: "h2c" } }),
+        }],
         ...(names.length === 0 ? {} : {
           plugins: {
             directory: "./plugins",

@@ -14,6 +14,8 @@ export interface Scenario {
   readonly front: Job["front"];
   readonly work: Job["work"];
   readonly load: Load;
+  /** What is spoken with the origin by those who can. Default `h1`. */
+  readonly back?: "h1" | "h2c";
   /** Default 1, on a processor of its own; with more, nothing is pinned. */
   readonly workers?: number;
   readonly accessLog?: boolean;
@@ -183,6 +185,15 @@ export const SCENARIOS: readonly Scenario[] = [
     work: "forward",
     load: h2(64, 1, false),
     aim: 1,
+  },
+  {
+    name: "h2c-h2c-8x32",
+    title: "small GET by HTTP/2 to an HTTP/2 origin (nginx: HTTP/1), 8 connections of 32 streams",
+    front: "h2c",
+    back: "h2c",
+    work: "forward",
+    load: h2(8, 32, false),
+    aim: 0.75,
   },
   {
     name: "hook-inline",

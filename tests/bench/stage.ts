@@ -71,8 +71,14 @@ export async function setStage(scenario: Scenario, peers: readonly Peer[]): Prom
   };
   try {
     const origin = freePort();
+    const h2cPort = freePort();
     const certificate = await makeCertificate(folder);
-    await startOrigin(folder, origin, (command) => start(0, command, `${folder}/origin.log`));
+    await startOrigin(
+      folder,
+      origin,
+      h2cPort,
+      (command) => start(0, command, `${folder}/origin.log`),
+    );
     await answers(origin, "h1");
     const targets: Target[] = [];
     for (const peer of peers) {
@@ -83,7 +89,9 @@ export async function setStage(scenario: Scenario, peers: readonly Peer[]): Prom
       await Deno.chmod(home, 0o777);
       const port = freePort();
       const { front, work, accessLog = false } = scenario;
-      const job: Job = { origin, port, folder: home, front, certificate, work, accessLog, workers };
+      const h2cOrigin = scenario.back === "h2c" ? h2cPort : null;
+      const served = { origin, h2cOrigin, port, folder: home, front, certificate };
+      const job: Job = { ...served, work, accessLog, workers };
       const command = await peer.command(job);
       if (command === null) continue;
       const begun = performance.now();
@@ -106,6 +114,7 @@ export async function setStage(scenario: Scenario, peers: readonly Peer[]): Prom
 async function startOrigin(
   folder: string,
   port: number,
+  h2cPort: number,
   start: (command: readonly string[]) => Promise<number>,
 ): Promise<void> {
   const home = `${folder}/origin`;
@@ -120,7 +129,7 @@ async function startOrigin(
       1,
       // Content is read to its end before it is answered, and goes no further.
       `upstream self { server 127.0.0.1:${port}; keepalive 64; keepalive_requests 1000000000; }
-      server { listen 127.0.0.1:${port} backlog=4096; root ${home};${RESPONSE_FIELDS}
+      server { listen 127.0.0.1:${port} backlog=4096; listen 127.0.0.1:${h2cPort} http2; root ${home};${RESPONSE_FIELDS}
         location = /small { return 200 "${"x".repeat(115)}"; }
         location = /sink {
           client_body_buffer_size 16m; proxy_pass http://self/small; proxy_pass_request_body off;
