@@ -93,33 +93,49 @@ const HOP_BY_HOP_IDS = [
 ];
 
 /** `1` at the id of every hop-by-hop field. */
-export const IS_HOP_BY_HOP: Uint8Array = new Uint8Array(FIELD_NAMES.length);
-for (const id of HOP_BY_HOP_IDS) IS_HOP_BY_HOP[id] = 1;
+export const IS_HOP_BY_HOP: Uint8Array = markIds(...HOP_BY_HOP_IDS);
+
+/** `1` at each of the ids. */
+export function markIds(...ids: readonly number[]): Uint8Array {
+  const marks = new Uint8Array(FIELD_NAMES.length);
+  for (const id of ids) marks[id] = 1;
+  return marks;
+}
+
+/**
+ * What a head that came along may not say of the connection it goes out on, nor of its framing, in any version: whoever
+ * writes a head says so itself.
+ */
+export const WRITTEN_ANEW: readonly number[] = [
+  CONNECTION,
+  CONTENT_LENGTH,
+  TRANSFER_ENCODING,
+  KEEP_ALIVE,
+  PROXY_CONNECTION,
+  HTTP2_SETTINGS,
+];
 
 /** `1` at the id of what a `Connection` option must not be able to strip: it would change who is asked, or by whom. */
-export const IS_PROTECTED: Uint8Array = new Uint8Array(FIELD_NAMES.length);
-for (
-  const id of [
-    HOST,
-    CONTENT_LENGTH,
-    X_FORWARDED_FOR,
-    X_FORWARDED_PROTO,
-    X_FORWARDED_HOST,
-    X_FORWARDED_PORT,
-    X_REAL_IP,
-    FORWARDED,
-    VIA,
-    AUTHORIZATION,
-    COOKIE,
-    SET_COOKIE,
-    DATE,
-    CONTENT_TYPE,
-    CONTENT_ENCODING,
-    CONTENT_RANGE,
-    CLIENT_CERT,
-    CLIENT_CERT_CHAIN,
-  ]
-) IS_PROTECTED[id] = 1;
+export const IS_PROTECTED: Uint8Array = markIds(
+  HOST,
+  CONTENT_LENGTH,
+  X_FORWARDED_FOR,
+  X_FORWARDED_PROTO,
+  X_FORWARDED_HOST,
+  X_FORWARDED_PORT,
+  X_REAL_IP,
+  FORWARDED,
+  VIA,
+  AUTHORIZATION,
+  COOKIE,
+  SET_COOKIE,
+  DATE,
+  CONTENT_TYPE,
+  CONTENT_ENCODING,
+  CONTENT_RANGE,
+  CLIENT_CERT,
+  CLIENT_CERT_CHAIN,
+);
 
 /** What is said of a client, and how long content is: our word, or that of a trusted proxy. */
 const VOUCHED_IDS: ReadonlySet<number> = new Set([

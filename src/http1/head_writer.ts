@@ -6,20 +6,7 @@
  */
 import { ProxyError } from "../base/error.ts";
 import { dateLine } from "../http/date.ts";
-import {
-  CONNECTION,
-  CONTENT_LENGTH,
-  DATE,
-  FIELD_NAMES,
-  HOST,
-  HTTP2_SETTINGS,
-  KEEP_ALIVE,
-  PROXY_CONNECTION,
-  TE,
-  TRAILER,
-  TRANSFER_ENCODING,
-  UPGRADE,
-} from "../http/field_names.ts";
+import { DATE, HOST, markIds, TE, TRAILER, UPGRADE, WRITTEN_ANEW } from "../http/field_names.ts";
 import { checkFieldValue, writeLatin1 } from "../http/fields.ts";
 import type { RequestHead, ResponseHead } from "../http/message.ts";
 import { reasonPhrase } from "../http/reason.ts";
@@ -27,25 +14,10 @@ import type { Framing } from "../http/session.ts";
 import { CLASS, CR, LF, QUERY, SPACE, TOKEN } from "../http/grammar.ts";
 import type { Output } from "./output.ts";
 
-const NOT_IN_REQUEST = new Uint8Array(FIELD_NAMES.length);
-for (
-  const id of [
-    CONNECTION,
-    CONTENT_LENGTH,
-    TRANSFER_ENCODING,
-    KEEP_ALIVE,
-    PROXY_CONNECTION,
-    HTTP2_SETTINGS,
-    TRAILER,
-  ]
-) NOT_IN_REQUEST[id] = 1;
-
-const NOT_IN_RESPONSE = NOT_IN_REQUEST.slice();
-NOT_IN_RESPONSE[TE] = 1;
-NOT_IN_RESPONSE[UPGRADE] = 1;
+const NOT_IN_REQUEST = markIds(...WRITTEN_ANEW, TRAILER);
+const NOT_IN_RESPONSE = markIds(...WRITTEN_ANEW, TRAILER, TE, UPGRADE);
 /** A 101 names the protocol that follows; a 426 the ones that would do (RFC 9110 §15.5.22). */
-const NOT_IN_SWITCH = NOT_IN_REQUEST.slice();
-NOT_IN_SWITCH[TE] = 1;
+const NOT_IN_SWITCH = markIds(...WRITTEN_ANEW, TRAILER, TE);
 
 /** Room for everything that is written besides target, method and fields. */
 const EXTRA = 192;

@@ -7,17 +7,13 @@
 import { ProxyError } from "../base/error.ts";
 import { httpDate } from "../http/date.ts";
 import {
-  CONNECTION,
   CONTENT_LENGTH,
   DATE,
-  FIELD_NAMES,
   HOST,
-  HTTP2_SETTINGS,
-  KEEP_ALIVE,
-  PROXY_CONNECTION,
+  markIds,
   TE,
-  TRANSFER_ENCODING,
   UPGRADE,
+  WRITTEN_ANEW,
 } from "../http/field_names.ts";
 import type { Fields } from "../http/fields.ts";
 import { CLASS, QUERY, TOKEN } from "../http/grammar.ts";
@@ -25,24 +21,10 @@ import type { RequestHead, ResponseHead } from "../http/message.ts";
 import { HpackEncoder } from "./hpack/encoder.ts";
 import { staticIndex } from "./hpack/static_table.ts";
 
-// RFC 9113 §8.2.2; Content-Length and Host are written from what they mean.
-const NOT_IN_HEAD = new Uint8Array(FIELD_NAMES.length);
-for (
-  const id of [
-    CONNECTION,
-    CONTENT_LENGTH,
-    HOST,
-    HTTP2_SETTINGS,
-    KEEP_ALIVE,
-    PROXY_CONNECTION,
-    TE,
-    TRANSFER_ENCODING,
-    UPGRADE,
-  ]
-) NOT_IN_HEAD[id] = 1;
-const NOT_IN_RESPONSE = NOT_IN_HEAD.slice();
-// A response has no Host of its own, and what an origin sends by that name is its business.
-NOT_IN_RESPONSE[HOST] = 0;
+// RFC 9113 §8.2.2; Content-Length and Host are written from what they mean. A response has no Host of its own, and what
+// an origin sends by that name is its business.
+const NOT_IN_RESPONSE = markIds(...WRITTEN_ANEW, TE, UPGRADE);
+const NOT_IN_HEAD = markIds(...WRITTEN_ANEW, TE, UPGRADE, HOST);
 
 /** Room for everything besides method, target, authority, protocol and fields. */
 const EXTRA = HpackEncoder.BEGIN_BYTES + 192;
