@@ -246,7 +246,9 @@ async function killWorker(
       .length;
   const others = losses.filter((loss) => !isHis(loss))
     .map((loss) => `lost without need, for worker ${victim} died at ${diedAt}: ${loss.text}`);
-  if (his.length > connections + TAKEN_UNSAID || running > requests + TAKEN_UNSAID) {
+  // No client has more than one request at a time on a connection. Those that the worker had not read yet count, too:
+  // they were on its connections, though it did not know of them.
+  if (his.length > connections + TAKEN_UNSAID) {
     others.push(
       `${his.length} were lost (${running} running) with a worker that had ${connections} connections and ${requests} requests:`,
       ...his.map((loss) => loss.text),
