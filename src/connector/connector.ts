@@ -5,6 +5,7 @@
  */
 import { type Clock, systemClock } from "../base/clock.ts";
 import { ProxyError } from "../base/error.ts";
+import { young } from "../base/young.ts";
 import type { UpstreamSession } from "../http/session.ts";
 import type { ConnectTimes } from "../transport/dial.ts";
 import { abortError } from "../transport/io_error.ts";
@@ -302,20 +303,21 @@ export class Connector {
     pool.busy++;
     const { shared } = pooled;
     if (peer.mayShare) this.#protocols.learn(peer, shared);
-    connection.onIdle = () => this.#released(pooled);
+    connection.onIdle = young(() => this.#released(pooled));
     if (shared !== null) {
-      shared.onSlots = () => this.#onSlots(pooled);
+      shared.onSlots = young(() => this.#onSlots(pooled));
       if (peer.http1 !== null) {
-        shared.onHttp1Required = () => this.#protocols.requireHttp1(peer);
+        shared.onHttp1Required = young(() => this.#protocols.requireHttp1(peer));
       }
     }
-    connection.onClosed = () =>
+    connection.onClosed = young(() =>
       this.#discard(
         pooled,
         connection.stray === true
           ? "stray_bytes"
           : shared?.ending ?? (pooled.place === "idle" ? "peer_closed" : "not_reusable"),
-      );
+      )
+    );
     return pooled;
   }
 

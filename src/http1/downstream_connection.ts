@@ -39,6 +39,13 @@ const DRAINING = 5;
 const LINGERING = 6;
 const CLOSED = 7;
 
+/** Steps that may fail, for `#guard`. Functions would have to be made for each connection. */
+const RECEIVED = 0;
+const ENDED = 1;
+const FLUSHED = 2;
+const EXCHANGE_OVER = 3;
+const HEAD_IS_LATE = 4;
+
 /** How long a client gets to read the last answer and to close, in milliseconds. */
 const LINGER_TIME = 2_000;
 
@@ -56,7 +63,7 @@ export class Http1DownstreamConnection
   readonly #onClosed: () => void;
   readonly #heads: RequestHeadReader;
   readonly #deadline: Deadline = new Deadline(() => this.#onDeadline());
-  readonly #exchangeOver: () => void = () => this.#guard(this.#overAndNext);
+  readonly #exchangeOver: () => void = () => this.#guard(EXCHANGE_OVER);
   readonly #exchangeBroke: (error: unknown) => void = (error) => this.#broke(error);
   #session: Http1DownstreamSession | null = null;
   #state = FRESH;
@@ -148,12 +155,12 @@ export class Http1DownstreamConnection
   onRead(length: number): void {
     this.#reading = false;
     this.input.commit(length);
-    this.#guard(length === 0 ? this.#onEnd : this.#onBytes);
+    this.#guard(length === 0 ? ENDED : RECEIVED);
   }
 
   onDrain(): void {
     this.output.onDrain();
-    if (this.#state === FLUSHING) this.#guard(this.#afterFlush);
+    if (this.#state === FLUSHING) this.#guard(FLUSHED);
   }
 
   onError(error: ProxyError): void {
@@ -219,7 +226,7 @@ export class Http1DownstreamConnection
     if (this.input.size < SMALL_BUFFER) this.#ask();
   }
 
-  readonly #onBytes = (): void => {
+  #onBytes(): void {
     switch (this.#state) {
       case FRESH:
       case IDLE:
@@ -247,9 +254,9 @@ export class Http1DownstreamConnection
         this.#ask();
         break;
     }
-  };
+  }
 
-  readonly #onEnd = (): void => {
+  #onEnd(): void {
     this.#eof = true;
     const session = this.#session;
     switch (this.#state) {
@@ -271,7 +278,7 @@ export class Http1DownstreamConnection
       default:
         this.#close();
     }
-  };
+  }
 
   /** Takes requests out of what was received, until bytes are missing or one takes its time. */
   #pump(): void {
@@ -362,10 +369,10 @@ export class Http1DownstreamConnection
     this.#over();
   }
 
-  readonly #overAndNext = (): void => {
+  #overAndNext(): void {
     this.#over();
     if (this.#state <= HEAD) this.#pump();
-  };
+  }
 
   #over(): void {
     const session = this.#session;
@@ -395,7 +402,7 @@ export class Http1DownstreamConnection
     if (!this.output.waiting) this.#afterFlush();
   }
 
-  readonly #afterFlush = (): void => {
+  #afterFlush(): void {
     if (this.#last) {
       this.#linger();
       return;
@@ -408,7 +415,7 @@ export class Http1DownstreamConnection
     this.input.dropView();
     this.#arm(this.limits.drainTimeout);
     this.#drainContent();
-  };
+  }
 
   /** Reads over content that nobody wanted: the next request must not begin inside it (CVE-2025-4366). */
   #drainContent(): void {
@@ -487,7 +494,7 @@ export class Http1DownstreamConnection
     if (this.#disposed) return;
     this.#disposed = true;
     this.input.dispose();
-    this.output.fail(new ProxyError("client_closed", "Connection: closed"));
+    this.output.dispose();
     this.#onClosed();
   }
 
@@ -506,7 +513,7 @@ export class Http1DownstreamConnection
     if (!this.#timed) return;
     switch (this.#state) {
       case HEAD:
-        this.#guard(this.#onHeadTimeout);
+        this.#guard(HEAD_IS_LATE);
         break;
       case SERVING:
         if (this.#session!.waiting && !this.#session!.patient) {
@@ -525,13 +532,13 @@ export class Http1DownstreamConnection
     }
   }
 
-  readonly #onHeadTimeout = (): void => {
+  #onHeadTimeout(): void {
     this.#refuse(
       new ProxyError("header_timeout", "Request head: not complete in time", {
         source: "downstream",
       }),
     );
-  };
+  }
 
   #onWriteTimeout(): void {
     this.cut(
@@ -552,9 +559,25 @@ export class Http1DownstreamConnection
   }
 
   /** A bug of ours may end this connection, but not the process. */
-  #guard(step: () => void): void {
+  #guard(step: number): void {
     try {
-      step();
+      switch (step) {
+        case RECEIVED:
+          this.#onBytes();
+          break;
+        case ENDED:
+          this.#onEnd();
+          break;
+        case FLUSHED:
+          this.#afterFlush();
+          break;
+        case EXCHANGE_OVER:
+          this.#overAndNext();
+          break;
+        case HEAD_IS_LATE:
+          this.#onHeadTimeout();
+          break;
+      }
     } catch (error) {
       reportError(error);
       this.cut(ProxyError.wrap(error, "internal_error", "Connection", "internal"));

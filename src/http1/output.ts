@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ProxyError } from "../base/error.ts";
+import { ProxyError } from "../base/error.ts";
 import { Deadline, type TimerWheel } from "../base/timer_wheel.ts";
 import type { Socket } from "../transport/socket.ts";
 import { giveBuffer, NO_BUFFER, takeBuffer } from "../base/buffer_pool.ts";
@@ -159,6 +159,20 @@ export class Output {
     this.#promise = null;
     this.#resolve = this.#reject = nothing;
     reject(error);
+  }
+
+  /** Lets go of everything when nobody can write any more. An error would cost its stack trace per connection. */
+  dispose(): void {
+    if (this.#failure !== null) return;
+    if (this.#promise !== null) {
+      return this.fail(new ProxyError("client_closed", "Connection: closed"));
+    }
+    this.#options.wheel.cancel(this.#deadline);
+    this.#inFlight.length = 0;
+    giveBuffer(this.bytes);
+    this.bytes = NO_BUFFER;
+    this.length = 0;
+    this.#waiting = false;
   }
 
   #wait(): void {

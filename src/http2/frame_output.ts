@@ -7,6 +7,7 @@
  */
 import { giveBuffer, NO_BUFFER, takeBuffer } from "../base/buffer_pool.ts";
 import { Deadline, type TimerWheel } from "../base/timer_wheel.ts";
+import { young } from "../base/young.ts";
 import type { Socket } from "../transport/socket.ts";
 
 const FIRST_BYTES = 4 * 1024;
@@ -46,10 +47,10 @@ export class FrameOutput {
     this.#deadline = new Deadline(() => {
       if (this.#timed) options.onTimeout();
     });
-    this.#flushLater = () => {
+    this.#flushLater = young(() => {
       this.#scheduled = false;
       this.flush();
-    };
+    });
   }
 
   /** Whether content must wait: enough is gathered. */

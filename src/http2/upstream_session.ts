@@ -5,6 +5,7 @@
  */
 import { giveBuffer } from "../base/buffer_pool.ts";
 import { ProxyError } from "../base/error.ts";
+import { young } from "../base/young.ts";
 import { Deadline, type TimerWheel } from "../base/timer_wheel.ts";
 import type { Fields } from "../http/fields.ts";
 import { hasNoContent, type RequestHead, ResponseHead, type Version } from "../http/message.ts";
@@ -136,7 +137,7 @@ export class Http2UpstreamSession implements UpstreamSession, StreamHandler {
     stream.handler = this;
     const { content } = stream;
     content.timeout = this.#patient ? 0 : host.readTimeout;
-    content.onTimeout = () => this.#timedOut("read_timeout", "did not go on in time");
+    content.onTimeout = young(() => this.#timedOut("read_timeout", "did not go on in time"));
     const scheme = host.facts.tls === null ? "http" : "https";
     stream.sendRequest(head, scheme, protocol, saysLength && !opensTunnel ? length : -1, ends);
     this.#state = HEAD;

@@ -4,6 +4,7 @@
  * @module
  */
 import { ProxyError } from "../base/error.ts";
+import { young } from "../base/young.ts";
 import { Deadline, type TimerWheel } from "../base/timer_wheel.ts";
 import type { ConnectionFacts, DownstreamSession } from "../http/session.ts";
 import { Fields } from "../http/fields.ts";
@@ -61,7 +62,7 @@ export class HttpProxy {
    */
   serve(downstream: DownstreamSession, options: ExchangeOptions): void | Promise<void> {
     const exchange = new Exchange(downstream, options);
-    downstream.onFailure = (error) => exchange.clientGone(error);
+    downstream.onFailure = young((error: ProxyError) => exchange.clientGone(error));
     try {
       const filtered = this.#filter(exchange);
       if (filtered === null) return this.#forward(exchange);

@@ -223,7 +223,7 @@ export abstract class BaseSocket implements Socket {
     this.#queue = [];
     this.#next = 0;
     this.#pending = 0;
-    clearTimeout(this.#closeTimer);
+    if (this.#closeTimer !== undefined) clearTimeout(this.#closeTimer);
     this.release();
     this.#onReleased?.();
   }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { young } from "../base/young.ts";
 import type { SocketFacts } from "./base_socket.ts";
 import { readError, writeError } from "./io_error.ts";
 import {
@@ -23,12 +24,13 @@ const BULK_BYTES = 16 * 1024;
 /** Keeps handles from being collected while only the event loop knows them. */
 const live = new Set<HandleSocket>();
 
+/** A request that no write has needed yet: the kernel takes nearly every write at once. */
+let spare: WriteRequest | null = null;
+
 /** A socket over an established native handle. */
 export class HandleSocket extends PushSocket {
   readonly #native: NativeTcp;
   readonly #handle: TcpHandle;
-  /** Unused as long as the kernel takes every write at once, which it nearly always does. */
-  #request: WriteRequest;
   #length = 0;
   /** Whether the last read brought much. */
   #bulk = false;
@@ -40,10 +42,9 @@ export class HandleSocket extends PushSocket {
     super(facts);
     this.#native = native;
     this.#handle = handle;
-    this.#request = new native.WriteWrap();
     live.add(this);
     handle.useUserBuffer(READ_BUFFER);
-    handle.onread = () => this.#read();
+    handle.onread = young(() => this.#read());
     const status = handle.readStart();
     if (status < 0) queueMicrotask(() => this.#readFailed(status));
   }
@@ -67,23 +68,25 @@ export class HandleSocket extends PushSocket {
   }
 
   protected override startWrite(bytes: Uint8Array): boolean {
-    const request = this.#request;
-    request.oncomplete = this.#onWritten;
+    const request = spare ?? new this.#native.WriteWrap();
+    spare = request;
     const status = this.#handle.writeBuffer(request, bytes);
     if (status < 0) {
       queueMicrotask(() => this.writeFailed(writeError(statusError(status, "write"))));
       return false;
     }
     if (this.#native.state[this.#native.asyncWriteIndex] === 0) return true;
+    // It is this write's now. It tells of its end in a later turn.
+    spare = null;
+    request.oncomplete = this.#onWritten;
     request.buffer = bytes;
     this.#length = bytes.length;
-    this.#request = new this.#native.WriteWrap();
     return false;
   }
 
   protected override startShutdown(): void {
     const request = new this.#native.ShutdownWrap();
-    request.oncomplete = () => {};
+    request.oncomplete = nothing;
     this.#handle.shutdown(request);
   }
 
@@ -118,3 +121,5 @@ export class HandleSocket extends PushSocket {
     else this.writeDone(this.#length);
   }
 }
+
+function nothing(): void {}
