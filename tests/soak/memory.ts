@@ -139,12 +139,13 @@ async function weigh(sluice: Sluice, inspector: Inspector, port: number): Promis
   };
 }
 
-/** How much more there is in the second half than in the first, for each reload; the least of each half counts. */
+/** How much more there is in the second half than in the first, for each reload: from median to median. */
 export function growthOf(weights: readonly Weight[], reloads: number): Weight {
   const half = Math.floor(weights.length / 2);
   const growth = (key: keyof Weight) => {
-    const least = (some: readonly Weight[]) => Math.min(...some.map((one) => one[key]));
-    return (least(weights.slice(half)) - least(weights.slice(0, half))) / (reloads / 2);
+    const median = (some: readonly Weight[]) =>
+      some.map((one) => one[key]).sort((a, b) => a - b)[some.length >> 1]!;
+    return (median(weights.slice(half)) - median(weights.slice(0, half))) / (reloads / 2);
   };
   return {
     main: growth("main"),
