@@ -12,7 +12,7 @@ import { copyBytes } from "../base/bytes.ts";
 import { copyRun, isContiguous } from "./field_runs.ts";
 import { ENTRY, giveIndex, INDEX_ENTRIES, takeIndex } from "./field_index.ts";
 import { fieldId, fieldIdOf, isLookalike, UNKNOWN } from "./field_names.ts";
-import { COLON, CR, LF, SPACE } from "./grammar.ts";
+import { COLON, CR, HTAB, LF, SPACE } from "./grammar.ts";
 
 const REMOVED = -1;
 
@@ -493,13 +493,12 @@ export class Fields {
 
   /**
    * Fields over bytes that `writeTo` wrote. They are trusted to be well-formed.
-   *
    * @param bytes Must stay as they are for as long as the fields are used.
    */
   static fromLines(bytes: Uint8Array, start: number, end: number): Fields {
     let index = takeIndex(INDEX_ENTRIES);
     let count = 0;
-    for (let position = start; position < end;) {
+    for (let position = start; position < end; count++) {
       const at = count * ENTRY;
       if (at === index.length) {
         const larger = new Int32Array(index.length * 2);
@@ -509,15 +508,19 @@ export class Fields {
       // By hand, because `indexOf` of a Buffer costs ten times as much on so few bytes.
       let colon = position;
       while (colon < end && bytes[colon] !== COLON) colon++;
-      let close = colon + 2;
+      // As they were received: with any white space around the value, or none.
+      let from = colon + 1;
+      while (from < end && (bytes[from] === SPACE || bytes[from] === HTAB)) from++;
+      let close = from;
       while (close < end && bytes[close] !== CR) close++;
+      let to = close;
+      while (to > from && (bytes[to - 1] === SPACE || bytes[to - 1] === HTAB)) to--;
       index[at] = position;
       index[at + 1] = colon;
-      index[at + 2] = colon + 2;
-      index[at + 3] = close;
+      index[at + 2] = from;
+      index[at + 3] = to;
       index[at + 4] = fieldIdOf(bytes, position, colon);
       position = close + 2;
-      count++;
     }
     return new Fields(bytes, count, index);
   }

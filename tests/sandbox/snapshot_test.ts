@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import fc from "fast-check";
 import type { Fields } from "../../src/http/fields.ts";
+import { parseFieldSection, takeFields } from "../../src/http1/field_section_parser.ts";
 import { PHASE_NAMES } from "../../src/plugin/phases.ts";
 import { FrameReader } from "../../src/sandbox/frame_reader.ts";
 import { FrameWriter } from "../../src/sandbox/frame_writer.ts";
@@ -80,6 +82,34 @@ Deno.test("all that a hook may see of a session crosses as it was", () => {
         assert.equal(snapshot.status, parts.status);
       }
       assert.equal(snapshot.outcome !== null, shape.over);
+    },
+  ));
+});
+
+/** Fields as a client has sent them. */
+function received(lines: string): Fields {
+  const bytes = new Uint8Array(Buffer.from(`${lines}\r\n`, "latin1"));
+  const rules = { fields: 100, malformed: "bad_request", tooMany: "bad_request", what: "Head" };
+  parseFieldSection(bytes, 0, bytes.length, rules as never);
+  return takeFields(bytes);
+}
+
+Deno.test("white space around a value, or none, hides no field from a plugin and changes no value", () => {
+  const space = fc.constantFrom("", " ", "\t", "  ", " \t ");
+  const value = fc.stringMatching(/^([!-~\u00a0-\u00ff]{1,8}( [!-~]{1,8})?)?$/);
+  fc.assert(fc.property(
+    fc.array(fc.tuple(fc.constantFrom("X-Role", "Host", "x-a"), space, value, space)),
+    (sent) => {
+      const fields = received(
+        sent.map(([name, before, value, after]) => `${name}:${before}${value}${after}\r\n`)
+          .join(""),
+      );
+      const session = new FakeSession();
+      session.fields = () => fields;
+      const snapshot = cross("requestFilter", session)[4] as at.Snapshot;
+      const wanted = sent.map(([name, , value]) => [name, value]);
+      assert.deepEqual(list(fields), wanted);
+      assert.deepEqual(list(snapshot.fields(at.BLOCK)), wanted);
     },
   ));
 });
