@@ -16,6 +16,9 @@ export class FileWatch {
   /** By what they watch. */
   readonly #watches = new Map<string, Deno.FsWatcher>();
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** What is to be watched in place of another folder, by key. */
+  readonly #late = new Map<string, () => void>();
+  #renewal: ReturnType<typeof setTimeout> | undefined;
 
   /**
    * @param file The config file; `null` if there is none.
@@ -40,18 +43,41 @@ export class FileWatch {
     // Its folder, because editors put another file in its place.
     if (this.#file !== null) want(dirname(this.#file), basename(this.#file));
     if (pluginDirectory !== null) want(pluginDirectory, null);
+    const left = new Set<string>();
     for (const [key, watch] of this.#watches) {
       if (wanted.has(key)) continue;
+      left.add(placeOf(key));
       this.#watches.delete(key);
       watch.close();
     }
-    for (const [key, watch] of wanted) if (!this.#watches.has(key)) watch();
+    for (const [key, watch] of wanted) {
+      if (this.#watches.has(key)) continue;
+      if (left.has(placeOf(key))) this.#watchLater(key, watch);
+      else watch();
+    }
   }
 
   close(): void {
     clearTimeout(this.#timer);
+    clearTimeout(this.#renewal);
+    this.#late.clear();
     for (const watch of this.#watches.values()) watch.close();
     this.#watches.clear();
+  }
+
+  /**
+   * Watches a folder that has taken the place of another a little later, and asks for a reload then, in case something
+   * has changed meanwhile: the runtime lets watches go by name and in its own time, and would take the new one with
+   * the old.
+   */
+  #watchLater(key: string, watch: () => void): void {
+    this.#late.set(key, watch);
+    clearTimeout(this.#renewal);
+    this.#renewal = setTimeout(() => {
+      for (const [key, watch] of this.#late) if (!this.#watches.has(key)) watch();
+      this.#late.clear();
+      this.#onChange();
+    }, QUIET);
   }
 
   #watch(key: string, folder: string, name: string | null): void {
@@ -75,6 +101,11 @@ export class FileWatch {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(this.#onChange, QUIET);
   }
+}
+
+/** What a key says without the identity at its end. */
+function placeOf(key: string): string {
+  return key.slice(0, key.lastIndexOf(" "));
 }
 
 /** Tells a folder from another that has taken its name: the watch would stay with the first. */
