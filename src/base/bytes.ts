@@ -22,3 +22,15 @@ export function copyBytes(
   while (start < end) out[position++] = bytes[start++]!;
   return position;
 }
+
+/** Whether `length` bytes are the same in both, from where each starts. */
+export function sameBytes(
+  a: Uint8Array,
+  aStart: number,
+  b: Uint8Array,
+  bStart: number,
+  length: number,
+): boolean {
+  for (let i = 0; i < length; i++) if (a[aStart + i] !== b[bStart + i]) return false;
+  return true;
+}

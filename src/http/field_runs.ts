@@ -4,7 +4,7 @@
  * @module
  */
 import { copyBytes } from "../base/bytes.ts";
-import { CR, LF, SPACE } from "./grammar.ts";
+import { CR, HTAB, LF, SPACE } from "./grammar.ts";
 
 /** Copies lines as they lie, and ends the last one. Returns the position behind them. */
 export function copyRun(
@@ -23,6 +23,6 @@ export function copyRun(
 /** Whether nothing but white space and one CRLF lies between a value's end and the next name. */
 export function isContiguous(bytes: Uint8Array, end: number, next: number): boolean {
   if (next - end === 2) return true;
-  for (let i = end; i < next - 2; i++) if (bytes[i] !== SPACE && bytes[i] !== 9) return false;
+  for (let i = end; i < next - 2; i++) if (bytes[i] !== SPACE && bytes[i] !== HTAB) return false;
   return next > end;
 }

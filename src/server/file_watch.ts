@@ -43,6 +43,7 @@ export class FileWatch {
     // Its folder, because editors put another file in its place.
     if (this.#file !== null) want(dirname(this.#file), basename(this.#file));
     if (pluginDirectory !== null) want(pluginDirectory, null);
+    for (const key of this.#late.keys()) if (!wanted.has(key)) this.#late.delete(key);
     const left = new Set<string>();
     for (const [key, watch] of this.#watches) {
       if (wanted.has(key)) continue;
@@ -51,7 +52,7 @@ export class FileWatch {
       watch.close();
     }
     for (const [key, watch] of wanted) {
-      if (this.#watches.has(key)) continue;
+      if (this.#watches.has(key) || this.#late.has(key)) continue;
       if (left.has(placeOf(key))) this.#watchLater(key, watch);
       else watch();
     }
@@ -74,7 +75,7 @@ export class FileWatch {
     this.#late.set(key, watch);
     clearTimeout(this.#renewal);
     this.#renewal = setTimeout(() => {
-      for (const [key, watch] of this.#late) if (!this.#watches.has(key)) watch();
+      for (const watch of this.#late.values()) watch();
       this.#late.clear();
       this.#onChange();
     }, QUIET);

@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { sameBytes } from "../../base/bytes.ts";
 
 /** What an entry counts beside its name and value (RFC 7541 §4.1). */
 export const ENTRY_OVERHEAD = 32;
@@ -93,7 +94,7 @@ export class DynamicTable {
   hasName(number: number, names: Uint8Array, start: number, length: number): boolean {
     const slot = this.#slot(number);
     const slots = this.#slots;
-    return slots[slot + 1] === length && same(this.bytes, slots[slot]!, names, start, length);
+    return slots[slot + 1] === length && sameBytes(this.bytes, slots[slot]!, names, start, length);
   }
 
   /** Whether the value of entry `number` is that. */
@@ -101,7 +102,7 @@ export class DynamicTable {
     const slot = this.#slot(number);
     const slots = this.#slots;
     return slots[slot + 2] === length &&
-      same(this.bytes, slots[slot]! + slots[slot + 1]! + 2, values, start, length);
+      sameBytes(this.bytes, slots[slot]! + slots[slot + 1]! + 2, values, start, length);
   }
 
   /**
@@ -198,15 +199,4 @@ export class DynamicTable {
     this.#slots = next;
     this.#mask = slots - 1;
   }
-}
-
-function same(
-  a: Uint8Array,
-  aStart: number,
-  b: Uint8Array,
-  bStart: number,
-  length: number,
-): boolean {
-  for (let i = 0; i < length; i++) if (a[aStart + i] !== b[bStart + i]) return false;
-  return true;
 }

@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { sameBytes } from "../../base/bytes.ts";
 import { ENTRY } from "../../http/field_index.ts";
 import type { Fields } from "../../http/fields.ts";
 import {
@@ -335,7 +336,7 @@ export class HpackEncoder {
         if (i > nameIndex && !sameStaticName(i, nameIndex)) break;
         if (STATIC_VALUE[i] !== valueLength) continue;
         const at = STATIC_START[i]! + nameLength + 2;
-        if (same(STATIC_BYTES, at, values, valueStart, valueLength)) {
+        if (sameBytes(STATIC_BYTES, at, values, valueStart, valueLength)) {
           return writeInteger(out, position, 128, 7, i);
         }
       }
@@ -415,7 +416,7 @@ function policy(
       return INDEX;
   }
   const plain = PLAIN_BY_HASH.get(hash);
-  return plain !== undefined && plain.length === length && same(plain, 0, names, start, length)
+  return plain !== undefined && plain.length === length && sameBytes(plain, 0, names, start, length)
     ? PLAIN
     : INDEX;
 }
@@ -427,7 +428,7 @@ function staticName(names: Uint8Array, start: number, length: number, hash: numb
     if (index === 0) return 0;
     if (
       STATIC_NAME[index] === length &&
-      same(STATIC_BYTES, STATIC_START[index]!, names, start, length)
+      sameBytes(STATIC_BYTES, STATIC_START[index]!, names, start, length)
     ) return index;
     slot = (slot + 1) & STATIC_CACHE - 1;
   }
@@ -435,17 +436,6 @@ function staticName(names: Uint8Array, start: number, length: number, hash: numb
 
 function sameStaticName(a: number, b: number): boolean {
   return STATIC_TABLE[a]![0] === STATIC_TABLE[b]![0];
-}
-
-function same(
-  a: Uint8Array,
-  aStart: number,
-  b: Uint8Array,
-  bStart: number,
-  length: number,
-): boolean {
-  for (let i = 0; i < length; i++) if (a[aStart + i] !== b[bStart + i]) return false;
-  return true;
 }
 
 function isBlank(byte: number): boolean {
