@@ -17,8 +17,6 @@ import {
 /** How long a cell gets to end its thread before it is ended together with it. */
 const KILL_TIMEOUT = 1000;
 
-let nextLock = 0;
-
 /** Starts a sandbox in a thread of its own. */
 export function startWorkerSandbox(options: SandboxOptions): Sandbox {
   return new WorkerSandbox(options);
@@ -58,7 +56,8 @@ class WorkerSandbox implements Sandbox {
       kind: "start",
       boot: {
         control: port2,
-        lock: `sluice-plugin-${nextLock++}`,
+        // Locks are of the whole process, where other threads may start sandboxes, too.
+        lock: `sluice-plugin-${crypto.randomUUID()}`,
         root: spec.root,
         own,
         guarded: spec.isolation !== "inline",

@@ -134,3 +134,16 @@ for (const isolation of ALL) {
     }
   });
 }
+
+Deno.test("threads of one process start plugins beside each other", async () => {
+  const threads = [1, 2].map(() =>
+    new Worker(new URL("./fixtures/other_thread.ts", import.meta.url), { type: "module" })
+  );
+  const said = await Promise.all(
+    threads.map((thread) =>
+      new Promise((resolve) => thread.onmessage = (event) => resolve(event.data))
+    ),
+  );
+  for (const thread of threads) thread.terminate();
+  assert.deepEqual(said, ["started", "started"]);
+});
