@@ -6,12 +6,14 @@
  *
  * @module
  */
+import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { fileURLToPath } from "node:url";
 import { type Baseline, compareWithBaseline, readBaseline, writeBaseline } from "./baseline.ts";
 import { cpuBetween, cpuTimes } from "./cpu_time.ts";
 import { measureFootprint } from "./footprint.ts";
 import { CODE_PATHS, type InMemory, measureInMemory } from "./in_memory.ts";
+import { javascriptPeers, PACKAGES } from "./javascript_peers.ts";
 import { run, type Seen } from "./load.ts";
 import { machine } from "./machine.ts";
 import { PEERS } from "./peers.ts";
@@ -26,6 +28,7 @@ const HELP = `deno task bench [options]
   --only NAME       a scenario, "code", "code-h2", "code-h2-h2" or "footprint"; may be repeated
   --rounds N        rounds, at least 5 (default 9; quick 5)
   --seconds N       whole seconds per slice (default 2; quick 1)
+  --packages DIR    a folder with npm's packages, for the proxies of Node
   --json FILE       writes all figures
   --check           fails if a ratio is more than 15 % over that of baseline.json, for sure
   --save            takes the ratios over into baseline.json
@@ -37,6 +40,7 @@ const options = parseArgs({
     only: { type: "string", multiple: true, default: [] },
     rounds: { type: "string" },
     seconds: { type: "string" },
+    packages: { type: "string" },
     json: { type: "string" },
     check: { type: "boolean", default: false },
     save: { type: "boolean", default: false },
@@ -66,6 +70,11 @@ async function main(): Promise<void> {
   const others = missingPackages(PEERS.flatMap(({ needs }) => needs));
   if (others.length > 0 && !options.quick) {
     console.error(`Left out for want of: apt-get install ${others.join(" ")}`);
+  }
+  if (options.packages === undefined && !options.quick) {
+    console.error(
+      `Left out without --packages DIR: npm install --prefix DIR ${PACKAGES.join(" ")}`,
+    );
   }
   const rounds = Math.max(5, Number(options.rounds ?? (options.quick ? 5 : 9)));
   const seconds = Math.max(1, Math.round(Number(options.seconds ?? (options.quick ? 1 : 2))));
@@ -118,9 +127,10 @@ interface Slice extends Seen {
 }
 
 async function measure(scenario: Scenario, rounds: number, seconds: number): Promise<Row[]> {
+  const packages = options.packages === undefined ? null : resolve(options.packages);
   const peers = options.quick
     ? PEERS.filter(({ name }) => name === "nginx" || name.startsWith("sluice"))
-    : PEERS;
+    : [...PEERS, ...scenario.javascript ? javascriptPeers(packages) : []];
   await using stage = await setStage(scenario, peers);
   const { targets, folder } = stage;
   const slice = async ({ name, port, pids }: Target, length: number): Promise<Slice> => {

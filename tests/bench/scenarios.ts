@@ -25,6 +25,8 @@ export interface Scenario {
   readonly aim: number | null;
   /** Whether `--quick` measures it. */
   readonly quick?: boolean;
+  /** Whether proxies in JavaScript are measured as well. */
+  readonly javascript?: boolean;
 }
 
 const KIB = 1024;
@@ -55,6 +57,7 @@ export const SCENARIOS: readonly Scenario[] = [
     load: wrk(64, "/small"),
     aim: 1.25,
     quick: true,
+    javascript: true,
   },
   {
     name: "small-256",
@@ -86,6 +89,7 @@ export const SCENARIOS: readonly Scenario[] = [
     bytes: 100 * KIB,
     aim: 0.65,
     quick: true,
+    javascript: true,
   },
   {
     name: "down-10m",
