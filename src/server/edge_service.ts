@@ -19,6 +19,7 @@ import type {
 import type { TlsState } from "../service/tls_listeners.ts";
 import type { UpstreamReport } from "../service/upstream_report.ts";
 import type { UpstreamState } from "../service/upstream_runtime.ts";
+import type { TcpAddress } from "../transport/address.ts";
 import type { TlsEngine } from "../transport/listener.ts";
 import type { EditionLedger } from "./edition_ledger.ts";
 import type { ProgramMetrics } from "./operations/program_metrics.ts";
@@ -45,6 +46,8 @@ export interface EdgeServiceOptions {
   /** What the files of certificates hold by now. */
   readonly credentials: (config: Config) => TlsState["credentials"];
   readonly surgery: SocketSurgery;
+  /** A descriptor of a socket that is held; see {@linkcode HeldListeners.lend}. */
+  readonly lend: (bound: TcpAddress) => number | null;
   /** What is logged now, which an operator may have changed. */
   readonly logLevel: (config: Config) => LogLevel;
   readonly log: Logger;
@@ -241,6 +244,15 @@ export class EdgeService {
     if (message.kind === "metrics") this.#sources.get(worker)?.take(message.report);
     else if (message.kind === "inspected") this.#asking.get(message.id)?.(message.upstreams);
     else if (message.kind === "cut") this.#options.surgery.cut(message.connections);
+    else if (message.kind === "borrow") this.#lend(worker, message.id, message.bound);
+  }
+
+  #lend(worker: ServiceWorker, id: number, bound: TcpAddress): void {
+    try {
+      worker.tell({ kind: "lent", id, descriptor: this.#options.lend(bound), problem: null });
+    } catch (error) {
+      worker.tell({ kind: "lent", id, descriptor: null, problem: (error as Error).message });
+    }
   }
 
   /** An edition with the log level and the certificates that hold now. */

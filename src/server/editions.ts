@@ -338,6 +338,7 @@ export class Editions {
       ledger: this.#ledger,
       metrics: this.#options.metrics,
       surgery: this.#options.surgery,
+      lend: (bound) => this.#options.held.lend(bound),
       credentials: (config) =>
         config === this.#config ? this.#certificates.state() : credentialsIn(config),
       logLevel: this.#options.logLevel,

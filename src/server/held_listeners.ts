@@ -2,13 +2,16 @@
  * The listening sockets of the program, held open by the main thread.
  *
  * Service workers share one accept queue with it, so a port is known before a worker starts, a port that is taken
- * is told at once, and while a worker is replaced its connections wait instead of being refused.
+ * is told at once, and while a worker is replaced its connections wait instead of being refused. Those that listen with
+ * native handles are lent a descriptor of it.
  *
  * @module
  */
+import { ProxyError } from "../base/error.ts";
 import { same } from "../base/same.ts";
 import type { Config, ListenerConfig } from "../config/types.ts";
-import type { TcpAddress } from "../transport/address.ts";
+import { formatAddress, type TcpAddress } from "../transport/address.ts";
+import { HandedSockets } from "../transport/handed_sockets.ts";
 import type { InheritedSockets } from "./inherited.ts";
 import type { OwnSocket } from "./upgrade.ts";
 import { checkUnixPath, type HeldPort, holdHandlePort, holdPort } from "../transport/hold.ts";
@@ -18,7 +21,8 @@ interface Held {
   readonly name: string;
   /** As the config has it: port `0` stands for the one that was found. */
   readonly written: TcpAddress;
-  readonly engine: ListenerConfig["engine"];
+  /** Whether all who listen on it share its accept queue. */
+  readonly shared: boolean;
   readonly port: HeldPort;
 }
 
@@ -37,30 +41,26 @@ export interface HeldChange {
 /** Sockets that are bound and accept nothing here. */
 export class HeldListeners {
   readonly #inherited: InheritedSockets | null;
-  readonly #joins: boolean;
+  /** `undefined`: nobody has needed it yet; `null`: nothing can be lent, and each native handle has its own queue. */
+  #lender: HandedSockets | null | undefined;
   #held: readonly Held[] = [];
+  /** Of the config that may follow. */
+  #next: readonly Held[] = [];
   /** Unix sockets that service workers listen on, or the process that leaves. */
   #paths: ReadonlySet<string>;
 
   /**
    * @param inherited Sockets to listen on instead of binding.
    * @param paths Unix sockets that may be taken over.
-   * @param joins Whether another process of ours may still listen on the ports of engine `handle`.
    */
-  constructor(
-    inherited: InheritedSockets | null = null,
-    paths: readonly string[] = [],
-    joins: boolean = false,
-  ) {
+  constructor(inherited: InheritedSockets | null = null, paths: readonly string[] = []) {
     this.#inherited = inherited;
-    this.#joins = joins;
     this.#paths = new Set(paths);
   }
 
   /** The sockets, for a process that takes over. */
   get sockets(): OwnSocket[] {
-    // Those of engine handle are shared without being handed over: each process binds its own.
-    const inheritable = this.#held.filter(({ engine }) => engine === "deno");
+    const inheritable = this.#held.filter(({ shared }) => shared);
     return inheritable.map(({ name, port: { address, ip } }) => ({
       name,
       address: { ...address, host: ip },
@@ -84,6 +84,7 @@ export class HeldListeners {
     const listeners: ListenerConfig[] = [];
     const abort = () => {
       for (const { port } of fresh.splice(0)) port.close();
+      this.#next = [];
     };
     try {
       for (const listener of config.listeners) {
@@ -95,9 +96,11 @@ export class HeldListeners {
           paths.add(address.path);
           continue;
         }
-        let held = this.#find(name, address, engine);
+        const shared = this.#shares(engine);
+        let held = this.#find(name, address, shared);
         if (held === undefined) {
-          held = { name, written: address, engine, port: this.#hold(listener, address) };
+          this.#checkEngine(listener, address);
+          held = { name, written: address, shared, port: this.#hold(listener, address) };
           fresh.push(held);
         }
         next.push(held);
@@ -107,6 +110,7 @@ export class HeldListeners {
       abort();
       throw error;
     }
+    this.#next = next;
     const foreign = next.filter(({ port }) => port.bound !== port.address);
     return {
       config: { ...config, listeners },
@@ -120,6 +124,7 @@ export class HeldListeners {
       commit: () => {
         for (const held of this.#held) if (!next.includes(held)) held.port.close();
         this.#held = next;
+        this.#next = [];
         this.#paths = paths;
       },
       abort,
@@ -130,29 +135,62 @@ export class HeldListeners {
   close(): void {
     for (const { port } of this.#held) port.close();
     this.#held = [];
+    this.#lender?.unload();
+    this.#lender = undefined;
+  }
+
+  /**
+   * A descriptor of a socket that is held, for a service worker to listen on, which has to close it.
+   *
+   * @param bound By which it is listened on in this process.
+   * @returns `null` if each has to bind a socket of its own.
+   * @throws {Error} If there is no such socket, or no descriptor left.
+   */
+  lend(bound: TcpAddress): number | null {
+    if (!this.#shares("handle")) return null;
+    const held = [...this.#held, ...this.#next].find(({ port }) => same(port.bound, bound));
+    if (held === undefined) throw new Error(`${formatAddress(bound)} is not held any more`);
+    const { address, ip } = held.port;
+    return this.#lender!.lend({ ...address, host: ip });
   }
 
   /** Listeners with the ports that were found for their port 0, where they have been. */
   known(listeners: readonly ListenerConfig[]): ListenerConfig[] {
     return listeners.map((listener) => {
       const { name, address, engine } = listener;
-      const held = address.kind === "tcp" ? this.#find(name, address, engine) : undefined;
+      const held = address.kind === "tcp"
+        ? this.#find(name, address, this.#shares(engine))
+        : undefined;
       return held === undefined ? listener : { ...listener, address: held.port.address };
     });
   }
 
   #hold({ name, backlog, engine }: ListenerConfig, address: TcpAddress): HeldPort {
-    if (engine === "handle") return holdHandlePort(name, address, this.#joins);
+    if (!this.#shares(engine)) return holdHandlePort(name, address);
     const inherited = this.#inherited?.take(name, address) ?? null;
     return inherited ?? holdPort(name, address, backlog);
   }
 
-  #find(
-    name: string,
-    address: TcpAddress,
-    engine: ListenerConfig["engine"],
-  ): Held | undefined {
-    const fitting = this.#held.filter((held) => held.engine === engine);
+  #shares(engine: ListenerConfig["engine"]): boolean {
+    if (engine !== "handle") return true;
+    if (this.#lender === undefined) this.#lender = HandedSockets.load();
+    return this.#lender !== null;
+  }
+
+  /** Without the right to lend descriptors, the engines cannot have one port at the same time. */
+  #checkEngine({ name, engine }: ListenerConfig, address: TcpAddress): void {
+    if (this.#find(name, address, !this.#shares(engine)) === undefined) return;
+    throw new ProxyError(
+      "bind_error",
+      `Listener "${name}" cannot change to engine ${engine} on ${
+        formatAddress(address)
+      } while it serves: that needs Linux and --allow-ffi. Restart the program, or let it listen on another port`,
+      { source: "internal" },
+    );
+  }
+
+  #find(name: string, address: TcpAddress, shared: boolean): Held | undefined {
+    const fitting = this.#held.filter((held) => held.shared === shared);
     return fitting.find((held) => held.name === name && same(held.written, address)) ??
       fitting.find((held) => same(held.port.address, address));
   }

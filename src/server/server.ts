@@ -73,7 +73,7 @@ export async function runServer(config: Config, options: ServerOptions): Promise
   const guard = guardProcess(log.logger, metrics);
   const descriptors = [...takeover?.state.sockets ?? [], ...activatedDescriptors()];
   const inherited = new InheritedSockets(descriptors, log.logger);
-  const held = new HeldListeners(inherited, takeover?.state.paths, takeover !== null);
+  const held = new HeldListeners(inherited, takeover?.state.paths);
   try {
     const change = await held.prepare(config);
     change.commit();

@@ -95,6 +95,13 @@ export type ServerMessage =
   | { readonly kind: "drain"; readonly grace: number; readonly gentle: number }
   /** Wait for nothing but what runs: close connections that are idle. */
   | { readonly kind: "hurry" }
+  /** The answer to `borrow`: a descriptor, `null` if the worker is to bind a socket of its own, or why there is none. */
+  | {
+    readonly kind: "lent";
+    readonly id: number;
+    readonly descriptor: number | null;
+    readonly problem: string | null;
+  }
   /** The drain has taken long enough: cut what is left. */
   | { readonly kind: "cut" }
   /** The log files were moved away: open new ones. */
@@ -126,6 +133,8 @@ export type WorkerMessage =
   }
   /** Connections that were closed and are still there: cut them. */
   | { readonly kind: "cut"; readonly connections: readonly ConnectionEnds[] }
+  /** A descriptor of the socket that is held there is needed, to listen on: say `lent`, with the same number. */
+  | { readonly kind: "borrow"; readonly id: number; readonly bound: TcpAddress }
   /** Cannot go on. */
   | { readonly kind: "failed"; readonly message: string }
   /** It has ended itself: nothing more will be heard of it. */

@@ -22,7 +22,7 @@ import type { ExchangeOptions } from "../proxy/exchange.ts";
 import type { HostPolicy } from "../proxy/host_check.ts";
 import { listen } from "../transport/listen.ts";
 import type { Listener } from "../transport/listener.ts";
-import { unmapIpv4 } from "../transport/address.ts";
+import { type TcpAddress, unmapIpv4 } from "../transport/address.ts";
 import type { Admission } from "../transport/connection_setup.ts";
 import type { ProxyHeaderPolicy } from "../transport/proxy_accept.ts";
 import type { Socket } from "../transport/socket.ts";
@@ -55,6 +55,10 @@ export interface HttpServiceOptions {
   readonly observer: ServiceObserver;
   /** TLS of the listeners. */
   readonly tls: TlsListeners;
+  /**
+   * A descriptor of the socket that the server holds, for engine `handle` to listen on; `null`: each worker binds one.
+   */
+  readonly borrow: (bound: TcpAddress) => Promise<number | null>;
   /** Called when no request uses an edition any more that another has followed. */
   readonly onReleased: (edition: Edition) => void;
 }
@@ -290,6 +294,11 @@ export class HttpService {
     for (const connection of [...this.#connections]) connection.drain();
   }
 
+  /** Accepts no more: what comes is left to others. */
+  refuse(): void {
+    for (const { listener } of this.#doors.values()) listener.close();
+  }
+
   /** Does not wait any longer for what a drain waits for. */
   cut(): void {
     for (const connection of [...this.#connections]) connection.destroy();
@@ -352,10 +361,13 @@ export class HttpService {
       listener: undefined!,
     };
     door.codec = this.#codecOptions(door);
+    const address = edition.binds[name] ?? config.address;
+    const borrows = config.engine === "handle" && address.kind === "tcp";
     door.listener = await listen({
       name,
-      address: edition.binds[name] ?? config.address,
+      address,
       engine: config.engine,
+      descriptor: borrows ? await this.#options.borrow(address) : null,
       backlog: config.backlog,
       unixMode: config.unixMode,
       unixOwner: config.unixOwner,

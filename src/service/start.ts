@@ -13,6 +13,7 @@ import { type AccessLog, openAccessLog } from "../observe/access_log.ts";
 import { type Logger, logger } from "../observe/log.ts";
 import { MetricBook, type MetricReport, type SampleSink } from "../observe/metrics/book.ts";
 import { connectPlugins, type PluginConnections } from "../sandbox/connect.ts";
+import type { TcpAddress } from "../transport/address.ts";
 import type { ConnectionEnds } from "../transport/kernel_sockets.ts";
 import { learnNames } from "../transport/resolve.ts";
 import type { WorkerEdition, WorkerLoad, WorkerSetup } from "./control.ts";
@@ -41,6 +42,8 @@ export interface ServiceEvents {
   readonly linesDropped: () => number;
   /** Asks the server to cut connections that were closed and are still there. */
   readonly onCut: (connections: readonly ConnectionEnds[]) => void;
+  /** Asks the server for a descriptor of a socket that it holds; `null`: a socket of our own is to be bound. */
+  readonly borrow: (bound: TcpAddress) => Promise<number | null>;
 }
 
 /**
@@ -102,6 +105,7 @@ export class RunningService {
       poolSize: setup.edition.config.server.upstreamKeepalivePoolSize,
       observer: this.#observer,
       tls: this.#tls,
+      borrow: events.borrow,
       onReleased: (edition) => {
         edition.upstreams.release();
         events.onReleased(edition.number);
@@ -217,6 +221,11 @@ export class RunningService {
   /** Closes what a gentle drain would let bring one more request. */
   hurry(): void {
     this.#http.hurry();
+  }
+
+  /** Accepts no more. */
+  refuse(): void {
+    this.#http.refuse();
   }
 
   /** Cuts what a drain still waits for. */

@@ -6,6 +6,7 @@
 import { logger, type RunningLog, startLogAnyhow } from "../observe/log.ts";
 import { learnNames } from "../transport/resolve.ts";
 import type { ServerMessage, WorkerLoad, WorkerMessage } from "./control.ts";
+import { Loans } from "./loans.ts";
 import { type RunningService, startService } from "./start.ts";
 import { guardWorker } from "./stray_errors.ts";
 
@@ -23,6 +24,7 @@ const METRICS_INTERVAL = 1_000;
 let log: RunningLog | null = null;
 /** Lines that logs before this one had to drop. */
 let droppedBefore = 0;
+const loans = new Loans(say);
 let service: RunningService | null = null;
 /** What was said about upstreams while the service was starting. */
 const early: ServerMessage[] = [];
@@ -35,6 +37,8 @@ for (const [owner, name] of [[self, "close"], [Deno, "exit"]] as const) {
   Object.defineProperty(owner, name, {
     value: () => {
       say({ kind: "ended", load: load() });
+      // Until the thread is gone, it would take connections away from those that can serve them.
+      service?.refuse();
       end();
     },
   });
@@ -100,6 +104,9 @@ function hear(message: ServerMessage): void {
         upstreams: service?.reportUpstreams() ?? [],
       });
       break;
+    case "lent":
+      loans.settle(message);
+      break;
     case "credentials":
       if (service === null) early.push(message);
       else service.replaceCredentials(message.listener, message.credentials);
@@ -124,6 +131,7 @@ async function start(message: ServerMessage & { kind: "start" }): Promise<void> 
         droppedBefore += old?.dropped ?? 0;
       },
       onCut: (connections) => say({ kind: "cut", connections }),
+      borrow: (bound) => loans.borrow(bound),
       linesDropped: () => droppedBefore + (log?.dropped ?? 0),
     });
     for (const one of early.splice(0)) hear(one);

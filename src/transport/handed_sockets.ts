@@ -1,5 +1,5 @@
 /**
- * Listening sockets that go from one process to another, or come from a service manager.
+ * Listening sockets that go from one process to another, come from a service manager, or are lent to native handles.
  *
  * The kernel has one accept queue for a listening socket, whichever processes hold it: who waits in it is lost only
  * when the last one lets go. A process that starts inherits descriptors that are not closed on exec. The runtime cannot
@@ -22,6 +22,7 @@ const SYMBOLS = {
 } as const;
 
 const O_CLOEXEC = 0o2000000;
+const F_DUPFD_CLOEXEC = 1030;
 const O_NONBLOCK = 0o4000;
 const F_GETFL = 3;
 const F_SETFL = 4;
@@ -55,18 +56,38 @@ export class HandedSockets {
    * @throws {Error} If nobody listens there.
    */
   inheritable(address: TcpAddress): number {
+    return this.#copy(address, (descriptor) => this.#libc.symbols.dup(descriptor));
+  }
+
+  /**
+   * Another descriptor of a socket that listens here, for this process alone. Whoever gets it has to close it.
+   *
+   * @throws {Error} If nobody listens there, or there are no descriptors left.
+   */
+  lend(address: TcpAddress): number {
+    return this.#copy(
+      address,
+      (descriptor) => this.#libc.symbols.fcntl(descriptor, F_DUPFD_CLOEXEC, 0),
+    );
+  }
+
+  #copy(address: TcpAddress, duplicate: (descriptor: number) => number): number {
     const end = endText(address);
     const inodes = new Set<string>();
     for (const { local, state, inode } of readTable()) {
       if (state === LISTENING && local === end) inodes.add(inode);
     }
     for (const [descriptor, inode] of descriptorsOf(inodes)) {
-      const copy = this.#libc.symbols.dup(descriptor);
+      const copy = duplicate(descriptor);
       if (copy < 0) continue;
       if (inodeOf(copy) === inode) return copy;
       this.close(copy);
     }
-    throw new Error(`no socket of this process listens on ${formatAddress(address)}`);
+    throw new Error(
+      `no socket of this process listens on ${
+        formatAddress(address)
+      }, or no descriptor is left for it`,
+    );
   }
 
   /** Where an inherited socket listens: as the kernel writes it, to compare; `null` if it is none that listens. */

@@ -1,5 +1,6 @@
 /**
- * Accepting on a native TCP handle. Each worker has an accept queue of its own, by SO_REUSEPORT.
+ * Accepting on a native TCP handle: on a socket that others listen on, too, or on one of its own beside theirs, by
+ * SO_REUSEPORT.
  *
  * @module
  */
@@ -32,6 +33,8 @@ export interface HandleListenOptions extends GateOptions {
   readonly backlog?: number;
   /** Says whether a client may come in. Default: every client. */
   readonly admission?: Admission | null;
+  /** A descriptor of a socket that is bound there already, which is used up. Default: another is bound, beside it. */
+  readonly descriptor?: number | null;
 }
 
 /** A port that is bound, without anybody listening on it yet. */
@@ -66,7 +69,7 @@ export function bindHandle(address: TcpAddress): BoundHandle {
 }
 
 /**
- * Binds and begins accepting. The host must be an IP address.
+ * Begins accepting. The host must be an IP address.
  *
  * @throws {Error} With the errno name as `code`, if the address cannot be listened on.
  */
@@ -75,8 +78,10 @@ export function listenHandle(address: TcpAddress, options: HandleListenOptions):
   if (native === null) throw new Error("this runtime has no native handles");
   const handle = new native.TCP(native.types.SERVER);
   try {
-    check(bind(handle, address), "bind");
-    return new HandleListener(native, handle, address.host, options);
+    const { descriptor = null } = options;
+    if (descriptor === null) check(bind(handle, address), "bind");
+    else check(handle.open(descriptor), "open");
+    return new HandleListener(native, handle, address, options);
   } catch (error) {
     handle.close();
     throw error;
@@ -98,7 +103,7 @@ class HandleListener implements Listener {
   constructor(
     native: NativeTcp,
     handle: TcpHandle,
-    host: string,
+    { host, port }: TcpAddress,
     options: HandleListenOptions,
   ) {
     this.name = options.name;
@@ -111,7 +116,12 @@ class HandleListener implements Listener {
     this.#backlog = options.backlog ?? 511;
     check(handle.listen(this.#backlog), "listen");
     const bound = localAddress(handle);
-    this.address = { kind: "tcp", host, port: bound.kind === "tcp" ? bound.port : 0 };
+    // A socket from elsewhere goes by the address that it has here, which is the one that may be bound.
+    this.address = {
+      kind: "tcp",
+      host,
+      port: port === 0 && bound.kind === "tcp" ? bound.port : port,
+    };
     listening.add(this);
     this.#watch = setInterval(() => this.#revive(), REVIVE_INTERVAL);
   }

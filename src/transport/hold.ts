@@ -10,7 +10,7 @@ import { reason } from "./io_error.ts";
 import { bindTcp } from "./listen.ts";
 import { bindUnix } from "./unix_path.ts";
 
-/** A port that is bound. Those who listen on it in this process share its accept queue. */
+/** A port that is bound. */
 export interface HeldPort {
   /** With the actual port. */
   readonly address: TcpAddress;
@@ -44,16 +44,16 @@ export function holdPort(name: string, address: TcpAddress, backlog: number): He
 }
 
 /**
- * Binds a port for listeners of engine `handle`, each of which has an accept queue of its own.
+ * Binds a port for listeners of engine `handle`, each of which has an accept queue of its own: where no descriptors can
+ * be given to them.
  *
  * @param name Of the listener, for messages.
- * @param shared Whether somebody else of us may listen on it already: the process that leaves in an upgrade.
  * @throws {ProxyError} `bind_error`.
  */
-export function holdHandlePort(name: string, address: TcpAddress, shared: boolean): HeldPort {
+export function holdHandlePort(name: string, address: TcpAddress): HeldPort {
   try {
     // Others that share their ports would let us in without a word.
-    if (!shared && address.port !== 0) {
+    if (address.port !== 0) {
       Deno.listen({ hostname: address.host, port: address.port }).close();
     }
     const held = bindHandle(address);

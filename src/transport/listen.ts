@@ -1,8 +1,9 @@
 /**
  * Starts listening.
  *
- * Several service workers can listen on one TCP address: engine `deno` lets them share one accept queue, engine
- * `handle` gives each its own by SO_REUSEPORT. A unix socket can be bound once only, so there one worker listens.
+ * Several service workers can listen on one TCP address and share its accept queue: engine `deno` by the runtime,
+ * engine `handle` by a descriptor that each is given; without one each has a queue of its own, by SO_REUSEPORT. A unix
+ * socket can be bound once only, so there one worker listens.
  *
  * @module
  */

@@ -20,6 +20,8 @@ export interface ListenOptions {
   readonly address: Address;
   /** `handle` serves IP addresses only and falls back to `deno` elsewhere, or where it is missing. Default `deno`. */
   readonly engine?: "deno" | "handle";
+  /** A descriptor of the socket that is bound there, for engine `handle` to listen on; it is used up. Default: none. */
+  readonly descriptor?: number | null;
   /** Connections that wait in the kernel to be accepted, on TCP. Default 511. */
   readonly backlog?: number;
   /** Mode of a unix socket's file. Default `0o660`. */

@@ -25,6 +25,8 @@ export interface TcpHandle {
   bindWithFlags(host: string, port: number, flags: number): number;
   bind6(host: string, port: number, flags: number): number;
   listen(backlog: number): number;
+  /** Takes a descriptor over: closing the handle closes it. */
+  open(descriptor: number): number;
   connect(request: ConnectRequest, host: string, port: number): number;
   connect6(request: ConnectRequest, host: string, port: number): number;
 }
@@ -89,6 +91,7 @@ const METHODS = [
   "bindWithFlags",
   "bind6",
   "listen",
+  "open",
   "connect",
   "connect6",
 ];
