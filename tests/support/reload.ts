@@ -23,12 +23,17 @@ export function writePlugin(sluice: Sluice, path: string, text: string): void {
  * Sends SIGHUP and waits until the reload is over.
  *
  * @param text Another config to write before.
+ * @param pid Who gets the signal. Default: the process that the test has started.
  * @returns Whether the new config serves.
  */
-export async function reload(sluice: Sluice, text?: string): Promise<boolean> {
+export async function reload(
+  sluice: Sluice,
+  text?: string,
+  pid: number = sluice.pid,
+): Promise<boolean> {
   const before = [...sluice.stderr().matchAll(OVER)].length;
   if (text !== undefined) writeConfig(sluice, text);
-  sluice.signal("SIGHUP");
+  Deno.kill(pid, "SIGHUP");
   let last: string | undefined;
   await eventually(
     () => {
