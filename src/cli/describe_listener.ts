@@ -38,7 +38,13 @@ export function engineOf(
 export function describeListeners(config: Config, reports: readonly PluginReport[]): string {
   return config.listeners.map((listener) => {
     const rows: string[][] = [];
-    const { tls, proxyProtocol } = listener;
+    const { tls, proxyProtocol, engine } = listener;
+    if (engine === "handle" && !libcAvailable()) {
+      rows.push([
+        "warning",
+        "without --allow-ffi each worker has an accept queue of its own: who waits in it when the worker ends is reset",
+      ]);
+    }
     const choice = engineOf(listener, config, reports);
     if (tls !== null && choice !== null) rows.push(...tlsRows(tls, choice));
     if (proxyProtocol !== null) {

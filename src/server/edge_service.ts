@@ -19,7 +19,7 @@ import type {
 import type { TlsState } from "../service/tls_listeners.ts";
 import type { UpstreamReport } from "../service/upstream_report.ts";
 import type { UpstreamState } from "../service/upstream_runtime.ts";
-import type { TcpAddress } from "../transport/address.ts";
+import { formatAddress, type TcpAddress } from "../transport/address.ts";
 import type { TlsEngine } from "../transport/listener.ts";
 import type { EditionLedger } from "./edition_ledger.ts";
 import type { ProgramMetrics } from "./operations/program_metrics.ts";
@@ -76,7 +76,7 @@ export class EdgeService {
   /** Those who wait for an answer of each worker, by the number of their question. */
   readonly #asking = new Map<number, (upstreams: readonly UpstreamReport[]) => void>();
   #questions = 0;
-  /** What was said of the TLS engine of each listener. */
+  /** What was said of the TLS engine of each listener, and of addresses whose queue is not shared. */
   readonly #told = new Map<string, string>();
   #hung = 0;
 
@@ -249,10 +249,20 @@ export class EdgeService {
 
   #lend(worker: ServiceWorker, id: number, bound: TcpAddress): void {
     try {
-      worker.tell({ kind: "lent", id, descriptor: this.#options.lend(bound), problem: null });
+      const descriptor = this.#options.lend(bound);
+      worker.tell({ kind: "lent", id, descriptor, problem: null });
+      if (descriptor === null) this.#warnOfQueues(formatAddress(bound));
     } catch (error) {
       worker.tell({ kind: "lent", id, descriptor: null, problem: (error as Error).message });
     }
+  }
+
+  #warnOfQueues(address: string): void {
+    if (this.#told.has(address)) return;
+    const told =
+      `Engine handle on ${address}: without the right ffi each worker has an accept queue of its own, and who waits in it when the worker ends is reset; run with --allow-ffi, or use engine deno`;
+    this.#told.set(address, told);
+    this.#options.log.warn(told);
   }
 
   /** An edition with the log level and the certificates that hold now. */

@@ -1,12 +1,13 @@
-/** Listeners of engine `handle`: each service worker has an accept queue of its own. */
+/** Listeners of engine `handle`: on the socket that the main thread holds, or beside it. */
 import assert from "node:assert/strict";
 import { handleEngineAvailable } from "../../src/transport/native_handle.ts";
 import { configFile } from "../support/config.ts";
 import { eventually } from "../support/deadline.ts";
 import { field, readResponse, text } from "../support/http_text.ts";
 import { get, RawClient, rawRequest } from "../support/raw_client.ts";
+import { reload } from "../support/reload.ts";
 import { pattern, startSimpleOrigin } from "../support/simple_origin.ts";
-import { SluiceStartError, startSluice } from "../support/sluice.ts";
+import { runSluice, SluiceStartError, startSluice } from "../support/sluice.ts";
 
 const WHO = `import { definePlugin } from "@sluice/plugin";
 const id = crypto.randomUUID();
@@ -19,6 +20,10 @@ export default definePlugin({
   },
 });
 `;
+/** All but ffi. */
+const RIGHTS = ["net", "read", "write", "env", "sys", "run", "import"].map((one) =>
+  `--allow-${one}`
+);
 const ignore = !handleEngineAvailable();
 
 function start(origin: string, listener: Readonly<Record<string, unknown>>) {
@@ -104,6 +109,27 @@ Deno.test({
       await new Promise((resolve) => setTimeout(resolve, 100));
       assert.ok(text(await readResponse(slow, "GET", 30_000)) === wanted);
     }
+  },
+});
+
+Deno.test({
+  name:
+    "without the right ffi handles have queues of their own: check and the start warn of it, and a reload that would change the engine says what to do",
+  ignore,
+  async fn() {
+    await using origin = await startSimpleOrigin();
+    const config = (engine: string) => configFile({ origin: origin.address, listener: { engine } });
+    const options = { config: config("handle"), rights: RIGHTS };
+    const { stdout } = await runSluice((at) => ["check", "-c", `${at}/sluice.yaml`], options);
+    assert.match(stdout, /Listener web\n {2}warning +without --allow-ffi each worker has/);
+    await using sluice = await startSluice(options);
+    await sluice.waitForOutput(/WARN.*Engine handle on 127\.0\.0\.1:\d+: without the right ffi/);
+    assert.equal(await reload(sluice, config("deno")), false);
+    await sluice.waitForOutput(
+      /Listener "web" cannot change to engine deno on .* while it serves: that needs Linux and --allow-ffi\. Restart/,
+    );
+    assert.equal((await rawRequest(sluice.port(), get("/bytes/1"))).status, 200);
+    assert.equal(await sluice.stop(), 0);
   },
 });
 

@@ -4,19 +4,30 @@
  * @module
  */
 import process from "node:process";
+import type { TcpAddress } from "../../src/transport/address.ts";
+import { HandedSockets } from "../../src/transport/handed_sockets.ts";
+import { holdPort } from "../../src/transport/hold.ts";
 import { listen } from "../../src/transport/listen.ts";
 import type { Socket } from "../../src/transport/socket.ts";
 
 const errors: string[] = [];
 const sockets: Socket[] = [];
+const [engine, lent] = Deno.args;
+let address: TcpAddress = { kind: "tcp", host: "127.0.0.1", port: 0 };
+let descriptor: number | null = null;
+if (lent === "lent") {
+  ({ address } = holdPort("short", address, 511));
+  descriptor = HandedSockets.load()!.lend(address);
+}
 const listener = await listen({
   name: "short",
-  address: { kind: "tcp", host: "127.0.0.1", port: 0 },
-  engine: Deno.args[0] === "handle" ? "handle" : "deno",
+  address,
+  engine: engine === "handle" ? "handle" : "deno",
+  descriptor,
   onSocket: (socket) => void sockets.push(socket),
   onError: (error) => void errors.push(error.type),
 });
-if (listener.engine !== Deno.args[0] || listener.address.kind !== "tcp") Deno.exit(3);
+if (listener.engine !== engine || listener.address.kind !== "tcp") Deno.exit(3);
 const { port } = listener.address;
 
 // Deno itself opens files for a moment after its start, and gives up without them.

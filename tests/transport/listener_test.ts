@@ -138,13 +138,22 @@ for (const engine of ENGINES) {
     client.close();
     listener.close();
   });
+}
 
-  Deno.test(`${engine}: out of descriptors, it says so once, waits, and goes on`, async () => {
+const ACCEPTORS: readonly (readonly [name: string, args: string])[] = [
+  ...ENGINES.map((engine) => [engine, engine] as const),
+  ...(handleEngineAvailable()
+    ? [["handle, on a descriptor that it was lent", "handle lent"] as const]
+    : []),
+];
+
+for (const [name, args] of ACCEPTORS) {
+  Deno.test(`${name}: out of descriptors, it says so once, waits, and goes on`, async () => {
     const source = new URL("./descriptor_shortage.ts", import.meta.url).pathname;
     const { code, stdout, stderr } = await new Deno.Command("sh", {
       args: [
         "-c",
-        `ulimit -n 256; exec "$0" run -A --no-prompt "$1" ${engine}`,
+        `ulimit -n 256; exec "$0" run -A --no-prompt "$1" ${args}`,
         Deno.execPath(),
         source,
       ],
