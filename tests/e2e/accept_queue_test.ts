@@ -2,7 +2,6 @@
 import assert from "node:assert/strict";
 import { handleEngineAvailable } from "../../src/transport/native_handle.ts";
 import { configFile } from "../support/config.ts";
-import { eventually } from "../support/deadline.ts";
 import { upgrade } from "../support/handover.ts";
 import { get, RawClient } from "../support/raw_client.ts";
 import { reload } from "../support/reload.ts";
