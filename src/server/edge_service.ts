@@ -22,6 +22,7 @@ import type { UpstreamState } from "../service/upstream_runtime.ts";
 import { formatAddress, type TcpAddress } from "../transport/address.ts";
 import type { TlsEngine } from "../transport/listener.ts";
 import type { EditionLedger } from "./edition_ledger.ts";
+import type { HeldListeners } from "./held_listeners.ts";
 import type { ProgramMetrics } from "./operations/program_metrics.ts";
 import type { ServiceWorker } from "./service_worker.ts";
 import type { SocketSurgery } from "./socket_surgery.ts";
@@ -46,8 +47,8 @@ export interface EdgeServiceOptions {
   /** What the files of certificates hold by now. */
   readonly credentials: (config: Config) => TlsState["credentials"];
   readonly surgery: SocketSurgery;
-  /** A descriptor of a socket that is held; see {@linkcode HeldListeners.lend}. */
-  readonly lend: (bound: TcpAddress) => number | null;
+  /** The sockets that are held, of which workers are lent descriptors. */
+  readonly held: Pick<HeldListeners, "lend" | "takeBack">;
   /** What is logged now, which an operator may have changed. */
   readonly logLevel: (config: Config) => LogLevel;
   readonly log: Logger;
@@ -143,6 +144,7 @@ export class EdgeService {
       },
       onGone: (worker) => {
         ledger.leave(worker);
+        this.#options.held.takeBack(worker);
         this.#sources.get(worker)?.end();
         this.#sources.delete(worker);
         const connected = this.#connected.get(worker);
@@ -249,11 +251,11 @@ export class EdgeService {
 
   #lend(worker: ServiceWorker, id: number, bound: TcpAddress): void {
     try {
-      const descriptor = this.#options.lend(bound);
-      worker.tell({ kind: "lent", id, descriptor, problem: null });
-      if (descriptor === null) this.#warnOfQueues(formatAddress(bound));
+      const loan = this.#options.held.lend(bound, worker);
+      worker.tell({ kind: "lent", id, loan, problem: null });
+      if (loan === null) this.#warnOfQueues(formatAddress(bound));
     } catch (error) {
-      worker.tell({ kind: "lent", id, descriptor: null, problem: (error as Error).message });
+      worker.tell({ kind: "lent", id, loan: null, problem: (error as Error).message });
     }
   }
 

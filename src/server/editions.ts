@@ -338,7 +338,7 @@ export class Editions {
       ledger: this.#ledger,
       metrics: this.#options.metrics,
       surgery: this.#options.surgery,
-      lend: (bound) => this.#options.held.lend(bound),
+      held: this.#options.held,
       credentials: (config) =>
         config === this.#config ? this.#certificates.state() : credentialsIn(config),
       logLevel: this.#options.logLevel,

@@ -12,6 +12,7 @@ import { same } from "../base/same.ts";
 import type { Config, ListenerConfig } from "../config/types.ts";
 import { formatAddress, type TcpAddress } from "../transport/address.ts";
 import { HandedSockets } from "../transport/handed_sockets.ts";
+import { claim, isClaimed, type Loan, loan } from "../transport/loan.ts";
 import type { InheritedSockets } from "./inherited.ts";
 import type { OwnSocket } from "./upgrade.ts";
 import { checkUnixPath, type HeldPort, holdHandlePort, holdPort } from "../transport/hold.ts";
@@ -43,6 +44,8 @@ export class HeldListeners {
   readonly #inherited: InheritedSockets | null;
   /** `undefined`: nobody has needed it yet; `null`: nothing can be lent, and each native handle has its own queue. */
   #lender: HandedSockets | null | undefined;
+  /** What service workers were lent and may not have used yet. */
+  readonly #lent = new Map<object, readonly Loan[]>();
   #held: readonly Held[] = [];
   /** Of the config that may follow. */
   #next: readonly Held[] = [];
@@ -135,23 +138,36 @@ export class HeldListeners {
   close(): void {
     for (const { port } of this.#held) port.close();
     this.#held = [];
+    for (const borrower of [...this.#lent.keys()]) this.takeBack(borrower);
     this.#lender?.unload();
     this.#lender = undefined;
   }
 
   /**
-   * A descriptor of a socket that is held, for a service worker to listen on, which has to close it.
+   * A descriptor of a socket that is held, for a service worker to listen on.
    *
    * @param bound By which it is listened on in this process.
+   * @param borrower Who is to use it up; when it is no more, `takeBack` has to follow.
    * @returns `null` if each has to bind a socket of its own.
    * @throws {Error} If there is no such socket, or no descriptor left.
    */
-  lend(bound: TcpAddress): number | null {
+  lend(bound: TcpAddress, borrower: object): Loan | null {
     if (!this.#shares("handle")) return null;
     const held = [...this.#held, ...this.#next].find(({ port }) => same(port.bound, bound));
     if (held === undefined) throw new Error(`${formatAddress(bound)} is not held any more`);
     const { address, ip } = held.port;
-    return this.#lender!.lend({ ...address, host: ip });
+    const lent = loan(this.#lender!.lend({ ...address, host: ip }));
+    const open = this.#lent.get(borrower)?.filter((earlier) => !isClaimed(earlier)) ?? [];
+    this.#lent.set(borrower, [...open, lent]);
+    return lent;
+  }
+
+  /** Closes what a borrower, which is no more, was lent and has not used. */
+  takeBack(borrower: object): void {
+    for (const lent of this.#lent.get(borrower) ?? []) {
+      if (claim(lent)) this.#lender!.close(lent.descriptor);
+    }
+    this.#lent.delete(borrower);
   }
 
   /** Listeners with the ports that were found for their port 0, where they have been. */

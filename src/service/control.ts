@@ -11,6 +11,7 @@ import type { MetricReport } from "../observe/metrics/book.ts";
 import type { PluginsInit } from "../sandbox/wire.ts";
 import type { TcpAddress } from "../transport/address.ts";
 import type { ConnectionEnds } from "../transport/kernel_sockets.ts";
+import type { Loan } from "../transport/loan.ts";
 import type { NameTable } from "../transport/resolver.ts";
 import type { TlsState } from "./tls_listeners.ts";
 import type { UpstreamReport } from "./upstream_report.ts";
@@ -99,7 +100,7 @@ export type ServerMessage =
   | {
     readonly kind: "lent";
     readonly id: number;
-    readonly descriptor: number | null;
+    readonly loan: Loan | null;
     readonly problem: string | null;
   }
   /** The drain has taken long enough: cut what is left. */

@@ -22,6 +22,7 @@ import type { ExchangeOptions } from "../proxy/exchange.ts";
 import type { HostPolicy } from "../proxy/host_check.ts";
 import { listen } from "../transport/listen.ts";
 import type { Listener } from "../transport/listener.ts";
+import type { Loan } from "../transport/loan.ts";
 import { type TcpAddress, unmapIpv4 } from "../transport/address.ts";
 import type { Admission } from "../transport/connection_setup.ts";
 import type { ProxyHeaderPolicy } from "../transport/proxy_accept.ts";
@@ -58,7 +59,7 @@ export interface HttpServiceOptions {
   /**
    * A descriptor of the socket that the server holds, for engine `handle` to listen on; `null`: each worker binds one.
    */
-  readonly borrow: (bound: TcpAddress) => Promise<number | null>;
+  readonly borrow: (bound: TcpAddress) => Promise<Loan | null>;
   /** Called when no request uses an edition any more that another has followed. */
   readonly onReleased: (edition: Edition) => void;
 }
@@ -367,7 +368,7 @@ export class HttpService {
       name,
       address,
       engine: config.engine,
-      descriptor: borrows ? await this.#options.borrow(address) : null,
+      loan: borrows ? await this.#options.borrow(address) : null,
       backlog: config.backlog,
       unixMode: config.unixMode,
       unixOwner: config.unixOwner,

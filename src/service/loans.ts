@@ -4,6 +4,7 @@
  * @module
  */
 import type { TcpAddress } from "../transport/address.ts";
+import type { Loan } from "../transport/loan.ts";
 import type { ServerMessage, WorkerMessage } from "./control.ts";
 
 /** What a worker has asked for and not got yet. */
@@ -18,19 +19,19 @@ export class Loans {
   }
 
   /**
-   * A descriptor of the socket that is held at an address. Whoever gets it has to close it.
+   * A descriptor of the socket that is held at an address.
    *
    * @returns `null` if none can be lent: a socket is to be bound beside it.
    * @throws {Error} Why there is none.
    */
-  async borrow(bound: TcpAddress): Promise<number | null> {
+  async borrow(bound: TcpAddress): Promise<Loan | null> {
     const id = ++this.#last;
     const { promise, resolve } = Promise.withResolvers<Lent>();
     this.#asked.set(id, resolve);
     this.#say({ kind: "borrow", id, bound });
-    const { descriptor, problem } = await promise;
+    const { loan, problem } = await promise;
     if (problem !== null) throw new Error(problem);
-    return descriptor;
+    return loan;
   }
 
   /** The server has answered. */

@@ -15,6 +15,7 @@ import { MetricBook, type MetricReport, type SampleSink } from "../observe/metri
 import { connectPlugins, type PluginConnections } from "../sandbox/connect.ts";
 import type { TcpAddress } from "../transport/address.ts";
 import type { ConnectionEnds } from "../transport/kernel_sockets.ts";
+import type { Loan } from "../transport/loan.ts";
 import { learnNames } from "../transport/resolve.ts";
 import type { WorkerEdition, WorkerLoad, WorkerSetup } from "./control.ts";
 import type { Edition } from "./edition.ts";
@@ -43,7 +44,7 @@ export interface ServiceEvents {
   /** Asks the server to cut connections that were closed and are still there. */
   readonly onCut: (connections: readonly ConnectionEnds[]) => void;
   /** Asks the server for a descriptor of a socket that it holds; `null`: a socket of our own is to be bound. */
-  readonly borrow: (bound: TcpAddress) => Promise<number | null>;
+  readonly borrow: (bound: TcpAddress) => Promise<Loan | null>;
 }
 
 /**

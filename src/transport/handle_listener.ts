@@ -13,6 +13,7 @@ import { localAddress, remoteAddress } from "./handle_dial.ts";
 import { HandleSocket } from "./handle_socket.ts";
 import { isDescriptorShortage } from "./io_error.ts";
 import type { Listener } from "./listener.ts";
+import { claim, type Loan } from "./loan.ts";
 import {
   type NativeTcp,
   nativeTcp,
@@ -34,7 +35,7 @@ export interface HandleListenOptions extends GateOptions {
   /** Says whether a client may come in. Default: every client. */
   readonly admission?: Admission | null;
   /** A descriptor of a socket that is bound there already, which is used up. Default: another is bound, beside it. */
-  readonly descriptor?: number | null;
+  readonly loan?: Loan | null;
 }
 
 /** A port that is bound, without anybody listening on it yet. */
@@ -78,9 +79,10 @@ export function listenHandle(address: TcpAddress, options: HandleListenOptions):
   if (native === null) throw new Error("this runtime has no native handles");
   const handle = new native.TCP(native.types.SERVER);
   try {
-    const { descriptor = null } = options;
-    if (descriptor === null) check(bind(handle, address), "bind");
-    else check(handle.open(descriptor), "open");
+    const { loan = null } = options;
+    if (loan === null) check(bind(handle, address), "bind");
+    else if (claim(loan)) check(handle.open(loan.descriptor), "open");
+    else throw new Error("the socket that was lent for it was taken back");
     return new HandleListener(native, handle, address, options);
   } catch (error) {
     handle.close();

@@ -6,6 +6,7 @@
 import type { ProxyError } from "../base/error.ts";
 import type { Address } from "./address.ts";
 import type { SocketSurgeon } from "./native_tls_socket.ts";
+import type { Loan } from "./loan.ts";
 import type { Admission } from "./connection_setup.ts";
 import type { ProxyHeaderPolicy } from "./proxy_accept.ts";
 import type { Socket } from "./socket.ts";
@@ -21,7 +22,7 @@ export interface ListenOptions {
   /** `handle` serves IP addresses only and falls back to `deno` elsewhere, or where it is missing. Default `deno`. */
   readonly engine?: "deno" | "handle";
   /** A descriptor of the socket that is bound there, for engine `handle` to listen on; it is used up. Default: none. */
-  readonly descriptor?: number | null;
+  readonly loan?: Loan | null;
   /** Connections that wait in the kernel to be accepted, on TCP. Default 511. */
   readonly backlog?: number;
   /** Mode of a unix socket's file. Default `0o660`. */

@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { handleEngineAvailable } from "../../src/transport/native_handle.ts";
 import { configFile } from "../support/config.ts";
+import { eventually } from "../support/deadline.ts";
+import { listeningDescriptors } from "../support/descriptors.ts";
 import { upgrade } from "../support/handover.ts";
 import { get, RawClient } from "../support/raw_client.ts";
 import { reload } from "../support/reload.ts";
@@ -67,12 +69,18 @@ for (const engine of ENGINES) {
   Deno.test(`engine ${engine}: who waits for a worker that ends is served by the next one`, async () => {
     await using origin = await startSimpleOrigin();
     await using sluice = await start(origin.address, engine);
+    const descriptors = listeningDescriptors(sluice.pid, sluice.port());
     await using victim = await RawClient.connect(sluice.port());
     await victim.send(get("/die?1500", { Connection: "close" }));
     await sluice.waitForOutput(/blocks its worker/);
     const fates = await wait(sluice.port());
     await sluice.waitForOutput(/Worker 0 of service main serves again/, 30_000);
     assert.deepEqual(await fates(), ALL_ANSWERED);
+    assert.ok(descriptors >= 1);
+    await eventually(
+      () => listeningDescriptors(sluice.pid, sluice.port()) === descriptors,
+      "the descriptor of the worker that ended to be closed",
+    );
   });
 
   Deno.test(`engine ${engine}: who waits for a worker that is replaced is served`, async () => {

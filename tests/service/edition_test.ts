@@ -25,6 +25,7 @@ Deno.test("an edition that another has followed, and that has no request left, i
     poolSize: 16,
     observer,
     tls: new TlsListeners({ credentials: {}, engines: {}, surgery: false }, () => {}),
+    borrow: () => Promise.resolve(null),
     onReleased: (edition) => {
       edition.upstreams.release();
       released.push(edition.number);

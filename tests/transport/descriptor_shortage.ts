@@ -8,22 +8,23 @@ import type { TcpAddress } from "../../src/transport/address.ts";
 import { HandedSockets } from "../../src/transport/handed_sockets.ts";
 import { holdPort } from "../../src/transport/hold.ts";
 import { listen } from "../../src/transport/listen.ts";
+import { type Loan, loan } from "../../src/transport/loan.ts";
 import type { Socket } from "../../src/transport/socket.ts";
 
 const errors: string[] = [];
 const sockets: Socket[] = [];
 const [engine, lent] = Deno.args;
 let address: TcpAddress = { kind: "tcp", host: "127.0.0.1", port: 0 };
-let descriptor: number | null = null;
+let offer: Loan | null = null;
 if (lent === "lent") {
   ({ address } = holdPort("short", address, 511));
-  descriptor = HandedSockets.load()!.lend(address);
+  offer = loan(HandedSockets.load()!.lend(address));
 }
 const listener = await listen({
   name: "short",
   address,
   engine: engine === "handle" ? "handle" : "deno",
-  descriptor,
+  loan: offer,
   onSocket: (socket) => void sockets.push(socket),
   onError: (error) => void errors.push(error.type),
 });
