@@ -11,6 +11,15 @@ import type { ConnectionView, Reply } from "../plugin/session.ts";
 import type { HookSession } from "./hook_session.ts";
 import { applies, type Link } from "./plan.ts";
 
+// How hooks are run: the first that answers ends it, and is named; the first that says anything decides; all are called.
+const GATE = 0;
+const FIRST = 1;
+const CHAIN = 2;
+type Kind = typeof GATE | typeof FIRST | typeof CHAIN;
+
+/** What is there at once, or has to be waited for. */
+type MaybeLater<T> = T | Promise<T>;
+
 /** Takes note of a hook that failed, whether or not the request fails with it. */
 export type HookFailureListener = (
   handler: PhaseHandler,
@@ -36,12 +45,10 @@ export class PhaseEngine {
     links: readonly Link[],
     phase: PhaseName,
     session: HookSession,
-  ): Reply | false | undefined | Promise<Reply | false | undefined> {
-    const onAnswer = (link: Link) => {
-      session.source.answeredBy = `${link.handler.name}.${phase}`;
-    };
-    const answer = this.#firstFrom(0, links, phase, session, undefined, onAnswer);
-    return answer as Reply | false | undefined | Promise<Reply | false | undefined>;
+  ): MaybeLater<Reply | false | undefined> {
+    return this.#run(links, phase, session, undefined, GATE) as MaybeLater<
+      Reply | false | undefined
+    >;
   }
 
   /**
@@ -55,8 +62,8 @@ export class PhaseEngine {
     phase: PhaseName,
     session: HookSession,
     argument?: unknown,
-  ): unknown | Promise<unknown> {
-    return this.#firstFrom(0, links, phase, session, argument, null);
+  ): MaybeLater<unknown> {
+    return this.#run(links, phase, session, argument, FIRST);
   }
 
   /**
@@ -71,7 +78,55 @@ export class PhaseEngine {
     session: HookSession,
     argument?: unknown,
   ): Promise<void> | undefined {
-    return this.#chainFrom(0, links, phase, session, argument);
+    return this.#run(links, phase, session, argument, CHAIN) as Promise<void> | undefined;
+  }
+
+  /** Calls hooks in order, up to the first that decides if one can. */
+  #run(
+    links: readonly Link[],
+    phase: PhaseName,
+    session: HookSession,
+    argument: unknown,
+    kind: Kind,
+  ): MaybeLater<unknown> {
+    for (let i = 0; i < links.length; i++) {
+      const link = links[i]!;
+      if (!applies(link, session.source.downstream.head)) continue;
+      const result = this.#call(link, phase, session, argument);
+      if (result instanceof Promise) {
+        return this.#runLater(links, i, result, phase, session, argument, kind);
+      }
+      if (result !== undefined && kind !== CHAIN) return decide(result, link, phase, session, kind);
+    }
+    return undefined;
+  }
+
+  /** Goes on once a hook that has to be waited for is done. One promise for it and all that follow. */
+  async #runLater(
+    links: readonly Link[],
+    i: number,
+    pending: Promise<unknown>,
+    phase: PhaseName,
+    session: HookSession,
+    argument: unknown,
+    kind: Kind,
+  ): Promise<unknown> {
+    let result: unknown = pending;
+    for (;;) {
+      const link = links[i]!;
+      if (result instanceof Promise) {
+        try {
+          result = await result;
+        } catch (error) {
+          result = this.#failed(link, phase, error);
+        }
+      }
+      if (result !== undefined && kind !== CHAIN) return decide(result, link, phase, session, kind);
+      do if (++i === links.length) return undefined; while (
+        !applies(links[i]!, session.source.downstream.head)
+      );
+      result = this.#call(links[i]!, phase, session, argument);
+    }
   }
 
   /**
@@ -80,23 +135,49 @@ export class PhaseEngine {
    *
    * @throws {ProxyError} What a hook of a plugin that fails closed threw.
    */
-  async content(
+  content(
     links: readonly Link[],
     phase: PhaseName,
     session: HookSession,
     chunk: Uint8Array,
     end: boolean,
-  ): Promise<Uint8Array> {
+  ): MaybeLater<Uint8Array> {
     for (let i = 0; i < links.length; i++) {
       const link = links[i]!;
-      if (!applies(link, session.source.downstream.head)) continue;
-      if (phase !== "requestBodyFilter" && session.source.skippers?.has(link.handler)) continue;
+      if (!wantsContent(link, phase, session)) continue;
       if (chunk.length === 0 && !end) return chunk;
-      const result = await this.#call(link, phase, session, chunk, end);
-      if (result === null) chunk = NOTHING;
-      else if (result !== undefined) chunk = result as Uint8Array;
+      const result = this.#call(link, phase, session, chunk, end);
+      if (result instanceof Promise) {
+        return this.#contentLater(links, i, result, phase, session, chunk, end);
+      }
+      chunk = madeOf(result, chunk);
     }
     return chunk;
+  }
+
+  async #contentLater(
+    links: readonly Link[],
+    i: number,
+    pending: Promise<unknown>,
+    phase: PhaseName,
+    session: HookSession,
+    chunk: Uint8Array,
+    end: boolean,
+  ): Promise<Uint8Array> {
+    let result: unknown = pending;
+    for (;;) {
+      if (result instanceof Promise) {
+        try {
+          result = await result;
+        } catch (error) {
+          result = this.#failed(links[i]!, phase, error);
+        }
+      }
+      chunk = madeOf(result, chunk);
+      do if (++i === links.length) return chunk; while (!wantsContent(links[i]!, phase, session));
+      if (chunk.length === 0 && !end) return chunk;
+      result = this.#call(links[i]!, phase, session, chunk, end);
+    }
   }
 
   /**
@@ -191,77 +272,25 @@ export class PhaseEngine {
     return undefined;
   }
 
-  #firstFrom(
-    at: number,
-    links: readonly Link[],
-    phase: PhaseName,
-    session: HookSession,
-    argument: unknown,
-    onAnswer: ((link: Link) => void) | null,
-  ): unknown | Promise<unknown> {
-    for (let i = at; i < links.length; i++) {
-      const link = links[i]!;
-      if (!applies(link, session.source.downstream.head)) continue;
-      const result = this.#call(link, phase, session, argument);
-      if (result instanceof Promise) {
-        return result.then((value) => {
-          if (value === undefined) {
-            return this.#firstFrom(i + 1, links, phase, session, argument, onAnswer);
-          }
-          onAnswer?.(link);
-          return value;
-        });
-      }
-      if (result !== undefined) {
-        onAnswer?.(link);
-        return result;
-      }
-    }
-    return undefined;
-  }
-
-  #chainFrom(
-    at: number,
-    links: readonly Link[],
-    phase: PhaseName,
-    session: HookSession,
-    argument: unknown,
-  ): Promise<void> | undefined {
-    for (let i = at; i < links.length; i++) {
-      const link = links[i]!;
-      if (!applies(link, session.source.downstream.head)) continue;
-      const result = this.#call(link, phase, session, argument);
-      if (result instanceof Promise) {
-        return result.then(() => this.#chainFrom(i + 1, links, phase, session, argument));
-      }
-    }
-    return undefined;
-  }
-
-  /** Calls a hook: what it does at once makes no promise. */
   #call(
     link: Link,
     phase: PhaseName,
     session: HookSession,
     first?: unknown,
     second?: unknown,
-  ): unknown | Promise<unknown> {
-    let result: unknown;
+  ): unknown {
     try {
       session.enter(phase, link.handler);
-      result = link.handler.call(phase, session, first, second);
+      return link.handler.call(phase, session, first, second);
     } catch (error) {
       return this.#failed(link, phase, error);
     }
-    return result instanceof Promise
-      ? result.catch((error) => this.#failed(link, phase, error))
-      : result;
   }
 
   /**
-   * Takes note of a failure.
+   * Takes note of a hook that failed; what it would have returned is `undefined` if the request may go on.
    *
-   * @throws {ProxyError} If the request cannot go on.
+   * @throws {ProxyError} If it may not.
    */
   #failed(link: Link, phase: PhaseName, error: unknown): undefined {
     const wrapped = wrap(error, link, phase);
@@ -271,6 +300,28 @@ export class PhaseEngine {
     if (link.handler.failOpen || phaseRow(phase).onError === "logged") return undefined;
     throw wrapped;
   }
+}
+
+/** The result of `#run` if a hook has decided. */
+function decide(
+  result: unknown,
+  link: Link,
+  phase: PhaseName,
+  session: HookSession,
+  kind: Kind,
+): unknown {
+  if (kind === GATE) session.source.answeredBy = `${link.handler.name}.${phase}`;
+  return result;
+}
+
+function wantsContent(link: Link, phase: PhaseName, { source }: HookSession): boolean {
+  return applies(link, source.downstream.head) &&
+    (phase === "requestBodyFilter" || source.skippers?.has(link.handler) !== true);
+}
+
+/** The piece that a content hook has made of another. */
+function madeOf(result: unknown, chunk: Uint8Array): Uint8Array {
+  return result === undefined ? chunk : result === null ? NOTHING : result as Uint8Array;
 }
 
 const NOTHING = new Uint8Array(0);

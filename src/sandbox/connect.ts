@@ -7,6 +7,7 @@ import type { TimerWheel } from "../base/timer_wheel.ts";
 import type { PhaseHandler } from "../plugin/handler.ts";
 import type { PhaseName } from "../plugin/phases.ts";
 import type { EndpointList, HealthChange } from "../plugin/upstream.ts";
+import type { CallMeter } from "./call_meter.ts";
 import type { Channel } from "./channel.ts";
 import { HELLO } from "./control.ts";
 import {
@@ -49,9 +50,10 @@ export interface PluginConnections {
    *
    * @param plugin Slot of the plugin; at the start, its index in the configuration.
    * @param use Index of its use.
+   * @param meter Is told of each call. Default: nobody is.
    * @throws {RangeError} If there is none.
    */
-  handler(plugin: number, use: number): PhaseHandler;
+  handler(plugin: number, use: number, meter?: CallMeter | null): PhaseHandler;
   /** Names of the plugins that cannot be called now. */
   readonly down: readonly string[];
   /** Calls that wait for an answer, over all plugins. */
@@ -174,14 +176,14 @@ class Connections implements PluginConnections {
     }
   }
 
-  handler(plugin: number, use: number): PhaseHandler {
+  handler(plugin: number, use: number, meter: CallMeter | null = null): PhaseHandler {
     const entry = this.#entries.get(plugin);
     if (entry === undefined || use < 0 || use >= entry.facts.uses) {
       throw new RangeError(`There is no use ${use} of plugin ${plugin}`);
     }
     return entry.facts.isolation === "inline"
-      ? new InlineHandler(entry, use, this.#options.timers)
-      : new RemoteHandler(entry, use);
+      ? new InlineHandler(entry, use, this.#options.timers, meter)
+      : new RemoteHandler(entry, use, meter);
   }
 
   async close(): Promise<void> {

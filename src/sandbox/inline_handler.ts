@@ -5,12 +5,14 @@
  *
  * @module
  */
+import { readClock, systemClock } from "../base/clock.ts";
 import { Deadline, type TimerWheel } from "../base/timer_wheel.ts";
 import type { HostSession, PhaseHandler } from "../plugin/handler.ts";
 import { type PhaseName, phaseRow } from "../plugin/phases.ts";
 import type { Match, Plugin } from "../plugin/plugin.ts";
 import type { ConnectionView } from "../plugin/session.ts";
 import type { EndpointList } from "../plugin/upstream.ts";
+import type { CallMeter } from "./call_meter.ts";
 import { CallContext, type LogSink, type ReadyUse } from "./context.ts";
 import type { LoadOrder } from "./control.ts";
 import { callError } from "./pending_call.ts";
@@ -83,11 +85,18 @@ export class InlineHandler implements PhaseHandler {
   readonly #state: InlineState;
   readonly #use: number;
   readonly #timers: TimerWheel;
+  readonly #meter: CallMeter | null;
 
-  constructor(state: InlineState, use: number, timers: TimerWheel) {
+  constructor(
+    state: InlineState,
+    use: number,
+    timers: TimerWheel,
+    meter: CallMeter | null = null,
+  ) {
     this.#state = state;
     this.#use = use;
     this.#timers = timers;
+    this.#meter = meter;
   }
 
   get name(): string {
@@ -115,6 +124,27 @@ export class InlineHandler implements PhaseHandler {
     first?: unknown,
     second?: unknown,
   ): unknown | Promise<unknown> {
+    const meter = this.#meter;
+    if (meter === null) return this.#call(phase, session, first, second, 0);
+    const { name } = this.#state.facts;
+    const began = systemClock.now();
+    try {
+      const result = this.#call(phase, session, first, second, began);
+      if (!(result instanceof Promise)) meter.called(name, phase, readClock() - began, null);
+      return result;
+    } catch (error) {
+      meter.called(name, phase, readClock() - began, error);
+      throw error;
+    }
+  }
+
+  #call(
+    phase: PhaseName,
+    session: HostSession | ConnectionView | null,
+    first: unknown,
+    second: unknown,
+    began: number,
+  ): unknown | Promise<unknown> {
     const shape = shapeOf(phase);
     const { facts, loaded, reason } = this.#state;
     const use = loaded?.uses[this.#use];
@@ -141,10 +171,10 @@ export class InlineHandler implements PhaseHandler {
       if (!isThenable(raw)) {
         const form = normaliseResult(shape.result, raw);
         if (!(form instanceof Promise)) return checkResult(shape.result, form);
-        return this.#wait(form, shape, context, session);
+        return this.#wait(form, shape, context, session, began);
       }
       const form = Promise.resolve(raw).then((value) => normaliseResult(shape.result, value));
-      return this.#wait(form, shape, context, session);
+      return this.#wait(form, shape, context, session, began);
     } catch (error) {
       throw callError("plugin_error", facts.name, shape, describeError(error, MAX_TEXT));
     }
@@ -155,13 +185,21 @@ export class InlineHandler implements PhaseHandler {
     shape: PhaseShape,
     context: CallContext,
     session: HostSession | ConnectionView | null,
+    began: number,
   ): Promise<unknown> {
     const { facts } = this.#state;
+    const measure = (error: unknown) =>
+      this.#meter?.called(facts.name, shape.phase, systemClock.now() - began, error);
     this.#state.waiting++;
     const signal = shape.session === "request" && !shape.over
       ? (session as HostSession).signal
       : null;
     return new Promise((resolve, reject) => {
+      const fail = (type: "plugin_error" | "plugin_timeout", reason: string) => {
+        const error = callError(type, facts.name, shape, reason);
+        measure(error);
+        reject(error);
+      };
       const gone = () => context.abort(new DOMException("the request is over", "AbortError"));
       const end = () => {
         this.#state.waiting--;
@@ -171,7 +209,7 @@ export class InlineHandler implements PhaseHandler {
       const deadline = new Deadline(() => {
         context.abort(new DOMException("the call missed its deadline", "TimeoutError"));
         end();
-        reject(callError("plugin_timeout", facts.name, shape, "it missed its deadline"));
+        fail("plugin_timeout", "it missed its deadline");
       });
       if (signal !== null && signal.aborted) gone();
       else signal?.addEventListener("abort", gone);
@@ -189,14 +227,12 @@ export class InlineHandler implements PhaseHandler {
           settle(() => {
             try {
               resolve(checkResult(shape.result, form));
+              measure(null);
             } catch (error) {
-              reject(callError("plugin_error", facts.name, shape, describeError(error, MAX_TEXT)));
+              fail("plugin_error", describeError(error, MAX_TEXT));
             }
           }),
-        (error) =>
-          settle(() =>
-            reject(callError("plugin_error", facts.name, shape, describeError(error, MAX_TEXT)))
-          ),
+        (error) => settle(() => fail("plugin_error", describeError(error, MAX_TEXT))),
       );
     });
   }

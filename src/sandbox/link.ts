@@ -3,9 +3,11 @@
  *
  * @module
  */
+import type { ProxyError } from "../base/error.ts";
 import { Deadline, type TimerWheel } from "../base/timer_wheel.ts";
 import type { HostSession } from "../plugin/handler.ts";
 import type { ConnectionView, Failure } from "../plugin/session.ts";
+import type { CallMeter } from "./call_meter.ts";
 import type { Channel } from "./channel.ts";
 import { applyEffects, checkEffects } from "./effects.ts";
 import { callError, PendingCall, type PendingOwner } from "./pending_call.ts";
@@ -107,6 +109,7 @@ export class Link implements PendingOwner {
   /**
    * Makes a call.
    *
+   * @param meter Is told when it is over.
    * @throws {ProxyError} `plugin_error`, `plugin_timeout` or `plugin_unavailable`, as a rejection.
    */
   call(
@@ -116,21 +119,22 @@ export class Link implements PendingOwner {
     session: HostSession | ConnectionView | null,
     first: unknown,
     second: unknown,
+    meter: CallMeter | null = null,
   ): Promise<unknown> {
     if (this.#closed !== "" || this.#channel.backlog > MAX_BACKLOG) {
       const reason = this.#closed === "" ? "it does not take what is sent to it" : this.#closed;
-      return Promise.reject(callError("plugin_unavailable", this.#plugin, shape, reason));
+      return this.#refuse("plugin_unavailable", shape, reason, meter);
     }
     const id = this.#next = (this.#next + 1) & 0x7fffffff;
     try {
       this.#channel.postCall(id, use, shape, session, first, second);
     } catch (error) {
-      const text = describeError(error, MAX_TEXT);
-      return Promise.reject(callError("plugin_error", this.#plugin, shape, text));
+      return this.#refuse("plugin_error", shape, describeError(error, MAX_TEXT), meter);
     }
     const call = this.#free.pop() ?? new PendingCall(this, this.#timers);
     call.id = id;
     call.shape = shape;
+    call.meter = meter;
     if (shape.session === "request") call.session = session as HostSession;
     if (shape.retry) call.failure = first as Failure;
     const promise = new Promise<unknown>(call.executor as never);
@@ -152,17 +156,14 @@ export class Link implements PendingOwner {
     this.#channel.close();
     this.#timers.cancel(this.#pong);
     for (const call of [...this.#pending.values()]) {
-      const { reject, shape } = call;
-      this.#finish(call);
-      reject?.(callError("plugin_unavailable", this.#plugin, shape!, reason));
+      this.#reject(call, callError("plugin_unavailable", this.#plugin, call.shape!, reason));
     }
   }
 
   expired(call: PendingCall): void {
-    const { reject, shape, id } = call;
-    this.#channel.post([CANCEL, id]);
-    this.#finish(call);
-    reject?.(callError("plugin_timeout", this.#plugin, shape!, "it missed its deadline"));
+    this.#channel.post([CANCEL, call.id]);
+    const reason = "it missed its deadline";
+    this.#reject(call, callError("plugin_timeout", this.#plugin, call.shape!, reason));
     const { now } = this.#timers;
     if (now - this.#lastLate < LATE_ROUND) return;
     this.#lastLate = now;
@@ -206,15 +207,33 @@ export class Link implements PendingOwner {
       return this.#fail(call, describeError(error, MAX_TEXT));
     }
     this.#rounds = 0;
+    call.measure(this.#plugin, null);
     this.#finish(call);
     resolve!(result);
   }
 
   #fail(call: PendingCall, message: string): void {
-    const { reject, shape } = call;
     this.#rounds = 0;
+    const text = clip(message, MAX_TEXT);
+    this.#reject(call, callError("plugin_error", this.#plugin, call.shape!, text));
+  }
+
+  #reject(call: PendingCall, error: ProxyError): void {
+    const { reject } = call;
+    call.measure(this.#plugin, error);
     this.#finish(call);
-    reject!(callError("plugin_error", this.#plugin, shape!, clip(message, MAX_TEXT)));
+    reject!(error);
+  }
+
+  #refuse(
+    type: "plugin_error" | "plugin_unavailable",
+    shape: PhaseShape,
+    reason: string,
+    meter: CallMeter | null,
+  ): Promise<never> {
+    const error = callError(type, this.#plugin, shape, reason);
+    meter?.called(this.#plugin, shape.phase, 0, error);
+    return Promise.reject(error);
   }
 
   #readBody(call: PendingCall, limit: unknown): void {

@@ -3,10 +3,12 @@
  *
  * @module
  */
+import { systemClock } from "../base/clock.ts";
 import { ProxyError } from "../base/error.ts";
 import { Deadline, type TimerWheel } from "../base/timer_wheel.ts";
 import type { HostSession } from "../plugin/handler.ts";
 import type { Failure } from "../plugin/session.ts";
+import type { CallMeter } from "./call_meter.ts";
 import type { PhaseShape } from "./protocol.ts";
 
 /** After this long a call is slow, and it is worth the cost to learn when its request goes away. */
@@ -32,7 +34,9 @@ export class PendingCall {
   #slow = false;
   #left = 0;
   #armedAt = 0;
+  #began = 0;
   id = 0;
+  meter: CallMeter | null = null;
   shape: PhaseShape | null = null;
   session: HostSession | null = null;
   failure: Failure | null = null;
@@ -61,6 +65,12 @@ export class PendingCall {
     this.#left = early ? timeout - SLOW : 0;
     this.#timers.arm(this.#deadline, early ? SLOW : timeout);
     this.#armedAt = this.#timers.now + (early ? SLOW : timeout);
+    if (this.meter !== null) this.#began = systemClock.now();
+  }
+
+  /** Tells the meter that it is over. */
+  measure(plugin: string, error: ProxyError | null): void {
+    this.meter?.called(plugin, this.shape!.phase, systemClock.now() - this.#began, error);
   }
 
   /** Stops the clock: what is waited for now is not the plugin's doing. */
@@ -84,6 +94,7 @@ export class PendingCall {
     this.#signal?.removeEventListener("abort", this.#abort);
     this.#signal = null;
     this.shape = null;
+    this.meter = null;
     this.session = null;
     this.failure = null;
     this.reading = false;

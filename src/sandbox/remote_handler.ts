@@ -8,9 +8,10 @@ import type { PhaseName } from "../plugin/phases.ts";
 import { phaseRow } from "../plugin/phases.ts";
 import type { Match } from "../plugin/plugin.ts";
 import type { ConnectionView } from "../plugin/session.ts";
+import type { CallMeter } from "./call_meter.ts";
 import type { Link } from "./link.ts";
 import { callError } from "./pending_call.ts";
-import { shapeOf } from "./protocol.ts";
+import { type PhaseShape, shapeOf } from "./protocol.ts";
 import type { PluginFacts } from "./wire.ts";
 
 /** Where a handler finds its sandbox; both change when the plugin is replaced. */
@@ -27,10 +28,12 @@ export interface RemotePlugin {
 export class RemoteHandler implements PhaseHandler {
   readonly #plugin: RemotePlugin;
   readonly #use: number;
+  readonly #meter: CallMeter | null;
 
-  constructor(plugin: RemotePlugin, use: number) {
+  constructor(plugin: RemotePlugin, use: number, meter: CallMeter | null = null) {
     this.#plugin = plugin;
     this.#use = use;
+    this.#meter = meter;
   }
 
   get name(): string {
@@ -60,15 +63,19 @@ export class RemoteHandler implements PhaseHandler {
   ): Promise<unknown> {
     const shape = shapeOf(phase);
     const { facts, link, reason } = this.#plugin;
-    if (link === null) {
-      return Promise.reject(callError("plugin_unavailable", facts.name, shape, reason));
-    }
+    if (link === null) return this.#refuse(shape, reason);
     if (link.size >= facts.concurrency) {
-      const text = `${facts.concurrency} calls wait already`;
-      return Promise.reject(callError("plugin_unavailable", facts.name, shape, text));
+      return this.#refuse(shape, `${facts.concurrency} calls wait already`);
     }
     const timeout = facts.timeout ?? phaseRow(phase).timeout;
-    return link.call(this.#use, shape, timeout, session, first, second);
+    return link.call(this.#use, shape, timeout, session, first, second, this.#meter);
+  }
+
+  #refuse(shape: PhaseShape, reason: string): Promise<never> {
+    const { name } = this.#plugin.facts;
+    const error = callError("plugin_unavailable", name, shape, reason);
+    this.#meter?.called(name, shape.phase, 0, error);
+    return Promise.reject(error);
   }
 }
 

@@ -20,7 +20,7 @@ import { learnNames } from "../transport/resolve.ts";
 import type { WorkerEdition, WorkerLoad, WorkerSetup } from "./control.ts";
 import type { Edition } from "./edition.ts";
 import { HttpService } from "./http_service.ts";
-import { MeteredHandler } from "./metered_handler.ts";
+import { HookMeter } from "./hook_meter.ts";
 import { RequestMetrics } from "./request_metrics.ts";
 import { ServiceObserver } from "./service_observer.ts";
 import { strayErrors } from "./stray_errors.ts";
@@ -153,8 +153,7 @@ export class RunningService {
         upstreams,
         binds,
         handler(plugin, use) {
-          const handler = plugins.handler(slots[plugin]!, use);
-          return book === null ? handler : new MeteredHandler(handler, book);
+          return plugins.handler(slots[plugin]!, use, book && new HookMeter(book));
         },
       });
       this.#prepared = { edition, tls };
