@@ -36,7 +36,7 @@ export function readClock(): number {
   time = performance.now();
   if (!known) {
     known = true;
-    queueMicrotask(forget);
+    queueMicrotask(forgetNext);
   }
   return time;
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import type { StatusRange } from "../balancer/health/status_ranges.ts";
-import { checkFieldName, FieldError } from "../http/fields.ts";
+import { checkFieldName, FieldError } from "../http/field_checks.ts";
 import { GRPC_STATUS, type GrpcStatusName } from "../http/grpc.ts";
 import { checkTarget } from "../http/message.ts";
 import { leaf, Refusal } from "./leaves.ts";

@@ -5,7 +5,7 @@
  */
 import type { Path } from "./document.ts";
 import type { Findings } from "./findings.ts";
-import { checkFieldName } from "../http/fields.ts";
+import { checkFieldName } from "../http/field_checks.ts";
 import { rawKeys, rawList, rawMap, rawText, rawYesNo } from "./raw.ts";
 import { HASH_ON, type HashOn, POLICIES, type PolicySpelling } from "./schema_balancing.ts";
 

@@ -4,7 +4,7 @@
  * @module
  */
 import { fieldId, IS_HOP_BY_HOP } from "../http/field_names.ts";
-import { checkFieldName, checkFieldValue, FieldError } from "../http/fields.ts";
+import { checkFieldName, checkFieldValue, FieldError } from "../http/field_checks.ts";
 import type { Path } from "./document.ts";
 import type { Findings } from "./findings.ts";
 

@@ -7,7 +7,7 @@ import type { Buffer } from "node:buffer";
 import type { Socket as NetSocket } from "node:net";
 import { ProxyError } from "../base/error.ts";
 import { isAuthority } from "../http/authority.ts";
-import { checkFieldName, checkFieldValue } from "../http/fields.ts";
+import { checkFieldName, checkFieldValue } from "../http/field_checks.ts";
 import { INCOMPLETE } from "../http1/field_section_parser.ts";
 import { HeadScanner } from "../http1/head_scanner.ts";
 import { parseResponseHead, readResponse, responseRules } from "../http1/response_head_parser.ts";

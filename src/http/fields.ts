@@ -9,51 +9,13 @@
  */
 import { Buffer } from "node:buffer";
 import { copyBytes } from "../base/bytes.ts";
+import { checkFieldName, checkFieldValue } from "./field_checks.ts";
 import { copyRun, isContiguous } from "./field_runs.ts";
 import { ENTRY, giveIndex, INDEX_ENTRIES, takeIndex } from "./field_index.ts";
 import { fieldId, fieldIdOf, isLookalike, UNKNOWN } from "./field_names.ts";
 import { COLON, CR, HTAB, LF, SPACE } from "./grammar.ts";
 
 const REMOVED = -1;
-
-/** What may stand in a field name (RFC 9110 §5.6.2, token). */
-const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
-const NOT_IN_VALUE = /[^\t\x20-\x7e\x80-\xff]/;
-
-/** Thrown for a field that would not be one field on the wire. */
-export class FieldError extends TypeError {
-  override readonly name: string = "FieldError";
-}
-
-/**
- * Checks a name before it is written.
- *
- * @throws {FieldError} If it is not a token.
- */
-export function checkFieldName(name: string): void {
-  if (!TOKEN.test(name)) {
-    throw new FieldError(
-      `Cannot set a field: the name ${JSON.stringify(name)} is not a token (RFC 9110 §5.6.2)`,
-    );
-  }
-}
-
-/**
- * Checks a value before it is written; returns it without white space around.
- *
- * @throws {FieldError} If it holds CR, LF, NUL, another control character or a character over U+00FF.
- */
-export function checkFieldValue(name: string, value: string): string {
-  const trimmed = value.replace(/^[\t ]+|[\t ]+$/g, "");
-  const bad = NOT_IN_VALUE.exec(trimmed);
-  if (bad !== null) {
-    const code = bad[0].codePointAt(0)!.toString(16).toUpperCase().padStart(4, "0");
-    throw new FieldError(
-      `Cannot set field "${name}": its value holds U+${code}, which no field value may hold; encode it`,
-    );
-  }
-  return trimmed;
-}
 
 const NO_BYTES = new Uint8Array(0);
 
@@ -164,6 +126,13 @@ export class Fields {
     for (let i = 0; i < value.length; i++) {
       if (this.#bytes[start + i] !== value.charCodeAt(i)) return false;
     }
+    return true;
+  }
+
+  /** Whether every raw entry is as it was received. */
+  get isWhole(): boolean {
+    if (this.#replaced !== null && this.#replaced.size > 0) return false;
+    for (let i = 0; i < this.#count; i++) if (this.idAt(i) === REMOVED) return false;
     return true;
   }
 
@@ -479,7 +448,7 @@ export class Fields {
     return position;
   }
 
-  /** The section as one latin-1 string of `name: value CRLF` lines: what plugins in a sandbox get. */
+  /** The section as one latin-1 string of `name: value CRLF` lines. */
   toBlock(): string {
     const out = Buffer.allocUnsafe(this.byteLength);
     return latin1(out, 0, this.writeTo(out, 0));
@@ -488,17 +457,10 @@ export class Fields {
   /** The opposite of `toBlock`. The block is trusted to be well-formed. */
   static fromBlock(block: string): Fields {
     const bytes = Buffer.from(block, "latin1");
-    return Fields.fromLines(bytes, 0, bytes.length);
-  }
-
-  /**
-   * Fields over bytes that `writeTo` wrote. They are trusted to be well-formed.
-   * @param bytes Must stay as they are for as long as the fields are used.
-   */
-  static fromLines(bytes: Uint8Array, start: number, end: number): Fields {
+    const end = bytes.length;
     let index = takeIndex(INDEX_ENTRIES);
     let count = 0;
-    for (let position = start; position < end; count++) {
+    for (let position = 0; position < end; count++) {
       const at = count * ENTRY;
       if (at === index.length) {
         const larger = new Int32Array(index.length * 2);
@@ -590,7 +552,8 @@ export function writeLatin1(out: Uint8Array, position: number, text: string): nu
   return position;
 }
 
-function writeValue(out: Uint8Array, position: number, value: string): number {
+/** Writes what stands behind a name: `: value CRLF`; returns the position behind it. */
+export function writeValue(out: Uint8Array, position: number, value: string): number {
   out[position++] = COLON;
   out[position++] = SPACE;
   position = writeLatin1(out, position, value);

@@ -9,7 +9,7 @@
  *
  * @module
  */
-import { checkFieldName, checkFieldValue } from "./fields.ts";
+import { checkFieldName, checkFieldValue } from "./field_checks.ts";
 import type { RequestHead } from "./message.ts";
 
 /** What to match. All parts that are there must hold; an empty one matches every request. */

@@ -7,7 +7,8 @@
 import { ProxyError } from "../base/error.ts";
 import { dateLine } from "../http/date.ts";
 import { DATE, HOST, markIds, TE, TRAILER, UPGRADE, WRITTEN_ANEW } from "../http/field_names.ts";
-import { checkFieldValue, writeLatin1 } from "../http/fields.ts";
+import { checkFieldValue } from "../http/field_checks.ts";
+import { writeLatin1 } from "../http/fields.ts";
 import type { RequestHead, ResponseHead } from "../http/message.ts";
 import { reasonPhrase } from "../http/reason.ts";
 import type { Framing } from "../http/session.ts";

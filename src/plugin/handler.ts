@@ -23,6 +23,14 @@ export type Section =
   | "response"
   | "trailers";
 
+/** What is kept of a request elsewhere while it lasts. */
+export interface Kept {
+  /** The next that is kept of the same request. */
+  next: Kept | null;
+  /** The request is over. */
+  release(): void;
+}
+
 /**
  * The live session behind all the types that hooks see. A part that does not exist in the phase
  * (`response` before there is one) throws when it is touched.
@@ -38,6 +46,10 @@ export interface HostSession
   readonly key: number;
   /** A field section, to be copied at once, or `null` if there is none yet. */
   fields(section: Section): Fields | null;
+  /** What others keep of the request. */
+  readonly kept: Kept | null;
+  /** Adds to `kept`. It is released when the request is over: at once if that is so already. */
+  keep(one: Kept): void;
   /** The names of all vars that are set. */
   varNames(): Iterable<string>;
   /** Aborted when the request is over or its client has gone away. Made when first read. */

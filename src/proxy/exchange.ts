@@ -237,6 +237,8 @@ export class Exchange implements HookSource, SelectionInput {
 
   /** Gives back what the request borrowed. Hooks that kept the session then see empty fields. */
   release(): void {
+    this.#hooks?.release();
+    this.#uploadHooks?.release();
     this.#releaseAttempt();
     this.#draft?.release();
     this.response?.fields.release();

@@ -4,10 +4,11 @@
  * @module
  */
 import { CONTENT_LENGTH, fieldId, HOST, IS_HOP_BY_HOP } from "../http/field_names.ts";
-import { FieldError, type Fields } from "../http/fields.ts";
+import { FieldError } from "../http/field_checks.ts";
+import type { Fields } from "../http/fields.ts";
 import { checkTarget, type RequestHead, type ResponseHead, versionText } from "../http/message.ts";
 import { isAuthority, requestUrl } from "../http/authority.ts";
-import type { HostSession, PhaseHandler, Section } from "../plugin/handler.ts";
+import type { HostSession, Kept, PhaseHandler, Section } from "../plugin/handler.ts";
 import { type Mutable, type PhaseName, phaseRow } from "../plugin/phases.ts";
 import { makeReply } from "../plugin/reply.ts";
 import type {
@@ -117,6 +118,8 @@ function checkOwnership(name: string, value: string): void {
 export class HookSession implements HostSession {
   /** The request behind it. For the engine; hooks have no type for it. */
   readonly source: HookSource;
+  #kept: Kept | null = null;
+  #over = false;
   #phase: PhaseName = "earlyRequestFilter";
   #handler: PhaseHandler | null = null;
   #mutates: readonly Mutable[] = [];
@@ -137,6 +140,27 @@ export class HookSession implements HostSession {
     this.#phase = phase;
     this.#handler = handler;
     this.#mutates = phaseRow(phase).mutates;
+  }
+
+  get kept(): Kept | null {
+    return this.#kept;
+  }
+
+  keep(one: Kept): void {
+    if (this.#over) return one.release();
+    one.next = this.#kept;
+    this.#kept = one;
+  }
+
+  /** The request is over: lets go of what others keep of it. */
+  release(): void {
+    this.#over = true;
+    for (let one = this.#kept; one !== null;) {
+      const { next } = one;
+      one.release();
+      one = next;
+    }
+    this.#kept = null;
   }
 
   get key(): number {

@@ -15,7 +15,7 @@ import { PortChannel } from "./port_channel.ts";
 import { MAX_FRAME_TO_SANDBOX } from "./protocol.ts";
 import { RingChannel } from "./ring_channel.ts";
 import { Runtime } from "./runtime.ts";
-import { readSnapshot } from "./snapshot.ts";
+import { snapshotReader } from "./snapshot.ts";
 import { describeError } from "./values.ts";
 
 const { control, lock, root, own, guarded } = workerData as BootData;
@@ -42,8 +42,11 @@ const runtime = new Runtime({
   send,
   channel: (port, memory) =>
     memory === null
-      ? new PortChannel(port, MAX_FRAME_TO_SANDBOX, readSnapshot)
-      : new RingChannel({ port, memory, side: "called", most: MAX_FRAME_TO_SANDBOX }, readSnapshot),
+      ? new PortChannel(port, MAX_FRAME_TO_SANDBOX, snapshotReader())
+      : new RingChannel(
+        { port, memory, side: "called", most: MAX_FRAME_TO_SANDBOX },
+        snapshotReader(),
+      ),
   externalMemory: () => memoryUsage().external,
 });
 globalThis.addEventListener("unhandledrejection", (event) => {

@@ -6,6 +6,7 @@
 import type { HostSession } from "../plugin/handler.ts";
 import type { ConnectionView } from "../plugin/session.ts";
 import { encodeMessage } from "./codec.ts";
+import type { KeptRequests } from "./kept_requests.ts";
 import { FrameWriter } from "./frame_writer.ts";
 import type { PhaseShape } from "./protocol.ts";
 import { encodeCall } from "./snapshot.ts";
@@ -31,6 +32,7 @@ export interface Channel {
   /**
    * Sends a call, with what its hook may see of the session.
    *
+   * @param kept The requests that the other side keeps; `null`: it is to keep none.
    * @throws {TypeError} If a var or an argument is no plain data.
    */
   postCall(
@@ -40,6 +42,7 @@ export interface Channel {
     session: HostSession | ConnectionView | null,
     first: unknown,
     second: unknown,
+    kept: KeptRequests | null,
   ): void;
   close(): void;
 }
@@ -80,9 +83,10 @@ export abstract class FrameChannel implements Channel {
     session: HostSession | ConnectionView | null,
     first: unknown,
     second: unknown,
+    kept: KeptRequests | null,
   ): void {
     if (!this.#open) return;
-    encodeCall(this.out, id, use, shape, session, first, second);
+    encodeCall(this.out, id, use, shape, session, first, second, kept);
     this.#schedule();
   }
 

@@ -21,7 +21,7 @@ import { Link } from "./link.ts";
 import { copyEndpoints, ENDPOINT_PACE } from "./named_endpoints.ts";
 import { Paced } from "./paced.ts";
 import { PortChannel } from "./port_channel.ts";
-import { MAX_FRAME_FROM_SANDBOX } from "./protocol.ts";
+import { MAX_FRAME_FROM_SANDBOX, shapeOf } from "./protocol.ts";
 import { calledPhases, RemoteHandler, type RemotePlugin } from "./remote_handler.ts";
 import { RingChannel } from "./ring_channel.ts";
 import type { Line } from "./sandbox.ts";
@@ -264,7 +264,7 @@ class Connections implements PluginConnections {
         entry.links.delete(generation);
         this.#say(["drained", index, generation]);
       },
-    });
+    }, callsOften(facts));
     if (channel instanceof SocketChannel) channel.start();
     const old = entry.link;
     entry.links.set(generation, link);
@@ -351,6 +351,12 @@ class Connections implements PluginConnections {
   #say(notice: WorkerNotice): void {
     if (!this.#closed) this.#wire.postMessage(notice);
   }
+}
+
+/** Whether a request may be told to the plugin more than once. */
+function callsOften({ phases }: PluginFacts): boolean {
+  const shapes = phases.map(shapeOf).filter(({ session }) => session === "request");
+  return shapes.length > 1 || shapes.some(({ extra }) => extra === "chunk");
 }
 
 function connectPort(line: Line & { kind: "port" }): Channel {

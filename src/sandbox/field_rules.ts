@@ -5,7 +5,7 @@
  * @module
  */
 import { CONTENT_LENGTH, fieldId, HOST, IS_HOP_BY_HOP } from "../http/field_names.ts";
-import { checkFieldName, checkFieldValue, FieldError } from "../http/fields.ts";
+import { checkFieldName, checkFieldValue, FieldError } from "../http/field_checks.ts";
 
 const AUTHORITY = /^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::\d{0,5})?$/;
 const METHOD = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}$/;

@@ -7,6 +7,8 @@
  * @module
  */
 import type { Fields } from "../http/fields.ts";
+import { LINE } from "./field_lines.ts";
+import { writeLines } from "./line_writer.ts";
 
 const FIRST_SIZE = 4096;
 /** A writer that grew beyond this lets go of its memory once it is empty. */
@@ -123,9 +125,17 @@ export class FrameWriter {
     }
   }
 
-  /** Writes fields as `name: value CRLF` lines. */
-  fields(fields: Fields): void {
-    this.reserve(fields.byteLength);
-    this.position = fields.writeTo(this.#bytes, this.position);
+  /**
+   * Writes the lengths of names and values of fields, and behind them their lines; see {@linkcode writeLines}.
+   *
+   * @returns The bytes of the lines.
+   */
+  lines(fields: Fields, base: Fields | null): number {
+    const table = fields.size * LINE;
+    this.reserve(table + fields.byteLength);
+    const at = this.position;
+    const start = at + table;
+    this.position = writeLines(fields, this.#bytes, start, this.#view, at, base);
+    return this.position - start;
   }
 }

@@ -10,6 +10,7 @@ import type { ConnectionView, Failure } from "../plugin/session.ts";
 import type { CallMeter } from "./call_meter.ts";
 import type { Channel } from "./channel.ts";
 import { applyEffects, checkEffects } from "./effects.ts";
+import { KeptRequests } from "./kept_requests.ts";
 import { callError, PendingCall, type PendingOwner } from "./pending_call.ts";
 import {
   BODY,
@@ -54,6 +55,7 @@ export class Link implements PendingOwner {
   readonly #listener: LinkListener;
   readonly #pending = new Map<number, PendingCall>();
   readonly #free: PendingCall[] = [];
+  readonly #kept: KeptRequests | null;
   #next = 0;
   #ignored = 0;
   #rounds = 0;
@@ -70,14 +72,19 @@ export class Link implements PendingOwner {
     this.#listener.foul(reason);
   });
 
-  /** @param grace How long it may take to answer a ping once a call has missed its deadline, in milliseconds. */
+  /**
+   * @param grace How long it may take to answer a ping once a call has missed its deadline, in milliseconds.
+   * @param keeps Whether the sandbox keeps requests while they last: not worth it if it is only called once for each.
+   */
   constructor(
     plugin: string,
     channel: Channel,
     timers: TimerWheel,
     grace: number,
     listener: LinkListener,
+    keeps: boolean = false,
   ) {
+    this.#kept = keeps ? new KeptRequests() : null;
     this.#grace = grace;
     this.#plugin = plugin;
     this.#channel = channel;
@@ -127,7 +134,7 @@ export class Link implements PendingOwner {
     }
     const id = this.#next = (this.#next + 1) & 0x7fffffff;
     try {
-      this.#channel.postCall(id, use, shape, session, first, second);
+      this.#channel.postCall(id, use, shape, session, first, second, this.#kept);
     } catch (error) {
       return this.#refuse("plugin_error", shape, describeError(error, MAX_TEXT), meter);
     }

@@ -17,7 +17,7 @@ import { hardenRealm } from "./harden.ts";
 import { guardImports } from "./import_guard.ts";
 import { MAX_FRAME_TO_SANDBOX } from "./protocol.ts";
 import { Runtime } from "./runtime.ts";
-import { readSnapshot } from "./snapshot.ts";
+import { snapshotReader } from "./snapshot.ts";
 import { SocketChannel } from "./socket_channel.ts";
 import { describeError } from "./values.ts";
 
@@ -66,7 +66,11 @@ sayLine(LISTENING);
 
 async function accept(): Promise<void> {
   for (;;) {
-    const channel = new SocketChannel(await listener.accept(), MAX_FRAME_TO_SANDBOX, readSnapshot);
+    const channel = new SocketChannel(
+      await listener.accept(),
+      MAX_FRAME_TO_SANDBOX,
+      snapshotReader(),
+    );
     channel.onMessage = (message) => greet(channel, message as unknown[]);
     channel.start();
   }

@@ -6,7 +6,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { checkFieldName, checkFieldValue } from "../http/fields.ts";
+import { checkFieldName, checkFieldValue } from "../http/field_checks.ts";
 import type { CertificateAnswer } from "../plugin/certificate.ts";
 import { makeReply } from "../plugin/reply.ts";
 import type { PeerChoice, PeerHttp2, PeerSpec, Reply } from "../plugin/session.ts";

@@ -8,12 +8,12 @@ import type { MutableHeaders } from "../plugin/session.ts";
 import type { EffectList } from "./effects.ts";
 import { checkField, isSingle } from "./field_rules.ts";
 import { APPEND, DELETE, SET } from "./protocol.ts";
-import type { Snapshot } from "./snapshot.ts";
+import type { FieldLines } from "./field_lines.ts";
 
-/** Fields in a sandbox. They are parsed when somebody looks at them. */
+/** Fields in a sandbox. They are parsed when one is changed and then somebody looks. */
 export class SandboxHeaders implements MutableHeaders {
-  readonly #snapshot: Snapshot;
-  readonly #which: number;
+  /** What was sent; good for as long as nothing is changed. */
+  readonly #lines: FieldLines;
   readonly #section: number;
   readonly #effects: EffectList | null;
   readonly #refusal: string;
@@ -22,34 +22,36 @@ export class SandboxHeaders implements MutableHeaders {
   #unseen: ((fields: Fields) => void)[] | null = null;
 
   /**
-   * @param which Which field section of the snapshot.
    * @param effects Where changes go; `null`: there may be none.
    * @param refusal What is said then.
    */
   constructor(
-    snapshot: Snapshot,
-    which: number,
+    lines: FieldLines,
     section: number,
     effects: EffectList | null,
     refusal: string,
   ) {
-    this.#snapshot = snapshot;
-    this.#which = which;
+    this.#lines = lines;
     this.#section = section;
     this.#effects = effects;
     this.#refusal = refusal;
   }
 
+  /** What there is to read: fields as soon as something was changed. */
+  get #current(): FieldLines | Fields {
+    return this.#fields ?? (this.#unseen === null ? this.#lines : this.#parsed);
+  }
+
   get #parsed(): Fields {
     if (this.#fields !== null) return this.#fields;
-    const fields = this.#fields = this.#snapshot.fields(this.#which);
+    const fields = this.#fields = this.#lines.toFields();
     const unseen = this.#unseen;
     this.#unseen = null;
     if (unseen !== null) { for (const change of unseen) change(fields); }
     return fields;
   }
 
-  /** Gives the memory of the index back. What is read later is parsed once more, without the changes. */
+  /** Gives the memory of the index back. What is read later is as it was sent, without the changes. */
   release(): void {
     this.#fields?.release();
     this.#fields = null;
@@ -57,15 +59,15 @@ export class SandboxHeaders implements MutableHeaders {
   }
 
   get(name: string): string | null {
-    return this.#parsed.get(name);
+    return this.#current.get(name);
   }
 
   getAll(name: string): string[] {
-    return this.#parsed.getAll(name);
+    return this.#current.getAll(name);
   }
 
   has(name: string): boolean {
-    return this.#parsed.has(name);
+    return this.#current.has(name);
   }
 
   set(name: string, value: string): void {
@@ -87,7 +89,7 @@ export class SandboxHeaders implements MutableHeaders {
 
   delete(name: string): boolean {
     const effects = this.#change("delete a field");
-    if (!this.#parsed.has(name)) return false;
+    if (!this.#current.has(name)) return false;
     effects.push(DELETE, this.#section, name, undefined);
     return this.#parsed.delete(name);
   }

@@ -49,7 +49,7 @@ import {
 } from "./protocol.ts";
 import { SandboxHeaders } from "./sandbox_headers.ts";
 import * as at from "./snapshot.ts";
-import type { Snapshot } from "./snapshot.ts";
+import type { RequestSnapshot, Snapshot } from "./snapshot.ts";
 import { copyValue } from "./values.ts";
 
 /** Any of the session types, over a snapshot. A part that the phase has not throws when it is touched. */
@@ -83,20 +83,20 @@ export class SandboxSession
   }
 
   get id(): string {
-    return this.#snapshot.text(at.ID);
+    return this.#snapshot.request.text(at.ID);
   }
 
   get request(): RequestView {
-    return this.#request ??= new SnapshotRequest(this.#snapshot);
+    return this.#request ??= new SnapshotRequest(this.#snapshot.request);
   }
 
   get client(): Client {
     if (this.#client === null) {
-      const { port, tls } = this.#snapshot;
+      const { port, tls } = this.#snapshot.request;
       this.#client = {
-        address: this.#snapshot.text(at.CLIENT_ADDRESS),
+        address: this.#snapshot.request.text(at.CLIENT_ADDRESS),
         port,
-        peer: this.#snapshot.text(at.CLIENT_PEER),
+        peer: this.#snapshot.request.text(at.CLIENT_PEER),
         tls,
       };
     }
@@ -104,11 +104,11 @@ export class SandboxSession
   }
 
   get listener(): string {
-    return this.#snapshot.text(at.LISTENER);
+    return this.#snapshot.request.text(at.LISTENER);
   }
 
   get route(): string | null {
-    return this.#snapshot.textOrNull(at.ROUTE);
+    return this.#snapshot.request.route;
   }
 
   get attempt(): number {
@@ -155,8 +155,7 @@ export class SandboxSession
   get trailers(): MutableHeaders {
     this.#need(TRAILERS, "trailers");
     return (this.#section ??= new SandboxHeaders(
-      this.#snapshot,
-      at.SECTION_BLOCK,
+      this.#snapshot.lines,
       TRAILERS,
       this.#shape.mutable ? this.#effects : null,
       `of the trailers in ${this.#shape.phase}`,
@@ -217,10 +216,10 @@ function missing(part: string, phase: PhaseName): never {
 }
 
 class SnapshotRequest implements RequestView {
-  readonly #snapshot: Snapshot;
+  readonly #snapshot: RequestSnapshot;
   #headers: SandboxHeaders | null = null;
 
-  constructor(snapshot: Snapshot) {
+  constructor(snapshot: RequestSnapshot) {
     this.#snapshot = snapshot;
   }
 
@@ -266,8 +265,7 @@ class SnapshotRequest implements RequestView {
 
   get headers(): SandboxHeaders {
     return this.#headers ??= new SandboxHeaders(
-      this.#snapshot,
-      at.BLOCK,
+      this.#snapshot.lines,
       0,
       null,
       "of the request as it was received: change session.upstreamRequest",
@@ -288,8 +286,7 @@ class SnapshotUpstreamRequest implements UpstreamRequest {
     this.#effects = effects;
     this.#refusal = `of the upstream request in ${phase}`;
     this.headers = new SandboxHeaders(
-      snapshot,
-      at.SECTION_BLOCK,
+      snapshot.lines,
       UPSTREAM_REQUEST,
       effects,
       this.#refusal,
@@ -335,8 +332,7 @@ class SnapshotResponse implements ResponseView {
     this.#effects = effects;
     this.#phase = shape.phase;
     this.headers = new SandboxHeaders(
-      snapshot,
-      at.SECTION_BLOCK,
+      snapshot.lines,
       shape.section,
       effects,
       `of the ${shape.section === RESPONSE ? "response" : "upstream response"} in ${shape.phase}`,

@@ -7,12 +7,20 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { Fields, latin1 } from "../http/fields.ts";
-import type { HostSession } from "../plugin/handler.ts";
+import { type Fields, latin1 } from "../http/fields.ts";
+import type { HostSession, Kept } from "../plugin/handler.ts";
 import type { ConnectionView, FailureView } from "../plugin/session.ts";
 import type { ClientCertificate, TlsFacts } from "../transport/socket.ts";
-import { SNAPSHOT, type ValueReader, writeListHead, writeValue } from "./codec.ts";
+import {
+  SNAPSHOT,
+  type SnapshotDecoder,
+  type ValueReader,
+  writeListHead,
+  writeValue,
+} from "./codec.ts";
+import { FieldLines, LINE } from "./field_lines.ts";
 import type { FrameWriter } from "./frame_writer.ts";
+import { type KeptRequests, MAX_KEPT } from "./kept_requests.ts";
 import {
   CALL,
   NO_SECTION,
@@ -23,7 +31,7 @@ import {
   UPSTREAM_REQUEST,
 } from "./protocol.ts";
 
-// The texts, in order.
+// The texts of a request, in order.
 export const ID = 0;
 export const REQUEST_METHOD = 1;
 export const REQUEST_TARGET = 2;
@@ -34,26 +42,25 @@ export const CLIENT_ADDRESS = 6;
 export const CLIENT_PEER = 7;
 export const LISTENER = 8;
 export const ROUTE = 9;
-export const UPSTREAM_NAME = 10;
-export const UPSTREAM_ADDRESS = 11;
+const REQUEST_TEXTS = 10;
+
+// The texts of a call, in order.
+export const UPSTREAM_NAME = 0;
+export const UPSTREAM_ADDRESS = 1;
 /** Method and target of the request to the upstream. */
-export const SECTION_METHOD = 12;
-export const SECTION_TARGET = 13;
-/** The fields of the request, and those of the section that the phase is about. */
-export const BLOCK = 14;
-export const SECTION_BLOCK = 15;
-const TEXTS = 16;
+export const SECTION_METHOD = 2;
+export const SECTION_TARGET = 3;
+const CALL_TEXTS = 4;
 
 /** The length of a text that is `null`. */
 const ABSENT = -1;
+/** The number of a request that is not kept. */
+const NOT_KEPT = -1;
 
-// Flags.
-const IS_WIDE = 1;
-const HAS_UPSTREAM = 2;
-const IS_REUSED = 4;
-
-/** How long flags, port, attempt, status, elapsed and the lengths are. */
-const HEAD_BYTES = 1 + 4 + 4 + 4 + 8 + TEXTS * 4;
+// Flags of a call.
+const HAS_UPSTREAM = 1;
+const IS_REUSED = 2;
+const HAS_REQUEST = 4;
 
 /** `TlsFacts` as they are sent. */
 type WireTls = [string, string, string, string, boolean, ClientCertificate | null];
@@ -65,41 +72,32 @@ const MAX_POOLED = 4096;
 let pool = new Uint8Array(POOL);
 let pooled = 0;
 
-/** The session of a call, in the sandbox. */
-export class Snapshot {
+/** Texts and the lines of a field section, as they were sent. */
+class Texts {
   readonly #bytes: Uint8Array<ArrayBuffer>;
   /** Where the texts begin. */
   readonly #at: number;
-  /** Where each text ends; negative: it is `null`, and begins where the next one does. */
+  /** Where each text ends, in characters; negative: it is `null`, and begins where the next one does. */
   readonly #ends: readonly number[];
-  readonly #flags: number;
-  readonly port: number;
-  readonly attempt: number;
-  /** Of the response that the phase is about. */
-  readonly status: number;
-  /** Milliseconds. */
-  readonly elapsed: number;
-  readonly tls: TlsFacts | null;
-  /** Name, value, name, value …, or `null`. */
-  readonly vars: readonly unknown[] | null;
-  /** `[status, received, sent, attempts, duration, failure | null]`, once the request is over. */
-  readonly outcome: readonly unknown[] | null;
+  readonly #wide: boolean;
+  readonly #linesAt: number;
+  readonly #lines: number;
 
-  constructor(reader: ValueReader) {
-    this.#flags = reader.byte();
-    this.port = reader.int();
-    this.attempt = reader.int();
-    this.status = reader.int();
-    this.elapsed = reader.double();
+  /** @param texts How many there are. */
+  constructor(reader: ValueReader, texts: number) {
+    this.#wide = reader.byte() === 1;
     const ends: number[] = [];
     let end = 0;
-    for (let i = 0; i < TEXTS; i++) {
+    for (let i = 0; i < texts; i++) {
       const length = reader.int();
       if (length !== ABSENT) end += length;
       ends.push(length === ABSENT ? ~end : end);
     }
     this.#ends = ends;
-    const length = (this.#flags & IS_WIDE) === 0 ? end : end * 2;
+    this.#lines = reader.int();
+    const lineBytes = reader.int();
+    const before = this.#wide ? end * 2 : end;
+    const length = before + this.#lines * LINE + lineBytes;
     if (length > MAX_POOLED) {
       this.#bytes = reader.bytes(length);
       this.#at = 0;
@@ -113,38 +111,101 @@ export class Snapshot {
       reader.copy(pool, pooled, length);
       pooled += length;
     }
-    this.tls = readTls(reader.value(0) as WireTls | null);
-    this.vars = reader.value(0) as unknown[] | null;
-    this.outcome = reader.value(0) as unknown[] | null;
+    this.#linesAt = this.#at + before;
   }
 
   /** One of the texts. */
-  text(which: number): string {
-    return this.textOrNull(which) ?? "";
-  }
-
-  /** One of the texts that may be missing. */
-  textOrNull(which: number): string | null {
+  text(which: number): string | null {
     const end = this.#ends[which]!;
     if (end < 0) return null;
-    const start = this.#startOf(which);
-    if ((this.#flags & IS_WIDE) === 0) {
-      return latin1(this.#bytes, this.#at + start, this.#at + end);
-    }
+    const before = which === 0 ? 0 : this.#ends[which - 1]!;
+    const start = before < 0 ? ~before : before;
+    if (!this.#wide) return latin1(this.#bytes, this.#at + start, this.#at + end);
     const from = this.#at + start * 2;
     return Buffer.from(this.#bytes.buffer, from, (end - start) * 2).toString("utf16le");
   }
 
-  /** One of the field sections. */
-  fields(which: number): Fields {
-    const end = this.#ends[which]!;
-    if (end < 0 || (this.#flags & IS_WIDE) !== 0) return Fields.fromBlock(this.text(which));
-    return Fields.fromLines(this.#bytes, this.#at + this.#startOf(which), this.#at + end);
+  /** @param base Where lines that stand elsewhere are. */
+  lines(base: FieldLines | null): FieldLines {
+    const at = this.#linesAt;
+    return new FieldLines(this.#bytes, at + this.#lines * LINE, at, this.#lines, base);
+  }
+}
+
+/** What does not change as long as a request lasts. */
+export class RequestSnapshot {
+  readonly #texts: Texts;
+  readonly port: number;
+  readonly tls: TlsFacts | null;
+
+  constructor(reader: ValueReader) {
+    this.port = reader.int();
+    this.#texts = new Texts(reader, REQUEST_TEXTS);
+    this.tls = readTls(reader.value(0) as WireTls | null);
   }
 
-  #startOf(which: number): number {
-    const before = which === 0 ? 0 : this.#ends[which - 1]!;
-    return before < 0 ? ~before : before;
+  text(which: number): string {
+    return this.#texts.text(which) ?? "";
+  }
+
+  get route(): string | null {
+    return this.#texts.text(ROUTE);
+  }
+
+  /** The fields as they were received. */
+  get lines(): FieldLines {
+    return this.#texts.lines(null);
+  }
+}
+
+/** The session of a call, in the sandbox. */
+export class Snapshot {
+  readonly request: RequestSnapshot;
+  readonly #texts: Texts;
+  readonly #flags: number;
+  readonly attempt: number;
+  /** Of the response that the phase is about. */
+  readonly status: number;
+  /** Milliseconds. */
+  readonly elapsed: number;
+  /** Name, value, name, value …, or `null`. */
+  readonly vars: readonly unknown[] | null;
+  /** `[status, received, sent, attempts, duration, failure | null]`, once the request is over. */
+  readonly outcome: readonly unknown[] | null;
+
+  /** @param kept The requests that are kept, by their number. */
+  constructor(reader: ValueReader, kept: (RequestSnapshot | undefined)[]) {
+    this.#flags = reader.byte();
+    const number = reader.int();
+    if ((this.#flags & HAS_REQUEST) !== 0) {
+      this.request = new RequestSnapshot(reader);
+      if (number >= 0 && number < MAX_KEPT) kept[number] = this.request;
+    } else {
+      const known = kept[number];
+      if (known === undefined) throw new ProtocolError("a call is for a request that was not sent");
+      this.request = known;
+    }
+    this.attempt = reader.int();
+    this.status = reader.int();
+    this.elapsed = reader.double();
+    this.#texts = new Texts(reader, CALL_TEXTS);
+    this.vars = reader.value(0) as unknown[] | null;
+    this.outcome = reader.value(0) as unknown[] | null;
+  }
+
+  /** One of the texts of the call. */
+  text(which: number): string {
+    return this.#texts.text(which) ?? "";
+  }
+
+  /** One of the texts of the call that may be missing. */
+  textOrNull(which: number): string | null {
+    return this.#texts.text(which);
+  }
+
+  /** The fields of the section that the phase is about. */
+  get lines(): FieldLines {
+    return this.#texts.lines(this.request.lines);
   }
 
   get hasUpstream(): boolean {
@@ -156,14 +217,16 @@ export class Snapshot {
   }
 }
 
-/** Reads a {@linkcode Snapshot}; for `FrameReader`. */
-export function readSnapshot(reader: ValueReader): Snapshot {
-  return new Snapshot(reader);
+/** Reads each {@linkcode Snapshot} that comes over one channel; for `FrameReader`. */
+export function snapshotReader(): SnapshotDecoder {
+  const kept: (RequestSnapshot | undefined)[] = [];
+  return (reader) => new Snapshot(reader, kept);
 }
 
 /**
  * Writes a call as one frame.
  *
+ * @param kept The requests that the other side keeps; `null`: it is to keep none.
  * @throws {TypeError} If a var or an argument is no plain data. Nothing is written then.
  */
 export function encodeCall(
@@ -174,8 +237,10 @@ export function encodeCall(
   session: HostSession | ConnectionView | null,
   first: unknown,
   second: unknown,
+  kept: KeptRequests | null = null,
 ): void {
   out.begin();
+  let taken: Kept | null = null;
   try {
     writeListHead(out, 7);
     writeValue(out, CALL);
@@ -183,8 +248,9 @@ export function encodeCall(
     writeValue(out, use);
     writeValue(out, shape.number);
     if (shape.session === "none" || session === null) writeValue(out, null);
-    else if (shape.session === "request") writeSession(out, shape, session as HostSession);
-    else {
+    else if (shape.session === "request") {
+      taken = writeSession(out, shape, session as HostSession, kept);
+    } else {
       const { address, port, listener } = session as ConnectionView;
       writeValue(out, [address, port, listener]);
     }
@@ -192,69 +258,136 @@ export function encodeCall(
     writeValue(out, failed ? takeFailure(first as FailureView) : first);
     writeValue(out, second);
   } catch (error) {
+    taken?.release();
     out.abandon();
     throw error;
   }
   out.end();
+  if (taken !== null) (session as HostSession).keep(taken);
 }
 
-function writeSession(out: FrameWriter, shape: PhaseShape, live: HostSession): void {
+/** @returns What keeps the request from now on, if it was written and is to be kept. */
+function writeSession(
+  out: FrameWriter,
+  shape: PhaseShape,
+  live: HostSession,
+  kept: KeptRequests | null,
+): Kept | null {
   out.byte(SNAPSHOT);
-  const start = out.position;
-  if (!writeTexts(out, shape, live, false)) {
-    out.position = start;
-    writeTexts(out, shape, live, true);
+  const { upstream } = live;
+  const known = kept === null ? NOT_KEPT : kept.find(live);
+  let flags = known === NOT_KEPT ? HAS_REQUEST : 0;
+  if (upstream !== null) flags |= HAS_UPSTREAM | (upstream.reused ? IS_REUSED : 0);
+  out.byte(flags);
+  const numberAt = out.position;
+  out.int(known);
+  const received = live.fields("request")!;
+  let taken: Kept & { readonly number: number } | null = null;
+  if (known === NOT_KEPT) {
+    writeRequest(out, live, received);
+    // Hardly anybody is told of a request again when it is over.
+    if (kept !== null && !shape.over) taken = kept.take(out.position - numberAt);
+    if (taken !== null) out.intAt(numberAt, taken.number);
   }
-  const { tls } = live.client;
+  try {
+    writeState(out, shape, live, received);
+  } catch (error) {
+    taken?.release();
+    throw error;
+  }
+  return taken;
+}
+
+function writeRequest(out: FrameWriter, live: HostSession, fields: Fields): void {
+  const { client } = live;
+  out.int(client.port);
+  const texts = beginTexts(out, REQUEST_TEXTS);
+  if (!writeRequestTexts(out, texts, live, narrowText)) {
+    rewindTexts(out, texts, REQUEST_TEXTS);
+    writeRequestTexts(out, texts, live, wideText);
+  }
+  writeLines(out, texts + REQUEST_TEXTS * 4, fields, null);
+  const { tls } = client;
   writeValue(out, tls === null ? null : takeTls(tls));
+}
+
+/** What has changed since the last call, or is about the phase. */
+function writeState(
+  out: FrameWriter,
+  shape: PhaseShape,
+  live: HostSession,
+  received: Fields,
+): void {
+  const { section } = shape;
+  out.int(live.attempt);
+  out.int(statusOf(section, live));
+  out.double(live.elapsed);
+  const texts = beginTexts(out, CALL_TEXTS);
+  if (!writeCallTexts(out, texts, section, live, narrowText)) {
+    rewindTexts(out, texts, CALL_TEXTS);
+    writeCallTexts(out, texts, section, live, wideText);
+  }
+  const fields = section === NO_SECTION ? null : live.fields(SECTIONS[section]!);
+  writeLines(out, texts + CALL_TEXTS * 4, fields, received);
   writeValue(out, takeVars(live));
   writeValue(out, shape.over ? takeOutcome(live) : null);
 }
 
-/** Writes head and texts; says whether all texts could be written narrow, if they had to. */
-function writeTexts(
+/** Says whether all texts could be written. */
+type TextWriter = (
   out: FrameWriter,
-  shape: PhaseShape,
-  live: HostSession,
-  wide: boolean,
+  lengths: number,
+  which: number,
+  text: string | null,
+) => boolean;
+
+function writeRequestTexts(
+  out: FrameWriter,
+  lengths: number,
+  { id, request, client, listener, route }: HostSession,
+  write: TextWriter,
 ): boolean {
-  const { request, client, upstream } = live;
-  const { section } = shape;
-  const sent = section === UPSTREAM_REQUEST ? live.upstreamRequest : null;
-  let flags = wide ? IS_WIDE : 0;
-  if (upstream !== null) flags |= HAS_UPSTREAM | (upstream.reused ? IS_REUSED : 0);
-  out.reserve(HEAD_BYTES);
-  out.byte(flags);
-  out.int(client.port);
-  out.int(live.attempt);
-  out.int(statusOf(section, live));
-  out.double(live.elapsed);
-  const lengths = out.position;
-  out.position += TEXTS * 4;
-  const block = live.fields("request");
-  const sectionBlock = section === NO_SECTION ? null : live.fields(SECTIONS[section]!);
-  const text = wide ? wideText : narrowText;
-  return text(out, lengths, ID, live.id) &&
-    text(out, lengths, REQUEST_METHOD, request.method) &&
-    text(out, lengths, REQUEST_TARGET, request.target) &&
-    text(out, lengths, SCHEME, request.scheme) &&
-    text(out, lengths, AUTHORITY, request.authority) &&
-    text(out, lengths, VERSION, request.httpVersion) &&
-    text(out, lengths, CLIENT_ADDRESS, client.address) &&
-    text(out, lengths, CLIENT_PEER, client.peer) &&
-    text(out, lengths, LISTENER, live.listener) &&
-    text(out, lengths, ROUTE, live.route) &&
-    text(out, lengths, UPSTREAM_NAME, upstream === null ? null : upstream.name) &&
-    text(out, lengths, UPSTREAM_ADDRESS, upstream === null ? null : upstream.address) &&
-    text(out, lengths, SECTION_METHOD, sent === null ? null : sent.method) &&
-    text(out, lengths, SECTION_TARGET, sent === null ? null : sent.target) &&
-    writeBlock(out, lengths, BLOCK, block, wide) &&
-    writeBlock(out, lengths, SECTION_BLOCK, sectionBlock, wide);
+  return write(out, lengths, ID, id) &&
+    write(out, lengths, REQUEST_METHOD, request.method) &&
+    write(out, lengths, REQUEST_TARGET, request.target) &&
+    write(out, lengths, SCHEME, request.scheme) &&
+    write(out, lengths, AUTHORITY, request.authority) &&
+    write(out, lengths, VERSION, request.httpVersion) &&
+    write(out, lengths, CLIENT_ADDRESS, client.address) &&
+    write(out, lengths, CLIENT_PEER, client.peer) &&
+    write(out, lengths, LISTENER, listener) &&
+    write(out, lengths, ROUTE, route);
 }
 
-function statusOf(section: number, live: HostSession): number {
-  if (section === NO_SECTION || section === UPSTREAM_REQUEST || section === TRAILERS) return 0;
-  return SECTIONS[section] === "response" ? live.response.status : live.upstreamResponse.status;
+function writeCallTexts(
+  out: FrameWriter,
+  lengths: number,
+  section: number,
+  live: HostSession,
+  write: TextWriter,
+): boolean {
+  const { upstream } = live;
+  const sent = section === UPSTREAM_REQUEST ? live.upstreamRequest : null;
+  return write(out, lengths, UPSTREAM_NAME, upstream === null ? null : upstream.name) &&
+    write(out, lengths, UPSTREAM_ADDRESS, upstream === null ? null : upstream.address) &&
+    write(out, lengths, SECTION_METHOD, sent === null ? null : sent.method) &&
+    write(out, lengths, SECTION_TARGET, sent === null ? null : sent.target);
+}
+
+/** Makes room for what stands before texts; says where their lengths go. */
+function beginTexts(out: FrameWriter, texts: number): number {
+  out.byte(0);
+  const lengths = out.position;
+  out.reserve((texts + 2) * 4);
+  out.position += (texts + 2) * 4;
+  return lengths;
+}
+
+/** Begins again, for texts of two bytes per character. */
+function rewindTexts(out: FrameWriter, lengths: number, texts: number): void {
+  out.position = lengths - 1;
+  out.byte(1);
+  out.position = lengths + (texts + 2) * 4;
 }
 
 function narrowText(out: FrameWriter, lengths: number, which: number, text: string | null) {
@@ -268,18 +401,20 @@ function wideText(out: FrameWriter, lengths: number, which: number, text: string
   return true;
 }
 
-function writeBlock(
-  out: FrameWriter,
-  lengths: number,
-  which: number,
-  fields: Fields | null,
-  wide: boolean,
-): boolean {
-  if (wide || fields === null) return wideText(out, lengths, which, fields?.toBlock() ?? null);
-  const start = out.position;
-  out.fields(fields);
-  out.intAt(lengths + which * 4, out.position - start);
-  return true;
+/**
+ * Writes a field section behind texts.
+ *
+ * @param at Where the number of its lines goes, and that of their bytes.
+ * @param base The section that its lines may stand in.
+ */
+function writeLines(out: FrameWriter, at: number, fields: Fields | null, base: Fields | null) {
+  out.intAt(at, fields === null ? 0 : fields.size);
+  out.intAt(at + 4, fields === null ? 0 : out.lines(fields, base));
+}
+
+function statusOf(section: number, live: HostSession): number {
+  if (section === NO_SECTION || section === UPSTREAM_REQUEST || section === TRAILERS) return 0;
+  return SECTIONS[section] === "response" ? live.response.status : live.upstreamResponse.status;
 }
 
 function takeTls(tls: TlsFacts): WireTls {

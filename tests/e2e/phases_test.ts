@@ -190,6 +190,49 @@ Deno.test("plugins act in name order, each on what the former left, and vars cro
   assert.equal(field(answer, "x-seen"), "a, ba");
 });
 
+for (const isolation of ["worker", "process"]) {
+  Deno.test(`of many requests at once, each hook sees its own, whoever has gone away meanwhile (${isolation})`, async () => {
+    await using origin = await startSimpleOrigin();
+    await using sluice = await startSluice({
+      config: configFile({
+        origin: origin.address,
+        plugins: { isolation: { own: isolation } },
+      }),
+      plugins: {
+        "own.ts": plugin(`
+          async requestFilter({ request }) {
+            if (request.path.endsWith("slow")) await new Promise((done) => setTimeout(done, 5));
+          },
+          upstreamRequestFilter({ request, upstreamRequest }) {
+            upstreamRequest.headers.set("X-Up", request.path + request.headers.get("x-own"));
+          },
+          responseFilter({ request, response }) {
+            response.headers.set("X-Down", request.path + request.headers.get("x-own"));
+          },`),
+      },
+    });
+    await Promise.all(Array.from({ length: 16 }, async (_, who) => {
+      let client = await RawClient.connect(sluice.port());
+      for (let i = 0; i < 12; i++) {
+        const path = `/request/${who}/${i}/${(who + i) % 3 === 0 ? "slow" : "quick"}`;
+        // From none to a few thousand bytes: what is kept lies side by side, or for itself.
+        const own = "x".repeat((who * 389 + i * 613) % 6000);
+        const sent = get(path, { "X-Own": own });
+        if ((who + i) % 5 === 4) {
+          await client.send(sent);
+          client.close();
+          client = await RawClient.connect(sluice.port());
+          continue;
+        }
+        const answer = await client.request(sent, undefined, 30_000);
+        assert.equal(field(answer, "x-down"), path + own);
+        assert.equal(field(JSON.parse(text(answer)) as SeenRequest, "x-up"), path + own);
+      }
+      client.close();
+    }));
+  });
+}
+
 Deno.test("hooks change the request to the origin: method, target and fields", async () => {
   await using origin = await startSimpleOrigin();
   await using sluice = await startSluice({

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { FIELD_NAMES, fieldId, fieldIdOf, HOST, VIA } from "../../src/http/field_names.ts";
-import { checkFieldValue, FieldError, Fields } from "../../src/http/fields.ts";
+import { checkFieldValue, FieldError } from "../../src/http/field_checks.ts";
+import { Fields } from "../../src/http/fields.ts";
 import { bytes, text } from "../support/http1.ts";
 
 const BLOCK = "Host: a\r\nX-A: 1\r\nx-b: 2\r\nX-a: 3\r\nVia: v\r\n";

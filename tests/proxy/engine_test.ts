@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { ProxyError } from "../../src/base/error.ts";
-import type { PhaseHandler } from "../../src/plugin/handler.ts";
+import type { Kept, PhaseHandler } from "../../src/plugin/handler.ts";
 import { PhaseEngine } from "../../src/proxy/engine.ts";
 import { HookSession, type HookSource } from "../../src/proxy/hook_session.ts";
 import type { Link } from "../../src/proxy/plan.ts";
@@ -93,4 +93,20 @@ Deno.test("a hook that fails ends the chain or is passed over, at once or later 
     await assert.rejects(async () => await engine.first(closed, "upstreamPeer", session));
     assert.equal(failures.length, 2);
   }
+});
+
+Deno.test("what is kept of a request is released once, when it is over, and also if it comes only then", () => {
+  const { session } = stage();
+  const released: string[] = [];
+  const kept = (name: string): Kept => ({ next: null, release: () => void released.push(name) });
+  session.keep(kept("a"));
+  session.keep(kept("b"));
+  assert.deepEqual(released, []);
+  session.release();
+  session.release();
+  assert.deepEqual(released.sort(), ["a", "b"]);
+  assert.equal(session.kept, null);
+  session.keep(kept("late"));
+  assert.deepEqual(released, ["a", "b", "late"]);
+  assert.equal(session.kept, null);
 });

@@ -14,7 +14,7 @@ import { FakeSession } from "../support/fake_session.ts";
 function cross(phase: typeof PHASE_NAMES[number], session: FakeSession, first?: unknown) {
   const out = new FrameWriter();
   at.encodeCall(out, 7, 1, shapeOf(phase), session, first, undefined);
-  const reader = new FrameReader(1 << 20, at.readSnapshot);
+  const reader = new FrameReader(1 << 20, at.snapshotReader());
   reader.feed(out.bytes.slice(0, out.position));
   return reader.next()!;
 }
@@ -54,12 +54,12 @@ Deno.test("all that a hook may see of a session crosses as it was", () => {
       const session = new FakeSession({ ...parts, headers, responseHeaders });
       const shape = shapeOf(phase);
       const snapshot = cross(phase, session)[4] as at.Snapshot;
-      assert.equal(snapshot.text(at.ID), session.id);
-      assert.equal(snapshot.text(at.REQUEST_METHOD), session.request.method);
-      assert.equal(snapshot.text(at.REQUEST_TARGET), session.request.target);
-      assert.equal(snapshot.text(at.AUTHORITY), session.request.authority);
-      assert.equal(snapshot.text(at.CLIENT_ADDRESS), session.client.address);
-      assert.equal(snapshot.textOrNull(at.ROUTE), session.route);
+      assert.equal(snapshot.request.text(at.ID), session.id);
+      assert.equal(snapshot.request.text(at.REQUEST_METHOD), session.request.method);
+      assert.equal(snapshot.request.text(at.REQUEST_TARGET), session.request.target);
+      assert.equal(snapshot.request.text(at.AUTHORITY), session.request.authority);
+      assert.equal(snapshot.request.text(at.CLIENT_ADDRESS), session.client.address);
+      assert.equal(snapshot.request.route, session.route);
       assert.equal(snapshot.attempt, session.attempt);
       assert.equal(snapshot.elapsed, session.elapsed);
       assert.equal(snapshot.hasUpstream, session.upstream !== null);
@@ -69,10 +69,10 @@ Deno.test("all that a hook may see of a session crosses as it was", () => {
         assert.equal(snapshot.reused, session.upstream.reused);
       }
       assert.deepEqual(snapshot.vars ?? [], [...session.values].flat());
-      assert.deepEqual(list(snapshot.fields(at.BLOCK)), list(session.fields("request")));
+      assert.deepEqual(list(snapshot.request.lines.toFields()), list(session.fields("request")));
       const section = SECTIONS[shape.section];
       assert.deepEqual(
-        list(snapshot.fields(at.SECTION_BLOCK)),
+        list(snapshot.lines.toFields()),
         section === undefined ? [] : list(session.fields(section)),
       );
       if (section === "upstream_request") {
@@ -109,7 +109,10 @@ Deno.test("white space around a value, or none, hides no field from a plugin and
       const snapshot = cross("requestFilter", session)[4] as at.Snapshot;
       const wanted = sent.map(([name, , value]) => [name, value]);
       assert.deepEqual(list(fields), wanted);
-      assert.deepEqual(list(snapshot.fields(at.BLOCK)), wanted);
+      for (const lines of [snapshot.request.lines, snapshot.lines]) {
+        assert.deepEqual(list(lines.toFields()), wanted);
+        for (const [name] of wanted) assert.deepEqual(lines.getAll(name!), fields.getAll(name!));
+      }
     },
   ));
 });
@@ -123,8 +126,8 @@ Deno.test("calls that are kept while many others come stay what they were", () =
   );
   kept.forEach((message, i) => {
     const snapshot = message[4] as at.Snapshot;
-    assert.equal(snapshot.text(at.REQUEST_TARGET), targets[i]);
-    assert.equal(snapshot.fields(at.BLOCK).get("x-target"), `${targets[i]!.length}`);
+    assert.equal(snapshot.request.text(at.REQUEST_TARGET), targets[i]);
+    assert.equal(snapshot.request.lines.get("x-target"), `${targets[i]!.length}`);
   });
 });
 
@@ -136,4 +139,44 @@ Deno.test("what cannot be sent leaves nothing of its call behind", () => {
     TypeError,
   );
   assert.equal(out.position, 0);
+});
+
+Deno.test("the request to the upstream is found whatever was changed of what was received", () => {
+  const name = fc.constantFrom("Host", "Accept", "Cookie", "X-A", "x-b", "X-Long-Name", "Via");
+  const value = fc.stringMatching(/^[!-~\u00a0-\u00ff]{0,12}$/);
+  const space = fc.constantFrom("", " ", "\t", "  ");
+  const change = fc.tuple(fc.constantFrom("set", "append", "delete"), name, value);
+  fc.assert(fc.property(
+    fc.array(fc.tuple(name, space, value, space), { maxLength: 12 }),
+    fc.array(change, { maxLength: 6 }),
+    fc.boolean(),
+    (sent, changes, forked) => {
+      const bytes = sent.map(([name, before, value, after]) =>
+        `${name}:${before}${value}${after}\r\n`
+      ).join("");
+      const request = received(bytes);
+      const upstream = forked ? request.fork() : received(bytes);
+      for (const [kind, name, value] of changes) {
+        if (kind === "delete") upstream.delete(name);
+        else upstream[kind as "set" | "append"](name, value);
+      }
+      const session = new FakeSession();
+      session.fields = (section) => section === "request" ? request : upstream;
+      const snapshot = cross("upstreamRequestFilter", session)[4] as at.Snapshot;
+      assert.deepEqual(list(snapshot.request.lines.toFields()), list(request));
+      assert.deepEqual(list(snapshot.lines.toFields()), list(upstream));
+      for (const name of ["host", "ACCEPT", "cookie", "x-a", "X-B", "x-long-name", "via", "no"]) {
+        for (
+          const [lines, fields] of [[snapshot.request.lines, request], [
+            snapshot.lines,
+            upstream,
+          ]] as const
+        ) {
+          assert.equal(lines.get(name), fields.get(name));
+          assert.deepEqual(lines.getAll(name), fields.getAll(name));
+          assert.equal(lines.has(name), fields.has(name));
+        }
+      }
+    },
+  ));
 });

@@ -5,7 +5,7 @@
  */
 import { Fields } from "../../src/http/fields.ts";
 import { checkTarget } from "../../src/http/message.ts";
-import type { HostSession, Section } from "../../src/plugin/handler.ts";
+import type { HostSession, Kept, Section } from "../../src/plugin/handler.ts";
 import { makeReply } from "../../src/plugin/reply.ts";
 import type {
   Client,
@@ -50,6 +50,7 @@ export class FakeSession implements HostSession {
   readonly listener = "web";
   readonly route: string | null;
   readonly attempt: number;
+  kept: Kept | null = null;
   readonly upstream: UpstreamView | null;
   readonly elapsed = 1.5;
   readonly client: Client;
@@ -154,6 +155,21 @@ export class FakeSession implements HostSession {
       throw new RangeError(`Cannot read the content: it is longer than ${limit} bytes`);
     }
     return body;
+  }
+
+  keep(one: Kept): void {
+    one.next = this.kept;
+    this.kept = one;
+  }
+
+  /** The request is over, as far as those are concerned who keep something of it. */
+  release(): void {
+    for (let one = this.kept; one !== null;) {
+      const { next } = one;
+      one.release();
+      one = next;
+    }
+    this.kept = null;
   }
 
   /** All that a hook could have changed, for comparisons. */

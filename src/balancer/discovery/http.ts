@@ -5,7 +5,7 @@
  */
 import { ProxyError } from "../../base/error.ts";
 import { createPeer, type Peer, PEER_OPTIONS, type PeerTls } from "../../connector/peer.ts";
-import { checkFieldName, checkFieldValue } from "../../http/fields.ts";
+import { checkFieldName, checkFieldValue } from "../../http/field_checks.ts";
 import { checkTarget } from "../../http/message.ts";
 import { reason } from "../../transport/io_error.ts";
 import { exchange, ownConnector } from "../health/http_exchange.ts";

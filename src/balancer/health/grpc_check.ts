@@ -7,7 +7,7 @@ import { Buffer } from "node:buffer";
 import { ProxyError } from "../../base/error.ts";
 import type { Connector } from "../../connector/connector.ts";
 import type { Peer } from "../../connector/peer.ts";
-import { checkFieldName, checkFieldValue } from "../../http/fields.ts";
+import { checkFieldName, checkFieldValue } from "../../http/field_checks.ts";
 import type { Run } from "./bounded_run.ts";
 import type { CheckTarget, HealthCheck } from "./check.ts";
 import { type CheckPeerOptions, checkPeers, hostOf } from "./check_peer.ts";
