@@ -53,6 +53,14 @@ export type Refusal = "open" | "max_requests";
 /** How what was let in ended. `cancelled`: it says nothing about the upstream. */
 export type BreakerOutcome = "success" | "failure" | "cancelled";
 
+/** A breaker that is not closed, as another may go on with it. Plain data. */
+export interface BreakerHold {
+  /** Milliseconds until the first probe is let in. */
+  readonly left: number;
+  /** How often in a row it has opened without closing in between. */
+  readonly tries: number;
+}
+
 /** What {@linkcode Breaker.stats} tells. */
 export interface BreakerStats {
   readonly state: BreakerState;
@@ -166,6 +174,20 @@ export class Breaker {
   /** Closes it, whatever happened: an operator says so. */
   reset(): void {
     this.#close();
+  }
+
+  /** What another breaker can go on with; `null` while it is closed. One that is half open lets probes in at once. */
+  get hold(): BreakerHold | null {
+    return this.#state === "closed" ? null : { left: this.retryAfter, tries: this.#tries };
+  }
+
+  /** Goes on where another one has ended, if it is closed itself. That is no new opening: nobody is told of it. */
+  resume({ left, tries }: BreakerHold): void {
+    if (this.#state !== "closed") return;
+    this.#tries = tries;
+    this.#openUntil = this.#clock.now() + Math.min(Math.max(0, left), this.#limits.maxOpenTime);
+    this.#state = "open";
+    this.#epoch++;
   }
 
   /** What is there now and what has happened so far. */

@@ -16,6 +16,7 @@ import type {
   WorkerEdition,
   WorkerMessage,
 } from "../service/control.ts";
+import type { TrafficHealth } from "../service/traffic_health.ts";
 import type { TlsState } from "../service/tls_listeners.ts";
 import type { UpstreamReport } from "../service/upstream_report.ts";
 import type { UpstreamState } from "../service/upstream_runtime.ts";
@@ -101,6 +102,11 @@ export class EdgeService {
     return this.#hung;
   }
 
+  /** What the traffic of each worker has shown, by position. */
+  get trafficHealth(): (TrafficHealth | null)[] {
+    return this.#supervisor?.trafficHealth ?? [];
+  }
+
   /** What each worker sees of the upstreams; those that do not answer in time are left out. */
   async inspectUpstreams(): Promise<(readonly UpstreamReport[])[]> {
     const found: (readonly UpstreamReport[])[] = [];
@@ -163,10 +169,11 @@ export class EdgeService {
   /**
    * Lets the workers listen; resolves when all do.
    *
+   * @param health What the traffic of the workers of another process has shown, by position. Default: nothing.
    * @throws {Error} If one cannot. None runs then.
    */
-  async listen(): Promise<void> {
-    await this.#supervisor!.listen();
+  async listen(health?: readonly (TrafficHealth | null)[]): Promise<void> {
+    await this.#supervisor!.listen(health);
   }
 
   /**

@@ -12,6 +12,7 @@ import { credentialsIn } from "../config/credentials.ts";
 import type { EditionSetup, ServerMessage } from "../service/control.ts";
 import { CertificateWatch } from "./certificate_watch.ts";
 import type { MemberSetting } from "../service/upstream_runtime.ts";
+import type { ServicesHealth } from "./handover.ts";
 import { EdgeService } from "./edge_service.ts";
 import { EditionLedger } from "./edition_ledger.ts";
 import type { HeldListeners } from "./held_listeners.ts";
@@ -34,8 +35,8 @@ export interface EditionsOptions {
   readonly surgery: SocketSurgery;
   /** What is logged with a config, which an operator may have changed. */
   readonly logLevel: (config: Config) => LogLevel;
-  /** Called when everything is ready and nothing listens yet. */
-  readonly onPrepared: () => Promise<void>;
+  /** Called when everything is ready and nothing listens yet; tells what the process before this one knows. */
+  readonly onPrepared: () => Promise<ServicesHealth>;
   /** Told of what happens to plugins. */
   readonly onPlugin: (event: PluginEvent) => void;
   /** Key of the sticky cookies that have none of their own. Default: drawn. */
@@ -135,6 +136,11 @@ export class Editions {
     return this.#watch.stickySecret;
   }
 
+  /** What the traffic of all service workers has shown. */
+  get trafficHealth(): ServicesHealth {
+    return Object.fromEntries(this.edges.map((edge) => [edge.name, edge.trafficHealth]));
+  }
+
   /** What the program starts and stops, in order. */
   get services(): Service[] {
     return [
@@ -204,8 +210,8 @@ export class Editions {
     const edges = [...this.#edges.values()];
     try {
       await all(edges.map((edge) => edge.start(plan)));
-      await this.#options.onPrepared();
-      await all(edges.map((edge) => edge.listen()));
+      const health = await this.#options.onPrepared();
+      await all(edges.map((edge) => edge.listen(health[edge.name])));
     } catch (error) {
       for (const edge of edges) edge.terminate();
       throw error;

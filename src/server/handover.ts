@@ -5,7 +5,7 @@
  * ```text
  *   old: starts the new process ──▶ new: connects
  *   old: { sockets, … }         ──▶ new: makes everything ready
- *   old: "go"                   ◀── new: "prepared"
+ *   old: { trafficHealth }      ◀── new: "prepared"
  *   old                         ──▶ new: listens on everything
  *   old: drains and leaves      ◀── new: "ready"
  * ```
@@ -13,6 +13,7 @@
  * @module
  */
 import type { MemberSetting } from "../service/upstream_runtime.ts";
+import type { TrafficHealth } from "../service/traffic_health.ts";
 import type { InheritedDescriptor } from "./inherited.ts";
 
 /** The environment variable that has the path of the socket. */
@@ -30,6 +31,15 @@ export interface HandoverState {
   readonly stickySecret: string;
   /** What operators have set. */
   readonly settings: readonly MemberSetting[];
+}
+
+/** What the traffic of the workers of each service has shown, by position. */
+export type ServicesHealth = Readonly<Record<string, readonly (TrafficHealth | null)[]>>;
+
+/** How the process that leaves says that the new one may serve; one of another version may say something else. */
+export interface GoAhead {
+  /** As late as can be, because it changes by the moment. */
+  readonly trafficHealth?: ServicesHealth;
 }
 
 /** Lines both ways. */
@@ -87,15 +97,20 @@ async function* linesOf(connection: Deno.Conn<Deno.Addr>): AsyncGenerator<string
   }
 }
 
+/** Says that the new process may serve. What traffic has shown goes with it, unless it would be too much for a line. */
+export function goAhead(trafficHealth: ServicesHealth): GoAhead {
+  return JSON.stringify(trafficHealth).length > MOST_LINE / 2 ? {} : { trafficHealth };
+}
+
 /** How the process that takes over sees it. */
 export interface Takeover {
   readonly state: HandoverState;
   /**
-   * Everything is ready to serve; resolves when it may begin to.
+   * Everything is ready to serve; resolves when it may begin to, with what the traffic of the other has shown.
    *
    * @throws {Error} If the other process does not want it any more.
    */
-  prepared(): Promise<void>;
+  prepared(): Promise<ServicesHealth>;
   /** Everything serves: the other process may leave. */
   ready(): Promise<void>;
 }
@@ -116,7 +131,7 @@ export async function takeOver(): Promise<Takeover | null> {
     state,
     async prepared() {
       await line.send("prepared");
-      await line.receive();
+      return (await line.receive() as GoAhead).trafficHealth ?? {};
     },
     async ready() {
       await line.send("ready");

@@ -10,7 +10,7 @@ import type { Config } from "../config/types.ts";
 import { formatAddress } from "../transport/address.ts";
 import { Editions } from "./editions.ts";
 import { FileWatch } from "./file_watch.ts";
-import { type Takeover, takeOver } from "./handover.ts";
+import { goAhead, type ServicesHealth, type Takeover, takeOver } from "./handover.ts";
 import { type HeldChange, HeldListeners } from "./held_listeners.ts";
 import { activatedDescriptors, InheritedSockets } from "./inherited.ts";
 import { Notifier } from "./notify.ts";
@@ -235,11 +235,12 @@ class Program {
   }
 
   /** Everything is ready, and nothing listens yet: a process that serves till now is asked to let go. */
-  async #takeOver(): Promise<void> {
+  async #takeOver(): Promise<ServicesHealth> {
     const { takeover } = this.#around;
-    if (takeover === null) return;
-    await takeover.prepared();
+    if (takeover === null) return {};
+    const health = await takeover.prepared();
     await this.#openOperations();
+    return health;
   }
 
   /** Serves by another config, or throws and changes nothing. */
@@ -276,6 +277,7 @@ class Program {
           stickySecret: this.#editions.stickySecret,
           settings: this.#editions.watch.settings.all,
         },
+        goAhead: () => goAhead(this.#editions.trafficHealth),
         path: upgradeSock,
         timeout: upgradeTimeout,
         log: logger,

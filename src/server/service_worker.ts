@@ -10,6 +10,7 @@ import type {
   WorkerMessage,
   WorkerSetup,
 } from "../service/control.ts";
+import type { GroupTrafficHealth, TrafficHealth } from "../service/traffic_health.ts";
 import type { UpstreamState } from "../service/upstream_runtime.ts";
 import type { WorkerPermissions } from "./worker_permissions.ts";
 
@@ -68,6 +69,7 @@ export class ServiceWorker {
   #dead = false;
   #heardAt = performance.now();
   #load: WorkerLoad = { connections: 0, requests: 0, retiredEditions: 0 };
+  #shown: { readonly groups: readonly GroupTrafficHealth[]; readonly at: number } | null = null;
 
   constructor(options: ServiceWorkerOptions) {
     this.#options = options;
@@ -105,6 +107,13 @@ export class ServiceWorker {
     return this.#load;
   }
 
+  /** What its traffic has shown, as it last said, or what it was given to begin with; `null`: nothing so far. */
+  get trafficHealth(): TrafficHealth | null {
+    if (this.#shown === null) return null;
+    const { groups, at } = this.#shown;
+    return { groups, age: performance.now() - at };
+  }
+
   /** Milliseconds since it last said anything. */
   get silence(): number {
     return performance.now() - this.#heardAt;
@@ -127,6 +136,12 @@ export class ServiceWorker {
     this.#post({ kind: "start", setup }, transfer);
     await prepared;
     this.#edition = setup.edition.number;
+  }
+
+  /** Lets it begin with what the traffic of another has shown. Before it listens. */
+  inherit(health: TrafficHealth): void {
+    this.#shown = { groups: health.groups, at: performance.now() - health.age };
+    this.#post({ kind: "inherit", health });
   }
 
   /**
@@ -287,6 +302,9 @@ export class ServiceWorker {
         break;
       case "alive":
         this.#load = message.load;
+        break;
+      case "traffic_health":
+        this.#shown = { groups: message.groups, at: performance.now() };
         break;
       default:
         this.#options.onMessage(this, message);

@@ -11,6 +11,7 @@ import type {
   WorkerMessage,
   WorkerSetup,
 } from "../service/control.ts";
+import type { TrafficHealth } from "../service/traffic_health.ts";
 import type { UpstreamState } from "../service/upstream_runtime.ts";
 import { type Death, ServiceWorker } from "./service_worker.ts";
 import type { WorkerPermissions } from "./worker_permissions.ts";
@@ -110,6 +111,8 @@ interface Slot {
   next: ServiceWorker | null;
   /** Still serves until there is another. */
   leaving: ServiceWorker | null;
+  /** What the traffic of the one before has shown, and when that was read, for the one to come. */
+  legacy: { readonly health: TrafficHealth; readonly at: number } | null;
   restarts: number;
   /** Deaths in a row. */
   failures: number;
@@ -147,6 +150,11 @@ export class Supervisor {
   /** Rights of the workers. */
   get permissions(): WorkerPermissions {
     return this.#terms.permissions;
+  }
+
+  /** What the traffic of each worker has shown, by position; `null`: nothing. */
+  get trafficHealth(): (TrafficHealth | null)[] {
+    return this.#slots.map(({ worker }) => worker?.trafficHealth ?? null);
   }
 
   /** How each worker is. */
@@ -192,9 +200,11 @@ export class Supervisor {
   /**
    * Lets all workers listen; resolves when all do.
    *
+   * @param health What the traffic of other workers in their positions has shown.
    * @throws {Error} If one cannot. All are ended then.
    */
-  async listen(): Promise<void> {
+  async listen(health: readonly (TrafficHealth | null)[] = []): Promise<void> {
+    for (const slot of this.#slots) leave(slot, health[slot.index]);
     try {
       await Promise.all(this.#slots.map((slot) => this.#serve(slot)));
     } catch (error) {
@@ -246,6 +256,7 @@ export class Supervisor {
       clearTimeout(slot.timer);
       slot.next = null;
       slot.leaving = worker;
+      leave(slot, worker?.trafficHealth);
       slot.worker = next;
       try {
         next.tell({ kind: "refresh", upstreams });
@@ -349,7 +360,14 @@ export class Supervisor {
 
   /** Lets the worker of a slot listen, and the one before it go. */
   async #serve(slot: Slot): Promise<void> {
-    await slot.worker!.listen();
+    const worker = slot.worker!;
+    const { legacy } = slot;
+    slot.legacy = null;
+    if (legacy !== null) {
+      const { health: { groups, age }, at } = legacy;
+      worker.inherit({ groups, age: age + performance.now() - at });
+    }
+    await worker.listen();
     slot.readyAt = performance.now();
     this.#options.onEvent({ kind: "ready", index: slot.index, restarts: slot.restarts });
     if (slot.leaving !== null) void this.#retire(slot.leaving, slot.index);
@@ -398,6 +416,7 @@ export class Supervisor {
     // Whoever starts the first ones hears of it there.
     if (!this.#running) return;
     slot.worker = null;
+    leave(slot, worker.trafficHealth);
     if (!this.#stopping) this.#scheduleRestart(slot, death);
   }
 
@@ -426,6 +445,7 @@ export class Supervisor {
     } catch (error) {
       worker.end();
       if (slot.worker !== worker || this.#stopping) return;
+      leave(slot, worker.trafficHealth);
       slot.worker = null;
       const reason = (error as Error).message;
       this.#scheduleRestart(slot, { reason, hangs: false, load: null });
@@ -448,12 +468,18 @@ function silenceOf({ silence }: ServiceWorker): string {
   return `it was silent for ${Math.round(silence / 100) / 10} s`;
 }
 
+/** Keeps what the traffic of a worker has shown for the one that takes its place. */
+function leave(slot: Slot, health: TrafficHealth | null | undefined): void {
+  if (health !== null && health !== undefined) slot.legacy = { health, at: performance.now() };
+}
+
 function makeSlot(index: number): Slot {
   return {
     index,
     worker: null,
     next: null,
     leaving: null,
+    legacy: null,
     restarts: 0,
     failures: 0,
     readyAt: 0,

@@ -9,7 +9,7 @@ import { literal, type Logger } from "../observe/log.ts";
 import type { TcpAddress } from "../transport/address.ts";
 import { HandedSockets } from "../transport/handed_sockets.ts";
 import { bindUnix } from "../transport/unix_path.ts";
-import { HANDOVER_VARIABLE, HandoverLine, type HandoverState } from "./handover.ts";
+import { type GoAhead, HANDOVER_VARIABLE, HandoverLine, type HandoverState } from "./handover.ts";
 import type { InheritedDescriptor } from "./inherited.ts";
 
 /** A socket of this process that listens. */
@@ -24,6 +24,8 @@ export interface OwnSocket {
 export interface UpgradeOptions {
   readonly sockets: readonly OwnSocket[];
   readonly state: Pick<HandoverState, "paths" | "stickySecret" | "settings">;
+  /** Said when the new process may serve. */
+  readonly goAhead: () => GoAhead;
   /** Where the new process finds this one; `null`: in a folder of its own. */
   readonly path: string | null;
   /** Milliseconds that the new process may take until it serves. */
@@ -72,7 +74,7 @@ export async function handOver(options: UpgradeOptions): Promise<number> {
 }
 
 async function exchange(
-  { sockets, state, timeout, log }: UpgradeOptions,
+  { sockets, state, goAhead, timeout, log }: UpgradeOptions,
   handed: HandedSockets,
   listener: Deno.UnixListener,
   path: string,
@@ -94,7 +96,7 @@ async function exchange(
     line = new HandoverLine(await listener.accept());
     await line.send({ pid: Deno.pid, sockets: descriptors, ...state });
     await line.receive();
-    await line.send("go");
+    await line.send(goAhead());
     await line.receive();
   };
   let timer: ReturnType<typeof setTimeout> | undefined;

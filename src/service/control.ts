@@ -14,6 +14,7 @@ import type { ConnectionEnds } from "../transport/kernel_sockets.ts";
 import type { Loan } from "../transport/loan.ts";
 import type { NameTable } from "../transport/resolver.ts";
 import type { TlsState } from "./tls_listeners.ts";
+import type { GroupTrafficHealth, TrafficHealth } from "./traffic_health.ts";
 import type { UpstreamReport } from "./upstream_report.ts";
 import type { MemberSetting, UpstreamState } from "./upstream_runtime.ts";
 
@@ -61,6 +62,8 @@ export interface WorkerSetup {
 export type ServerMessage =
   /** Make everything ready, and say `prepared`. */
   | { readonly kind: "start"; readonly setup: WorkerSetup }
+  /** Before `listen`: what the worker before this one has found out by its traffic. */
+  | { readonly kind: "inherit"; readonly health: TrafficHealth }
   /** Listen, and say `ready`. */
   | { readonly kind: "listen" }
   /** Make another edition ready beside the one that serves, and say `prepared` or `refused`. */
@@ -126,6 +129,8 @@ export type WorkerMessage =
   | { readonly kind: "alive"; readonly load: WorkerLoad }
   /** Sent each second if there are metrics, and once more at the end. */
   | { readonly kind: "metrics"; readonly report: MetricReport }
+  /** What traffic shows of the upstreams has changed: all of it, for the worker that may follow. */
+  | { readonly kind: "traffic_health"; readonly groups: readonly GroupTrafficHealth[] }
   /** The answer to `inspect`. */
   | {
     readonly kind: "inspected";

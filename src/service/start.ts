@@ -6,7 +6,7 @@
 import type { Endpoint } from "../balancer/backend.ts";
 import type { HealthFlip } from "../balancer/health/messages.ts";
 import { same } from "../base/same.ts";
-import { TimerWheel } from "../base/timer_wheel.ts";
+import { Deadline, TimerWheel } from "../base/timer_wheel.ts";
 import type { ListenerCredentials } from "../config/credentials.ts";
 import type { Config } from "../config/types.ts";
 import { type AccessLog, openAccessLog } from "../observe/access_log.ts";
@@ -25,6 +25,7 @@ import { RequestMetrics } from "./request_metrics.ts";
 import { ServiceObserver } from "./service_observer.ts";
 import { strayErrors } from "./stray_errors.ts";
 import { TlsListeners, type TlsState } from "./tls_listeners.ts";
+import type { GroupTrafficHealth, TrafficHealth } from "./traffic_health.ts";
 import { reportUpstreams, type UpstreamReport } from "./upstream_report.ts";
 import {
   type MemberSetting,
@@ -45,7 +46,12 @@ export interface ServiceEvents {
   readonly onCut: (connections: readonly ConnectionEnds[]) => void;
   /** Asks the server for a descriptor of a socket that it holds; `null`: a socket of our own is to be bound. */
   readonly borrow: (bound: TcpAddress) => Promise<Loan | null>;
+  /** What traffic shows of the upstreams has changed. */
+  readonly onTrafficHealth: (groups: readonly GroupTrafficHealth[]) => void;
 }
+
+/** Changes of what traffic shows are told together, so many milliseconds after the first. */
+const TRAFFIC_HEALTH_DELAY = 100;
 
 /**
  * Makes a service ready, without listening yet.
@@ -90,6 +96,9 @@ export class RunningService {
   #prepared: { readonly edition: Edition; readonly tls: TlsState } | null = null;
   /** Number of the edition that was asked for last and not called off. */
   #preparing = 0;
+  readonly #healthDue: Deadline = new Deadline(() => this.#tellTrafficHealth());
+  /** Whether nothing was to be told of traffic the last time. */
+  #healthy = true;
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -180,6 +189,7 @@ export class RunningService {
     learnNames(state.names, true);
     edition.upstreams.begin(state, this.#http.connector);
     this.#http.use(edition);
+    this.#trafficHealthChanged();
     if (listening) await this.#http.listen();
   }
 
@@ -242,6 +252,7 @@ export class RunningService {
   /** The members of an upstream group are others now. */
   setEndpoints(group: string, endpoints: readonly Endpoint[]): void {
     this.#http.edition?.upstreams.setEndpoints(group, endpoints);
+    this.#trafficHealthChanged();
   }
 
   /** A member of a group has begun or ceased to work. */
@@ -252,6 +263,19 @@ export class RunningService {
   /** An operator has set something for a member of a group. */
   applySetting(setting: MemberSetting): void {
     this.#http.edition?.upstreams.applySetting(setting);
+  }
+
+  /** Goes on with what the traffic of the worker before this one has shown. */
+  inherit(health: TrafficHealth): void {
+    const { upstreams } = this.#http.edition!;
+    const { ejected, breakers } = upstreams.inherit(health);
+    if (ejected + breakers > 0) {
+      this.#parts.log.info("Goes on with what the worker before has found out", {
+        ejected,
+        open_breakers: breakers,
+      });
+    }
+    this.#trafficHealthChanged();
   }
 
   /** What it has to do now. */
@@ -279,6 +303,17 @@ export class RunningService {
   /** Opens log files anew, after they were moved away. */
   async reopenLogs(): Promise<void> {
     await this.#accessLog?.reopen();
+  }
+
+  #trafficHealthChanged(): void {
+    if (!this.#healthDue.armed) this.#parts.wheel.arm(this.#healthDue, TRAFFIC_HEALTH_DELAY);
+  }
+
+  #tellTrafficHealth(): void {
+    const groups = this.#http.edition?.upstreams.trafficHealth ?? [];
+    if (groups.length === 0 && this.#healthy) return;
+    this.#healthy = groups.length === 0;
+    this.#parts.events.onTrafficHealth(groups);
   }
 
   #openLog(config: Config, before: Config | null): void {
@@ -316,11 +351,15 @@ export class RunningService {
         if (event.kind === "ejected" || event.kind === "returned") {
           const labels = [event.group, event.kind] as const;
           book?.add(book.place("sluice_upstream_health_flips_total", labels), 1);
+          this.#trafficHealthChanged();
+          // What active checks find, the server tells plugins itself: once, and not once per worker.
+          this.#http.tellHealth(event);
         }
-        // What active checks find, the server tells plugins itself: once, and not once per worker.
-        if (event.kind === "ejected" || event.kind === "returned") this.#http.tellHealth(event);
       },
-      breakerChanged: (group, state) => observer.breakerChanged(group, state),
+      breakerChanged: (group, state) => {
+        observer.breakerChanged(group, state);
+        this.#trafficHealthChanged();
+      },
     };
   }
 }

@@ -20,6 +20,12 @@ import type { Connector } from "../connector/connector.ts";
 import { type Peer, PEER_OPTIONS } from "../connector/peer.ts";
 import type { NameTable } from "../transport/resolver.ts";
 import { type AttemptListener, type Upstream, Upstreams } from "../proxy/upstreams.ts";
+import {
+  groupMark,
+  type GroupTrafficHealth,
+  MOST_EJECTIONS,
+  type TrafficHealth,
+} from "./traffic_health.ts";
 
 /** What an operator has set for a member of a group, whether or not it is one now. Plain data. */
 export interface MemberSetting {
@@ -163,6 +169,41 @@ export class UpstreamRuntime {
   /** An active check has found a member to work, or not to. */
   applyFlip(flip: HealthFlip): void {
     this.#entries.get(flip.group)?.health.applyFlip(flip);
+  }
+
+  /** What traffic has shown of the groups; those that it has shown nothing of are left out. */
+  get trafficHealth(): GroupTrafficHealth[] {
+    const groups: GroupTrafficHealth[] = [];
+    for (const [group, { health, breaker, config }] of this.#entries) {
+      const hold = breaker === null ? null : breaker.hold;
+      if (hold === null && health.ejected === 0) continue;
+      const ejections = health.ejections;
+      if (ejections.length > MOST_EJECTIONS) {
+        ejections.sort((a, b) => b.left - a.left).length = MOST_EJECTIONS;
+      }
+      groups.push({ group, mark: groupMark(config), ejections, breaker: hold });
+    }
+    return groups;
+  }
+
+  /**
+   * Goes on with what the traffic of another worker has shown, where a group is made from the same.
+   *
+   * @returns How many members are ejected by it, and how many breakers open.
+   */
+  inherit({ groups, age }: TrafficHealth): { readonly ejected: number; readonly breakers: number } {
+    let [ejected, breakers] = [0, 0];
+    for (const { group, mark, ejections, breaker } of groups) {
+      const entry = this.#entries.get(group);
+      if (entry === undefined || groupMark(entry.config) !== mark) continue;
+      ejected += entry.health.resumeEjections(
+        ejections.map((one) => ({ ...one, left: one.left - age })),
+      );
+      if (breaker === null || entry.breaker === null) continue;
+      entry.breaker.resume({ ...breaker, left: breaker.left - age });
+      breakers++;
+    }
+    return { ejected, breakers };
   }
 
   /** No request uses this edition any more. Groups that no other has let go of the wheel. */

@@ -53,6 +53,9 @@ function hear(message: ServerMessage): void {
     case "start":
       void start(message);
       break;
+    case "inherit":
+      service?.inherit(message.health);
+      break;
     case "listen":
       void listen();
       break;
@@ -132,6 +135,7 @@ async function start(message: ServerMessage & { kind: "start" }): Promise<void> 
       },
       onCut: (connections) => say({ kind: "cut", connections }),
       borrow: (bound) => loans.borrow(bound),
+      onTrafficHealth: (groups) => say({ kind: "traffic_health", groups }),
       linesDropped: () => droppedBefore + (log?.dropped ?? 0),
     });
     for (const one of early.splice(0)) hear(one);

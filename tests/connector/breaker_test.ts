@@ -199,3 +199,36 @@ function run(breaker: Breaker, ...outcomes: BreakerOutcome[]): void {
     breaker.exit(ticket as number, outcome);
   }
 }
+
+Deno.test("another breaker goes on with what is left, and opens for longer than before if its probe fails", () => {
+  const limits = { consecutiveFailures: 1, openTime: 1_000, maxOpenTime: 3_000 };
+  const before = make(limits);
+  equal(before.breaker.hold, null);
+  run(before.breaker, "failure");
+  before.clock.advance(400);
+  const hold = before.breaker.hold!;
+  deepEqual(hold, { left: 600, tries: 1 });
+  const { breaker, clock, changes } = make(limits);
+  const early = breaker.enter() as number;
+  breaker.resume(hold);
+  breaker.exit(early, "success");
+  deepEqual([breaker.state, breaker.retryAfter, breaker.enter()], ["open", 600, "open"]);
+  deepEqual([changes.length, breaker.stats().opened], [0, 0], "it is no new opening");
+  clock.advance(600);
+  breaker.exit(breaker.enter() as number, "failure");
+  equal(breaker.retryAfter, 2_000);
+  breaker.resume({ left: 1, tries: 1 });
+  equal(breaker.retryAfter, 2_000, "what it knows itself is newer");
+
+  // One that is half open, or whose time is over, lets a probe in at once.
+  clock.advance(2_000);
+  breaker.enter();
+  deepEqual(breaker.hold, { left: 0, tries: 2 });
+  const third = make(limits).breaker;
+  third.resume({ left: -50, tries: 2 });
+  equal(typeof third.enter(), "number");
+  equal(third.state, "half_open");
+  const long = make(limits).breaker;
+  long.resume({ left: 1e9, tries: 1 });
+  equal(long.retryAfter, 3_000);
+});

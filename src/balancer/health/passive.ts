@@ -81,6 +81,15 @@ export interface PassiveState {
   readonly latency: number;
 }
 
+/** An ejection as another thread may go on with it. Plain data. */
+export interface Ejection {
+  readonly id: string;
+  /** Milliseconds until it ends. */
+  readonly left: number;
+  /** Ejections that count towards the length of the next, this one among them. */
+  readonly ejections: number;
+}
+
 /** How often latencies are compared, per window. */
 const LATENCY_PARTS = 10;
 
@@ -104,6 +113,16 @@ export class PassiveHealth {
   /** How many are ejected. */
   get ejected(): number {
     return this.#out.size;
+  }
+
+  /** Who is ejected. */
+  get ejections(): Ejection[] {
+    const now = this.#options.clock.now();
+    return [...this.#out].map(({ id, until, ejections }) => ({
+      id,
+      left: Math.max(1, until! - now),
+      ejections,
+    }));
   }
 
   /** How many may be ejected at a time. */
@@ -165,6 +184,22 @@ export class PassiveHealth {
       }
     } else member.inARow = 0;
     if (rule !== null && now >= this.#nextLatency) this.#compareLatencies(rule, now);
+  }
+
+  /**
+   * Goes on with an ejection that another thread has begun, and tells nobody.
+   *
+   * @returns Whether the member can be spared here, too.
+   */
+  resume({ id, left, ejections }: Ejection): boolean {
+    const member = this.#members.get(id);
+    if (member === undefined || member.until !== undefined || !(left > 0)) return false;
+    if (this.#out.size >= this.allowed || !this.#options.mayEject(id)) return false;
+    member.ejections = ejections;
+    member.until = this.#options.clock.now() + Math.min(left, this.#settings.maxEjection);
+    this.#out.add(member);
+    this.#rearm();
+    return true;
   }
 
   /** Ends a member's ejection, if it is ejected. */

@@ -9,7 +9,12 @@ import type { TimerWheel } from "../../base/timer_wheel.ts";
 import type { Outcome } from "../backend.ts";
 import type { HealthView } from "../health_view.ts";
 import type { HealthEvent, HealthEventKind, HealthFlip } from "./messages.ts";
-import { PassiveHealth, type PassiveSettings, type PassiveState } from "./passive.ts";
+import {
+  type Ejection,
+  PassiveHealth,
+  type PassiveSettings,
+  type PassiveState,
+} from "./passive.ts";
 import { SlowStart, type SlowStartSettings } from "./slow_start.ts";
 
 /** What an operator has set for a member. */
@@ -175,6 +180,37 @@ export class GroupHealth implements HealthView {
       this.#tell(drained ? "drained" : "enabled", id, reason);
     });
     return true;
+  }
+
+  /** How many members traffic has ejected. */
+  get ejected(): number {
+    return this.#passive === null ? 0 : this.#passive.ejected;
+  }
+
+  /** Whom traffic has ejected. */
+  get ejections(): Ejection[] {
+    return this.#passive?.ejections ?? [];
+  }
+
+  /**
+   * Goes on with ejections that another thread has begun, as far as the members can be spared. No event tells of it.
+   *
+   * @returns How many it were.
+   */
+  resumeEjections(ejections: readonly Ejection[]): number {
+    let resumed = 0;
+    this.#change(() => {
+      for (const ejection of ejections) {
+        if (this.#passive?.resume(ejection) !== true) continue;
+        const { id } = ejection;
+        this.#members.get(id)!.ejected = true;
+        this.#slowStart?.end(id);
+        resumed++;
+        // Whether the next one can be spared depends on it.
+        this.#count();
+      }
+    });
+    return resumed;
   }
 
   /** What is known of each member. */

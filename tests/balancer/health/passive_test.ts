@@ -291,3 +291,40 @@ Deno.test("settings that make no sense are refused by name", () => {
   ];
   for (const [settings, message] of cases) throws(() => new Bench(settings), message);
 });
+
+Deno.test("an ejection of another thread goes on for what is left of it, and is told by nobody", () => {
+  const before = new Bench();
+  before.record("a", REFUSED, 3);
+  before.pass(400);
+  const [ejection, ...more] = before.passive.ejections;
+  deepEqual([ejection, more], [{ id: "a", left: 600, ejections: 1 }, []]);
+  const bench = new Bench();
+  equal(bench.passive.resume(ejection!), true);
+  equal(bench.passive.resume(ejection!), false, "it is ejected already");
+  deepEqual([bench.passive.isEjected("a"), bench.told], [true, []]);
+  bench.pass(580);
+  equal(bench.passive.isEjected("a"), true);
+  bench.pass(40);
+  deepEqual(bench.told, ["a back"]);
+  // The next one is the second.
+  bench.record("a", REFUSED, 3);
+  deepEqual(bench.told, ["a back", "a out 2000"]);
+});
+
+Deno.test("an ejection of another thread is left alone when it is over, too much, or of somebody unknown", () => {
+  const bench = new Bench({ maxEjected: 0.5 });
+  const of = (id: string, left = 500) => ({ id, left, ejections: 1 });
+  equal(bench.passive.resume(of("a", 0)), false);
+  equal(bench.passive.resume(of("a", -5)), false);
+  equal(bench.passive.resume(of("a", NaN)), false);
+  equal(bench.passive.resume(of("stranger")), false);
+  bench.spare = false;
+  equal(bench.passive.resume(of("a")), false);
+  bench.spare = true;
+  deepEqual(["a", "b", "c"].map((id) => bench.passive.resume(of(id))), [true, true, false]);
+  equal(bench.passive.ejected, 2);
+  // Never longer than one may be here.
+  const long = new Bench();
+  long.passive.resume(of("a", 1e9));
+  equal(long.passive.state("a")!.ejectedFor, 3_000);
+});

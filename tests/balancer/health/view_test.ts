@@ -233,3 +233,18 @@ Deno.test("each change that a group has to know is told after it has taken place
   bench.pass(1_020);
   deepEqual(seen, ["bc", "c", "a", "ab"]);
 });
+
+Deno.test("ejections of another thread go on as far as the last usable member is left, told once and to no plugin", () => {
+  const bench = new Bench({ passive: PASSIVE });
+  bench.flip("a", false);
+  bench.changes = 0;
+  const told = bench.told.length;
+  const of = (id: string) => ({ id, left: 500, ejections: 1 });
+  equal(bench.view.resumeEjections([of("a"), of("b"), of("c")]), 1);
+  deepEqual([bench.usable(), bench.changes, bench.told.length], ["c", 1, told]);
+  deepEqual(bench.view.ejections, [of("b")]);
+  bench.pass(520);
+  deepEqual([bench.usable(), bench.view.ejections], ["bc", []]);
+  equal(bench.told.at(-1), "b returned: the time of its ejection is over");
+  equal(new Bench().view.resumeEjections([of("a")]), 0, "nobody is ejected here");
+});
