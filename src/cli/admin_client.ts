@@ -124,7 +124,7 @@ function ofAddress(text: string): AdminPlace {
   if (typeof address === "string") {
     throw new CliExit(EXIT.usage, `error: --admin: ${address}; write unix:/path or host:port\n`);
   }
-  return { address, token: Deno.env.get(TOKEN_VARIABLE) ?? null, sharedFolder: null };
+  return { address, token: Deno.env.get(TOKEN_VARIABLE) ?? null, sharedFolder: null, user: null };
 }
 
 function ofFile(flags: AdminFlags): AdminPlace {
@@ -135,7 +135,7 @@ function ofFile(flags: AdminFlags): AdminPlace {
       readFile: (path) => Deno.readTextFileSync(path),
     });
     // Whoever was there first could listen in the place of Sluice, be shown the token, and answer what he likes.
-    if (place.sharedFolder !== null) checkFolder(place.sharedFolder);
+    if (place.sharedFolder !== null) checkFolder(place.sharedFolder, place.user ?? undefined);
     return place;
   } catch (error) {
     if (error instanceof CliExit) throw error;
@@ -148,11 +148,11 @@ function ofFile(flags: AdminFlags): AdminPlace {
   }
 }
 
-/** @throws {CliExit} If a folder is not this user's alone. */
-function checkFolder(path: string): void {
+/** @throws {CliExit} If a folder is not this user's alone, or not that of the user that Sluice runs as. */
+function checkFolder(path: string, owner: number | undefined): void {
   let problem: string | null;
   try {
-    problem = folderProblem(path);
+    problem = folderProblem(path, owner);
   } catch (error) {
     // Nobody runs, then.
     if (error instanceof Deno.errors.NotFound) return;

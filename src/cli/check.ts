@@ -49,6 +49,11 @@ function summary(config: Config, inspection: Inspection): unknown {
   return {
     ok: true,
     errors: [],
+    process: {
+      user: config.server.identity,
+      daemon: config.server.daemon,
+      pidFile: config.server.pidFile?.path ?? null,
+    },
     listeners: config.listeners.map((listener) =>
       summarizeListener(listener, config, inspection.reports)
     ),

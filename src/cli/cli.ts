@@ -8,7 +8,7 @@ import { addAdminCommands, addPluginRestart, withAdminFlags } from "./admin_comm
 import { check } from "./check.ts";
 import { dump, listPlugins, printSchema } from "./config_verbs.ts";
 import { demo, type DemoFlags } from "./demo.ts";
-import { example } from "./help.ts";
+import { example, flagHint } from "./help.ts";
 import { configFile, load } from "./load.ts";
 import { CliExit, EXIT, type Output, PROCESS_OUTPUT } from "./output.ts";
 import { PROGRAM, type Program } from "./program.ts";
@@ -42,7 +42,10 @@ export async function runCli(args: readonly string[], options: CliOptions = {}):
       return error.code;
     }
     // Help and version end the same way as mistakes, but with 0; help that nobody asked for is a mistake.
-    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    if (error instanceof CommanderError) {
+      output.err(flagHint(error.message));
+      return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    }
     output.err(`error: ${error instanceof Error ? error.message : String(error)}\n`);
     return EXIT.runtime;
   }
@@ -79,7 +82,7 @@ function build(program: Program, output: Output): Command {
 
 function addRun(root: Command, program: Program, output: Output): void {
   root.command("run")
-    .description("run the proxy in the foreground")
+    .description("run the proxy, in the foreground or as a daemon")
     .option("-c, --config <file>", "config file (default: sluice.yaml)")
     .option("--plugins <folder>", "without a file: folder of plugins")
     .option("--listen <address>", "without a file: where to listen (default: 127.0.0.1:8080)")
@@ -90,6 +93,7 @@ function addRun(root: Command, program: Program, output: Output): void {
     )
     .option("--threads <n>", "service workers per service", wholeNumber)
     .option("--access-log <where>", "off, stdout or a file")
+    .option("-d, --daemon", "go on in the background; returns when everything serves")
     .option("--watch", "reload when the config file or a plugin changes")
     .option(
       "--admin <address>",
@@ -99,6 +103,7 @@ function addRun(root: Command, program: Program, output: Output): void {
       "after",
       example(
         "sluice run -c sluice.yaml",
+        "sluice run -d -c sluice.yaml",
         "sluice run --plugins ./plugins --listen :8080 --upstream http://127.0.0.1:3000",
       ),
     )

@@ -7,7 +7,8 @@ import type { Config, RouteConfig } from "../config/types.ts";
 import { alternatives } from "../http/matcher.ts";
 import type { Match, Permissions } from "../plugin/plugin.ts";
 import { formatAddress } from "../transport/address.ts";
-import { formatPercent } from "../config/units.ts";
+import { identityText } from "../config/accounts.ts";
+import { formatDuration, formatPercent } from "../config/units.ts";
 import { describeListeners } from "./describe_listener.ts";
 import { addressesText, attemptsText, describeUpstream, hashKeyText } from "./describe_upstream.ts";
 import { count, table } from "./output.ts";
@@ -59,7 +60,8 @@ export function targetText(config: Config, route: RouteConfig): string {
 
 /** Listeners, routes, upstreams and plugins, for `check`. */
 export function describeConfig(config: Config, reports: readonly PluginReport[]): string {
-  let text = "Listeners\n";
+  let text = describeProcess(config);
+  text += "Listeners\n";
   text += table(
     config.listeners.map((one) => [
       one.name,
@@ -86,6 +88,20 @@ export function describeConfig(config: Config, reports: readonly PluginReport[])
   for (const upstream of config.upstreams) text += describeUpstream(upstream);
   if (reports.length > 0) text += `\nPlugins\n${reports.map(reportText).join("")}`;
   return text;
+}
+
+/** Who the program becomes, and how it is found again; nothing if it stays who and where it is. */
+function describeProcess({ server }: Config): string {
+  const { identity, daemon, pidFile } = server;
+  if (identity === null && !daemon) return "";
+  const rows = [
+    ...(identity === null ? [] : [["user", `${identityText(identity)}, once ports are bound`]]),
+    ...(daemon
+      ? [["daemon", `serves within ${formatDuration(server.daemonReadyTimeout)}, or is ended`]]
+      : []),
+    ...(pidFile === null ? [] : [["pid file", pidFile.path]]),
+  ];
+  return `Process\n${table(rows, "  ")}\n`;
 }
 
 function modulesText({ modules }: RouteConfig): string {

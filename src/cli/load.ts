@@ -26,9 +26,13 @@ export function configFile(given: string | undefined): string {
   return found;
 }
 
-/** Reads a config file: the config, or all that is wrong with it. */
-export function read(file: string, program: Program): Promise<LoadResult> {
-  return loadConfig(file, Deno.env.toObject(), { findPlugins: program.findPlugins });
+/**
+ * Reads a config file: the config, or all that is wrong with it.
+ *
+ * @param daemon Whether it is to go on in the background, whatever the file says.
+ */
+export function read(file: string, program: Program, daemon?: boolean): Promise<LoadResult> {
+  return loadConfig(file, Deno.env.toObject(), { findPlugins: program.findPlugins, daemon });
 }
 
 /** Loads a config file. */

@@ -6,6 +6,7 @@
 import type { FindPlugins } from "../config/found_plugins.ts";
 import type { Config } from "../config/types.ts";
 import type { LoadResult } from "../config/load.ts";
+import type { DaemonOptions } from "../server/daemon.ts";
 import type { PluginProblem } from "../server/plugin_problems.ts";
 import type { PluginReport } from "../server/plugins.ts";
 import type { PlannedChange } from "../server/reload_plan.ts";
@@ -35,6 +36,8 @@ export interface Inspection {
 export interface Program {
   /** Runs until it is told to stop; rejects when it cannot start, with `problems` if plugins are the reason. */
   runServer(config: Config, options: RunOptions): Promise<void>;
+  /** Starts this program again in the background, and waits until it serves; gives its process id. */
+  startDaemon(options: DaemonOptions): Promise<number>;
   /** Loads each plugin in its sandbox, without traffic. */
   inspectPlugins(config: Config): Promise<Inspection>;
   /** What a reload from one config to another would do. */
@@ -48,6 +51,10 @@ export const PROGRAM: Program = {
   async runServer(config, options) {
     const { runServer } = await import("../server/server.ts");
     await runServer(config, options);
+  },
+  async startDaemon(options) {
+    const { startDaemon } = await import("../server/daemon.ts");
+    return await startDaemon(options);
   },
   async inspectPlugins(config) {
     const { inspectPlugins } = await import("../server/plugins.ts");

@@ -8,6 +8,8 @@ import { configFromFlags } from "../config/flags.ts";
 import type { Config } from "../config/types.ts";
 import { rightsText } from "./describe.ts";
 import type { LoadResult } from "../config/load.ts";
+import { DaemonError, daemonHint, isDaemon } from "../server/daemon.ts";
+import { isSuccessor } from "../server/handover.ts";
 import { pluginErrors } from "../server/plugin_problems.ts";
 import { configFile, errorText, read } from "./load.ts";
 import { CliExit, count, EXIT, type Output, table } from "./output.ts";
@@ -24,14 +26,45 @@ export interface RunFlags {
   readonly accessLog?: string;
   readonly watch?: boolean;
   readonly admin?: string;
+  readonly daemon?: boolean;
 }
 
-/** Runs until a signal. */
+/** Runs until a signal; as a daemon, until another process does. */
 export async function run(flags: RunFlags, program: Program, output: Output): Promise<void> {
   const source = sourceOf(flags, program);
   const result = await source.read();
   if (result.errors !== undefined) throw new CliExit(source.exit, errorText(result.errors));
-  await serve(result.config, program, output, { load: source.read, file: source.file });
+  const { config } = result;
+  if (config.server.daemon && !isDaemon() && !isSuccessor()) {
+    return await runInBackground(config, program, output);
+  }
+  await serve(config, program, output, { load: source.read, file: source.file });
+}
+
+/** Starts the process that is to serve, and says which one it is when it does. */
+async function runInBackground(config: Config, program: Program, output: Output): Promise<void> {
+  if (config.accessLog.output === "stdout") {
+    throw new CliExit(
+      EXIT.usage,
+      "error: a daemon has no standard output: name a file with --access-log\n",
+    );
+  }
+  const hint = daemonHint();
+  if (hint !== "") output.err(`warning: ${hint}`);
+  if (config.log.file === null) {
+    output.err("warning: server.error_log is not set: what happens from now on is told nobody\n");
+  }
+  try {
+    const pid = await program.startDaemon({
+      timeout: config.server.daemonReadyTimeout,
+      out: output.out,
+      err: output.err,
+    });
+    output.out(`sluice runs in the background as process ${pid}\n`);
+  } catch (error) {
+    if (!(error instanceof DaemonError)) throw error;
+    throw new CliExit(error.code ?? EXIT.runtime, `error: ${error.message}\n`);
+  }
 }
 
 /** Where the config comes from; it is read again for each reload. */
@@ -70,7 +103,11 @@ function sourceOf(flags: RunFlags, program: Program): ConfigSource {
     file: absolute,
     async read() {
       // As it was named, for messages, unless the program works in another folder by now.
-      const result = await read(resolve(file) === absolute ? file : absolute, program);
+      const result = await read(
+        resolve(file) === absolute ? file : absolute,
+        program,
+        flags.daemon,
+      );
       return result.errors === undefined
         ? { config: watched(override(result.config, own), own) }
         : result;

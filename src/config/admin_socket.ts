@@ -14,15 +14,18 @@ import process from "node:process";
  *
  * @param file Absolute path of the config file.
  * @param env Environment variables.
+ * @param user Number of the user that the program becomes, who has no part in what belongs to the one that starts it.
+ * Default: it stays who it is.
  */
 export function adminSocket(
   file: string,
   env: Readonly<Record<string, string | undefined>>,
+  user?: number,
 ): string {
   const name = createHash("sha256").update(file).digest("hex").slice(0, 12);
   const own = env["RUNTIME_DIRECTORY"]?.split(":")[0];
   if (own) return `${own}/admin.sock`;
   const ofUser = env["XDG_RUNTIME_DIR"];
-  if (ofUser) return `${ofUser}/sluice-${name}.sock`;
-  return `${tmpdir()}/sluice-${process.getuid?.() ?? 0}/${name}.sock`;
+  if (ofUser && user === undefined) return `${ofUser}/sluice-${name}.sock`;
+  return `${tmpdir()}/sluice-${user ?? process.getuid?.() ?? 0}/${name}.sock`;
 }

@@ -28,6 +28,8 @@ export interface Flags {
   readonly admin?: string | undefined;
   /** What the plugins of the folder may do. Default: nothing. */
   readonly grant?: "as-requested" | undefined;
+  /** Whether to go on in the background. Default `false`. */
+  readonly daemon?: boolean | undefined;
 }
 
 const NAMES: Readonly<Record<string, string>> = {
@@ -111,6 +113,7 @@ export async function configFromFlags(
       cores: availableParallelism(),
       resolve: toAbsolute,
       adminSocket: null,
+      daemon: flags.daemon,
       file: () => "",
     })),
   };

@@ -8,8 +8,6 @@ import { UNSUPPORTED_PEER_OPTIONS } from "../connector/unsupported.ts";
 /** What to do instead. */
 type Remedy = string;
 
-const SUPERVISE = "let the service manager (systemd, a container runtime) do it";
-
 /** Keys by place; `[]` is any entry of a list. */
 export const LATER_KEYS: Readonly<Record<string, Remedy>> = {
   "metrics": "use telemetry.metrics",
@@ -22,13 +20,10 @@ export const LATER_KEYS: Readonly<Record<string, Remedy>> = {
   "telemetry.access_log.sample": "remove it; every request is written",
   "telemetry.access_log.status": "remove it; every request is written",
   "telemetry.access_log.min_duration": "remove it; every request is written",
-  "server.daemon": SUPERVISE,
-  "server.daemon_wait_for_ready":
-    "use Type=notify of systemd: readiness is told when everything serves",
-  "server.daemon_ready_timeout_seconds": "use TimeoutStartSec of systemd",
-  "server.daemon_notify_timeout_seconds": "use Type=notify of systemd",
-  "server.user": `${SUPERVISE}: a process with several threads cannot change its user for all`,
-  "server.group": `${SUPERVISE}: a process with several threads cannot change its group for all`,
+  "server.daemon_wait_for_ready": "remove it; whoever starts a daemon waits until it serves",
+  "server.daemon_ready_timeout_seconds": "use daemon_ready_timeout, such as 60s",
+  "server.daemon_notify_timeout_seconds":
+    "remove it; the process that waits is told at once, or not there any more",
   "server.graceful_shutdown_timeout_seconds": "use grace_period, which is for the whole drain",
   "server.upgrade_sock_connect_accept_max_retries":
     "use upgrade_timeout: the new process is waited for, and not tried again",
@@ -127,6 +122,9 @@ export const PINGORA_TOP_LEVEL: ReadonlySet<string> = new Set([
   "upgrade_sock",
   "error_log",
   "working_directory",
+  "user",
+  "group",
+  "daemon",
   ...Object.keys(LATER_KEYS).filter((key) => key.startsWith("server.")).map((key) => key.slice(7)),
 ]);
 

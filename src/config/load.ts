@@ -5,6 +5,7 @@
  */
 import { dirname, resolve } from "node:path";
 import { availableParallelism } from "node:os";
+import { type Accounts, systemAccounts } from "./accounts.ts";
 import { adminSocket } from "./admin_socket.ts";
 import {
   CertificateError,
@@ -17,6 +18,7 @@ import { type ConfigError, sortErrors } from "./errors.ts";
 import type { FindPlugins, FoundPlugin } from "./found_plugins.ts";
 import { freeze } from "./freeze.ts";
 import { checkShape } from "./issues.ts";
+import { readIdentity } from "./identity.ts";
 import { normalize } from "./normalize.ts";
 import { rawList, rawMap, rawText } from "./raw.ts";
 import { checkSemantics } from "./semantics.ts";
@@ -35,6 +37,10 @@ export interface LoadOptions {
   readonly readFile?: (path: string) => string;
   /** Service workers that `threads: auto` stands for. Default: the cores of the machine. */
   readonly cores?: number;
+  /** Reads who is known to the system. Default: from `/etc/passwd` and `/etc/group`. */
+  readonly accounts?: () => Accounts;
+  /** Whether it is to go on in the background, whatever the file says. Default `false`. */
+  readonly daemon?: boolean | undefined;
 }
 
 /** Environment variables by name. */
@@ -73,12 +79,17 @@ export async function loadConfig(
 
   const found = await readPlugins(document, toAbsolute, options.findPlugins);
   const files = readFiles(document, toAbsolute, readFile);
+  const who = readIdentity(
+    document,
+    options.accounts ?? (() => systemAccounts((path) => Deno.readTextFileSync(path))),
+  );
   const shape = checkShape(document);
   const errors = [
     ...document.errors,
     ...document.withoutEchoes([
       ...found.errors,
       ...files.errors,
+      ...who.errors,
       ...shape.errors,
       ...checkSemantics(document, found.plugins, found.known),
     ]),
@@ -90,7 +101,9 @@ export async function loadConfig(
       plugins: found.plugins,
       cores: options.cores ?? availableParallelism(),
       resolve: toAbsolute,
-      adminSocket: adminSocket(resolve(path), env),
+      adminSocket: adminSocket(resolve(path), env, who.identity?.uid),
+      identity: who.identity,
+      daemon: options.daemon,
       file: (file) => files.texts.get(file)!,
     })),
   };

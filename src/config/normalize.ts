@@ -6,6 +6,7 @@
 import type { DownstreamLimits } from "../http/limits.ts";
 import { formatAddress } from "../transport/address.ts";
 import { absolute } from "./absolute.ts";
+import type { Identity } from "./accounts.ts";
 import type { ConfigDocument } from "./document.ts";
 import type { FoundPlugin } from "./found_plugins.ts";
 import { normalizeHttp2 } from "./normalize_http2.ts";
@@ -21,6 +22,7 @@ import type {
   Isolation,
   ListenerConfig,
   MetricsConfig,
+  PidFileConfig,
   PluginConfig,
   ServerConfig,
 } from "./types.ts";
@@ -37,12 +39,17 @@ export interface NormalizeContext {
   readonly resolve: (path: string) => string;
   /** Path of the admin socket when the config names none; `null`: there is then no admin interface. */
   readonly adminSocket: string | null;
+  /** Who `server.user` and `server.group` are. Default: not given. */
+  readonly identity?: Identity | null;
+  /** Whether to go on in the background, whatever the data says. Default `false`. */
+  readonly daemon?: boolean | undefined;
   /** The text of a file that was read before. */
   readonly file: (path: string) => string;
 }
 
 /** Fills in what depends on other values, and turns names into positions. */
 export function normalize(data: FileData, context: NormalizeContext): Config {
+  const daemon = data.server.daemon || context.daemon === true;
   const server: ServerConfig = {
     threads: threads(data.server.threads, context.cores),
     gracePeriod: data.server.grace_period_seconds === undefined
@@ -55,7 +62,10 @@ export function normalize(data: FileData, context: NormalizeContext): Config {
     heartbeatTimeout: data.server.heartbeat_timeout,
     watch: data.server.watch,
     workingDirectory: pathOf(data.server.working_directory, context),
-    pidFile: pathOf(data.server.pid_file, context),
+    pidFile: normalizePidFile(data.server, daemon, context),
+    identity: context.identity ?? null,
+    daemon,
+    daemonReadyTimeout: data.server.daemon_ready_timeout,
     upgradeSock: pathOf(data.server.upgrade_sock, context),
     upgradeTimeout: data.server.upgrade_timeout,
     maxRetries: data.server.max_retries,
@@ -93,6 +103,17 @@ function pathOf(path: string | undefined, context: NormalizeContext): string | n
   return path === undefined ? null : context.resolve(path);
 }
 
+/** A daemon has one in any case: beside the usual admin socket, where there is one. */
+function normalizePidFile(
+  { pid_file: written }: FileData["server"],
+  daemon: boolean,
+  { resolve, adminSocket }: NormalizeContext,
+): PidFileConfig | null {
+  if (written !== undefined) return { path: resolve(written), named: true };
+  if (!daemon || adminSocket === null) return null;
+  return { path: adminSocket.replace(/\.sock$/, ".pid"), named: false };
+}
+
 function threads(wanted: number | "auto", cores: number): number {
   return wanted === "auto" ? Math.max(1, cores) : wanted;
 }
@@ -108,7 +129,8 @@ function normalizeListener(
     address: absolute(data.address, context.resolve),
     tls: normalizeListenerTls(data, context),
     proxyProtocol: normalizeProxyProtocol(data),
-    engine: socketEngine(data),
+    // Ports of engine handle are bound by each worker, which has become another user by then.
+    engine: context.identity ? "deno" : socketEngine(data),
     unixMode: data.unix_mode,
     unixOwner: data.unix_owner ?? null,
     backlog: data.backlog,

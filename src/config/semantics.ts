@@ -14,6 +14,7 @@ import { sameSocket } from "./same_socket.ts";
 import { checkOperations } from "./semantics_operations.ts";
 import { checkListener } from "./semantics_listeners.ts";
 import { checkRoutes } from "./semantics_routes.ts";
+import { checkServer } from "./semantics_server.ts";
 import { checkUpstream } from "./semantics_upstreams.ts";
 import { didYouMean } from "./suggest.ts";
 
@@ -50,14 +51,7 @@ export function checkSemantics(
   );
   checkDisabled(findings, root);
   checkOperations(findings, root);
-  const seconds = rawMap(root["server"])["grace_period_seconds"];
-  if (seconds !== undefined && rawMap(root["server"])["grace_period"] !== undefined) {
-    findings.atKey(
-      ["server", "grace_period_seconds"],
-      "grace_period and grace_period_seconds are the same",
-      "remove one of the two",
-    );
-  }
+  checkServer(findings, root);
   return findings.errors;
 }
 

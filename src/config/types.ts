@@ -17,6 +17,7 @@ import type {
   RouteTimeouts,
   SplitConfig,
 } from "./types_attempts.ts";
+import type { Identity } from "./accounts.ts";
 import type { ListenerTlsConfig, ProxyProtocolConfig } from "./types_listeners.ts";
 import type { UpstreamConfig } from "./types_upstreams.ts";
 
@@ -73,6 +74,14 @@ export interface LogConfig {
   readonly file: string | null;
 }
 
+/** The file with the id of the process. */
+export interface PidFileConfig {
+  /** Absolute. */
+  readonly path: string;
+  /** Whether the config names it; else it is the usual place, in a folder of the user's own. */
+  readonly named: boolean;
+}
+
 export interface ServerConfig {
   /** Service workers per service. */
   readonly threads: number;
@@ -90,8 +99,14 @@ export interface ServerConfig {
   readonly watch: boolean;
   /** Absolute path of the folder to work in, or `null`: where it was started. */
   readonly workingDirectory: string | null;
-  /** Absolute path, or `null`: none is written. */
-  readonly pidFile: string | null;
+  /** `null`: none is written. */
+  readonly pidFile: PidFileConfig | null;
+  /** Who to become when ports are bound; `null`: whoever started it. */
+  readonly identity: Identity | null;
+  /** Whether to go on in the background. */
+  readonly daemon: boolean;
+  /** How long the process in the background may need until it serves. */
+  readonly daemonReadyTimeout: number;
   /** Where a process that takes over finds this one, or `null`: where nobody else can. */
   readonly upgradeSock: string | null;
   /** How long a process that takes over may need until it serves. */

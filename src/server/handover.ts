@@ -102,6 +102,11 @@ export function goAhead(trafficHealth: ServicesHealth): GoAhead {
   return JSON.stringify(trafficHealth).length > MOST_LINE / 2 ? {} : { trafficHealth };
 }
 
+/** Whether this process was started to take the place of another. */
+export function isSuccessor(): boolean {
+  return Deno.env.has(HANDOVER_VARIABLE);
+}
+
 /** How the process that takes over sees it. */
 export interface Takeover {
   readonly state: HandoverState;

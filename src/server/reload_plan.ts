@@ -94,13 +94,23 @@ function changesOf<T extends Named>(
 
 function serverChanges({ server: a }: Config, { server: b }: Config): PlannedChange[] {
   const keys = (Object.keys(b) as (keyof typeof b)[]).filter((key) => !same(a[key], b[key]));
-  return keys.map((key) => ({
-    kind: "server",
-    name: snake(key),
-    action: key === "pidFile" ? "upgrade" : "swap",
-    why: key === "pidFile" ? "it is written when the program has started" : "from then on",
-  }));
+  return keys.map((key) => {
+    const late = SETTLED[key];
+    return {
+      kind: "server",
+      name: key === "identity" ? "user" : snake(key),
+      action: late === undefined ? "swap" : "upgrade",
+      why: late ?? "from then on",
+    };
+  });
 }
+
+/** Keys that are settled when the program has started, and why. */
+const SETTLED: { readonly [Key in keyof Config["server"]]?: string } = {
+  pidFile: "it is written when the program has started",
+  identity: "only root can become another user: restart the program",
+  daemon: "it is in the background, or is not, from its start: restart the program",
+};
 
 function listenerChange(a: ListenerConfig, b: ListenerConfig): Verdict {
   if (!same(a.address, b.address)) {

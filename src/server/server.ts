@@ -7,7 +7,10 @@
 import { formatErrors } from "../config/errors.ts";
 import type { LoadResult } from "../config/load.ts";
 import type { Config } from "../config/types.ts";
+import { logger } from "../observe/log.ts";
 import { formatAddress } from "../transport/address.ts";
+import { DaemonStarter } from "./daemon.ts";
+import { changeIdentity } from "./change_identity.ts";
 import { Editions } from "./editions.ts";
 import { FileWatch } from "./file_watch.ts";
 import { goAhead, type ServicesHealth, type Takeover, takeOver } from "./handover.ts";
@@ -25,6 +28,7 @@ import { viewUpstreams } from "./operations/upstream_view.ts";
 import { PidFile } from "./pid_file.ts";
 import { PidLock } from "./pid_lock.ts";
 import { type PluginReport, reportOf } from "./plugins.ts";
+import { checkIdentity } from "./privileges.ts";
 import { planReload } from "./reload_plan.ts";
 import { Reloader } from "./reload.ts";
 import { ServerLog } from "./server_log.ts";
@@ -66,9 +70,37 @@ export interface ServerOptions {
  * @throws {Error} If it cannot start for another reason. Nothing runs then.
  */
 export async function runServer(config: Config, options: ServerOptions): Promise<void> {
+  const starter = await DaemonStarter.find();
+  if (starter === null) return await runOnce(config, options);
+  const alone = new AbortController();
+  try {
+    await runOnce(config, {
+      ...options,
+      abandoned: starter.gone,
+      stop: AbortSignal.any([alone.signal, ...options.stop === undefined ? [] : [options.stop]]),
+      async onReady(info) {
+        options.onReady(info);
+        try {
+          await starter.ready(config.log.file);
+        } catch (error) {
+          logger("server").error("Whoever started this process in the background has gone", {
+            error,
+          });
+          alone.abort();
+        }
+      },
+    });
+  } finally {
+    starter.close();
+  }
+}
+
+async function runOnce(config: Config, options: InnerOptions): Promise<void> {
   const takeover = await takeOver();
-  if (config.server.workingDirectory !== null) Deno.chdir(config.server.workingDirectory);
-  const log = new ServerLog(config);
+  const { identity, workingDirectory } = config.server;
+  if (identity !== null) checkIdentity(identity);
+  if (workingDirectory !== null) Deno.chdir(workingDirectory);
+  const log = new ServerLog(config, identity !== null);
   const metrics = new ProgramMetrics();
   const guard = guardProcess(log.logger, metrics);
   const descriptors = [...takeover?.state.sockets ?? [], ...activatedDescriptors()];
@@ -77,12 +109,23 @@ export async function runServer(config: Config, options: ServerOptions): Promise
   try {
     const change = await held.prepare(config);
     change.commit();
+    if (identity !== null) {
+      changeIdentity({ config, identity, file: options.file ?? null, log: log.logger });
+      log.open();
+    }
     await new Program(change, options, { takeover, inherited, held, log, metrics }).run();
   } finally {
     held.close();
     guard.release();
     await log.close();
   }
+}
+
+/** What {@linkcode Program} takes: it waits until whoever is told has done his part. */
+interface InnerOptions extends Omit<ServerOptions, "onReady"> {
+  /** Rejects when nobody waits any more for it to serve. Default: somebody does. */
+  readonly abandoned?: Promise<never>;
+  readonly onReady: (info: ReadyInfo) => Promise<void> | void;
 }
 
 /** What there is from the first moment to the last. */
@@ -96,7 +139,7 @@ interface Surroundings {
 }
 
 class Program {
-  readonly #options: ServerOptions;
+  readonly #options: InnerOptions;
   readonly #around: Surroundings;
   readonly #graph = new ServiceGraph();
   readonly #editions: Editions;
@@ -114,7 +157,7 @@ class Program {
   /** Whether another process serves in the place of this one. */
   #relieved = false;
 
-  constructor({ config, binds }: HeldChange, options: ServerOptions, around: Surroundings) {
+  constructor({ config, binds }: HeldChange, options: InnerOptions, around: Surroundings) {
     const { takeover, inherited, held, log, metrics } = around;
     const { logger } = log;
     this.#options = options;
@@ -171,7 +214,7 @@ class Program {
 
   async run(): Promise<void> {
     const { held, log: { logger }, takeover } = this.#around;
-    const { signals, onReady } = this.#options;
+    const { signals, onReady, abandoned } = this.#options;
     const handlers = signals
       ? [
         onSignal("SIGUSR2", () => {
@@ -184,18 +227,22 @@ class Program {
       : [];
     const { pidFile } = this.#editions.config.server;
     try {
-      if (takeover === null && pidFile !== null) PidLock.check(pidFile);
+      if (takeover === null && pidFile !== null) PidLock.check(pidFile.path);
       // Probes have an answer from the first moment on; those of a process that still serves are left to it.
       if (takeover === null) await this.#openOperations();
-      await this.#graph.start();
+      const waiting = abandoned?.catch((error: Error) => {
+        logger.error(`${error.message}: this process ends`);
+        throw error;
+      });
+      await Promise.race([this.#graph.start(), ...waiting === undefined ? [] : [waiting]]);
       this.#around.inherited.close();
       this.#state = "ready";
       this.#pidFile?.write();
-      if (pidFile !== null) this.#pidLock.hold(pidFile);
+      if (pidFile !== null) this.#pidLock.hold(pidFile.path);
       this.#notifier.ready(this.#status());
       this.#files.follow(this.#editions.config);
       await takeover?.ready();
-      onReady({
+      await onReady({
         listeners: this.#listeners(),
         plugins: this.#editions.host!.loaded.map(reportOf),
         operations: this.#operations.addresses,

@@ -14,9 +14,24 @@ export class ServerLog {
   #settings: Config["log"];
   #droppedBefore = 0;
 
-  constructor({ log }: Config) {
+  /**
+   * @param early Whether it goes to stderr until {@linkcode open}: its file is to be opened by another user.
+   * @throws {Error} If its file cannot be opened.
+   */
+  constructor({ log }: Config, early: boolean = false) {
     this.#settings = log;
-    this.#running = startLog(log);
+    this.#running = startLog(early ? { ...log, file: null } : log);
+  }
+
+  /**
+   * Opens its file, if it went to stderr until now.
+   *
+   * @throws {Error} If it cannot be opened.
+   */
+  open(): void {
+    const early = this.#running;
+    this.#running = startLog(this.#settings);
+    void early.close();
   }
 
   /** The least severe lines that are written. */

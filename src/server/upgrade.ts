@@ -11,6 +11,7 @@ import { HandedSockets } from "../transport/handed_sockets.ts";
 import { bindUnix } from "../transport/unix_path.ts";
 import { type GoAhead, HANDOVER_VARIABLE, HandoverLine, type HandoverState } from "./handover.ts";
 import type { InheritedDescriptor } from "./inherited.ts";
+import { startAgain } from "./start_again.ts";
 
 /** A socket of this process that listens. */
 export interface OwnSocket {
@@ -86,7 +87,7 @@ async function exchange(
       descriptors.push({ name, descriptor: handed.inheritable(address) });
     }
     // Until they are closed again, every child would inherit them: nothing may come between.
-    child = spawnSuccessor(path);
+    child = startAgain({ env: { [HANDOVER_VARIABLE]: path }, output: "inherit" });
   } finally {
     for (const { descriptor } of descriptors) handed.close(descriptor);
   }
@@ -126,27 +127,6 @@ async function exchange(
     (line as HandoverLine | null)?.close();
     child.unref();
   }
-}
-
-/** Where this program was started: its command line may name files from there. */
-const STARTED_IN = Deno.cwd();
-
-/** Starts this program again, as it was started: the same command line, and whatever its files are now. */
-function spawnSuccessor(path: string): Deno.ChildProcess {
-  const [, ...args] = Deno.readTextFileSync("/proc/self/cmdline").replace(/\0$/, "").split("\0");
-  return new Deno.Command(programFile(), {
-    args,
-    cwd: STARTED_IN,
-    env: { [HANDOVER_VARIABLE]: path },
-    stdin: "null",
-    stdout: "inherit",
-    stderr: "inherit",
-  }).spawn();
-}
-
-/** The file of the runtime. The one that runs may have been replaced since. */
-function programFile(): string {
-  return Deno.execPath().replace(/ \(deleted\)$/, "");
 }
 
 function kill(child: Deno.ChildProcess): void {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import process from "node:process";
 import { ProxyError } from "../base/error.ts";
 import { formatAddress, type TcpAddress, type UnixAddress } from "./address.ts";
 import { bindHandle } from "./handle_listener.ts";
@@ -37,7 +38,9 @@ export function holdPort(name: string, address: TcpAddress, backlog: number): He
   } catch (error) {
     throw new ProxyError(
       "bind_error",
-      `Listener "${name}" cannot listen on ${formatAddress(address)}: ${reason(error)}`,
+      `Listener "${name}" cannot listen on ${formatAddress(address)}: ${reason(error)}${
+        lowPort(address, error)
+      }`,
       { source: "internal", cause: error },
     );
   }
@@ -62,10 +65,21 @@ export function holdHandlePort(name: string, address: TcpAddress): HeldPort {
   } catch (error) {
     throw new ProxyError(
       "bind_error",
-      `Listener "${name}" cannot listen on ${formatAddress(address)}: ${reason(error)}`,
+      `Listener "${name}" cannot listen on ${formatAddress(address)}: ${reason(error)}${
+        lowPort(address, error)
+      }`,
       { source: "internal", cause: error },
     );
   }
+}
+
+/** What there is to say of a port that only root may bind. */
+function lowPort({ port }: TcpAddress, error: unknown): string {
+  const user = process.getuid?.();
+  if (!(error instanceof Deno.errors.PermissionDenied) || port >= 1024 || user === 0) return "";
+  return `: the system keeps low ports for root, and this process runs as user ${user}. ` +
+    "If server.user has made it so, restart it: a reload cannot bind them. " +
+    "Otherwise start it as root with server.user, or with the capability CAP_NET_BIND_SERVICE";
 }
 
 /**

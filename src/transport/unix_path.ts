@@ -72,16 +72,19 @@ export async function bindUnix(path: string, options: UnixBindOptions): Promise<
 }
 
 /**
- * Why a folder is not one that only its owner, who is the user of this process, can put anything into; `null` if it is.
+ * Why a folder is not one that only its owner can put anything into; `null` if it is.
  *
+ * @param owner Number of the user whose it must be. Default: the user of this process.
  * @throws {Error} If it is not there.
  */
-export function folderProblem(path: string): string | null {
+export function folderProblem(
+  path: string,
+  owner: number | undefined = process.getuid?.(),
+): string | null {
   const { isDirectory, uid, mode } = Deno.lstatSync(path);
-  const own = process.getuid?.();
   const name = `the folder ${JSON.stringify(path)}`;
   if (!isDirectory) return `${name} is none: something else is there by that name`;
-  if (own !== undefined && uid !== own) return `${name} belongs to another user`;
+  if (owner !== undefined && uid !== owner) return `${name} belongs to another user`;
   return ((mode ?? 0) & 0o022) === 0 ? null : `others may write to ${name}`;
 }
 

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { DaemonError } from "../../src/server/daemon.ts";
 import { cli, CONFIG, pretendProgram, withConfig } from "./support.ts";
 
 const VERBS = [
@@ -41,6 +42,9 @@ Deno.test("wrong usage ends with 2 and says what is wrong", async () => {
     [[], /Usage/],
     [["bogus"], /unknown command/],
     [["run", "--bogus"], /unknown option/],
+    [["-t"], /unknown option[^]*sluice check/],
+    [["run", "--conf", "x.yaml"], /unknown option[^]*-c or --config/],
+    [["run", "--upgrade"], /unknown option[^]*sluice upgrade/],
     [["run", "--threads", "0"], /from 1 to 256/],
     [["run", "--threads", "1e1"], /from 1 to 256/],
     [["run", "-c", "x.yaml", "--upstream", "h:1"], /stands against/],
@@ -92,6 +96,41 @@ Deno.test("check prints listeners, routes and plugins with asked and granted rig
     const json = JSON.parse((await cli(["check", "-c", file, "--json"])).out);
     assert.equal(json.ok, true);
     assert.deepEqual(json.plugins[0].granted, { net: ["h:1"] });
+  });
+});
+
+Deno.test("check says who a program becomes, and that it goes on in the background", async () => {
+  const config = CONFIG + "server: { user: 0, group: 0, daemon: true, pid_file: /run/s.pid }\n";
+  await withConfig(config, async (file) => {
+    const { code, out, err } = await cli(["check", "-c", file]);
+    assert.equal(code, 0, err);
+    assert.match(out, /^Process\n {2}user {6}root:\S+, once ports are bound\n/);
+    assert.match(
+      out,
+      / {2}daemon {4}serves within 60s, or is ended\n {2}pid file {2}\/run\/s.pid\n/,
+    );
+    const { process } = JSON.parse((await cli(["check", "-c", file, "--json"])).out);
+    assert.equal(process.user.uid, 0);
+    assert.deepEqual([process.daemon, process.pidFile], [true, "/run/s.pid"]);
+  });
+});
+
+Deno.test("run -d starts a process in the background and says which; it serves in the foreground otherwise", async () => {
+  await withConfig(CONFIG, async (file) => {
+    const program = pretendProgram();
+    const { code, out, err } = await cli(["run", "-d", "-c", file], program);
+    assert.equal(code, 0);
+    assert.equal(out, "sluice runs in the background as process 4711\n");
+    assert.match(err, /^warning: server\.error_log is not set/);
+    assert.equal(program.ran.length, 0);
+    for (const [ended, expected] of [[78, 78], [null, 1]] as const) {
+      const failing = pretendProgram({
+        startDaemon: () => Promise.reject(new DaemonError("it ended", ended)),
+      });
+      const failed = await cli(["run", "-d", "-c", file], failing);
+      assert.equal(failed.code, expected);
+      assert.match(failed.err, /error: it ended\n$/);
+    }
   });
 });
 

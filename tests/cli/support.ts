@@ -16,6 +16,7 @@ export function pretendProgram(changes: Partial<Program> = {}): Program & { ran:
       });
       return Promise.resolve();
     },
+    startDaemon: () => Promise.resolve(4711),
     inspectPlugins: (config) =>
       Promise.resolve({
         reports: reportsOf(config),

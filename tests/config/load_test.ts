@@ -213,7 +213,7 @@ Deno.test("keys of later versions are refused by name", async () => {
   const cases: [string, RegExp][] = [
     ["telemetry: { tracing: {} }", /telemetry\.tracing is not part/],
     ["telemetry: { access_log: { format: clf } }", /"clf" is not part of this version/],
-    ["server: { daemon: true }", /server\.daemon is not part/],
+    ["server: { work_stealing: true }", /server\.work_stealing is not part/],
   ];
   for (const [line, words] of cases) assert.match((await errorsOf(minimal(line)))[0]!, words);
   const nested: [string, string, RegExp][] = [

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { dirname } from "node:path";
+import { basename, dirname } from "node:path";
 import { findAdmin } from "../../src/config/find_admin.ts";
 import { adminSocket } from "../../src/config/admin_socket.ts";
 import { configOf, errorsOf } from "./support.ts";
@@ -110,21 +110,36 @@ Deno.test("verbs find the interface in a file that is broken elsewhere", () => {
     address: { kind: "unix", path: "/etc/sluice/a.sock" },
     token: null,
     sharedFolder: null,
+    user: null,
   });
   assert.deepEqual(find("admin: { listen: '127.0.0.1:1', token: '${file:t}' }\nx: '${NONE}'"), {
     address: { kind: "tcp", host: "127.0.0.1", port: 1 },
     token: "the token",
     sharedFolder: null,
+    user: null,
   });
   const env = { XDG_RUNTIME_DIR: "/run/user/1" };
   assert.deepEqual(find("version: 1", env), {
     address: { kind: "unix", path: adminSocket("/etc/sluice/sluice.yaml", env) },
     token: null,
     sharedFolder: null,
+    user: null,
   });
   // Where everybody can make folders, it is worth a look whose this one is.
   const usual = adminSocket("/etc/sluice/sluice.yaml", {});
   assert.equal(find("version: 1").sharedFolder, dirname(usual));
+  // A program that becomes another user has it where that user may have one.
+  const place = findAdmin("/etc/sluice/sluice.yaml", {
+    env,
+    readFile: (path) =>
+      path === "/etc/passwd" ? "web:x:33:44::/:/bin/sh\n" : "server: { user: web }",
+  });
+  assert.equal(place.user, 33);
+  assert.deepEqual(place.address, {
+    kind: "unix",
+    path: adminSocket("/etc/sluice/sluice.yaml", env, 33),
+  });
+  assert.equal(basename(place.sharedFolder!), "sluice-33");
   assert.throws(() => find("admin: off"), /says "admin: off"/);
   assert.throws(() => find("a: ["), /is no YAML/);
   assert.throws(() => find("admin: { listen: nonsense }"), /is no address/);

@@ -64,6 +64,38 @@ export function testWith(
   }
 }
 
+/** What root must be able to do before all: a container may have taken it away. */
+const BECOME = "setpriv --reuid=www-data --regid=www-data --clear-groups true";
+
+/**
+ * `Deno.test` for a test that only root can do, on Linux; others ignore it, and its name says why.
+ *
+ * @param need A command of the shell that succeeds where it can be done. Default: becoming another user.
+ */
+export function testAsRoot(
+  name: string,
+  test: (context: Deno.TestContext) => void | Promise<void>,
+  need: string = BECOME,
+): void {
+  const missing = Deno.build.os !== "linux" || Deno.uid() !== 0
+    ? "needs Linux and root"
+    : succeeds(need)
+    ? null
+    : `"${need}" fails here`;
+  if (missing === null) Deno.test(name, test);
+  else Deno.test({ name: `${name} (ignored: ${missing})`, ignore: true, fn: test });
+}
+
+function succeeds(command: string): boolean {
+  const { success } = new Deno.Command("sh", {
+    args: ["-c", command],
+    stdin: "null",
+    stdout: "null",
+    stderr: "null",
+  }).outputSync();
+  return success;
+}
+
 function isFile(path: string): boolean {
   try {
     return Deno.statSync(path).isFile;

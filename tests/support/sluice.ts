@@ -8,6 +8,7 @@ import { parse } from "yaml";
 import { withDeadline } from "./deadline.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
+const CHECKOUT: ProgramFiles = { runtime: Deno.execPath(), root: ROOT };
 const ACCESS_LOG = "access.jsonl";
 
 /** What runs, so that a test run that is cut short leaves nothing behind. */
@@ -43,8 +44,18 @@ export interface SluiceOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** How a shell is to start it, as `exec "$@"`: with limits, or with other outputs. Default: without a shell. */
   readonly shell?: string;
+  /** What is run. Default: the program of this checkout, by the runtime of the test. */
+  readonly program?: ProgramFiles;
   /** How long it may take until it listens, in milliseconds. Default 30,000. */
   readonly startTimeout?: number;
+}
+
+/** A program that can be run. */
+export interface ProgramFiles {
+  /** The runtime. */
+  readonly runtime: string;
+  /** The folder of `main.ts`, with a slash at its end. */
+  readonly root: string;
 }
 
 /** A line of the access log. */
@@ -223,12 +234,18 @@ export class Sluice implements AsyncDisposable {
  */
 export async function startSluice(options: SluiceOptions = {}): Promise<Sluice> {
   const { directory, args, names } = await prepare(options);
-  const command = [...programArgs(options.rights), "run", ...args, ...(options.args ?? [])];
-  const child = new Deno.Command(options.shell === undefined ? Deno.execPath() : "sh", {
+  const program = options.program ?? CHECKOUT;
+  const command = [
+    ...programArgs(options.rights, program),
+    "run",
+    ...args,
+    ...(options.args ?? []),
+  ];
+  const child = new Deno.Command(options.shell === undefined ? program.runtime : "sh", {
     args: options.shell === undefined
       ? command
-      : ["-c", options.shell, "sh", Deno.execPath(), ...command],
-    cwd: ROOT,
+      : ["-c", options.shell, "sh", program.runtime, ...command],
+    cwd: program.root,
     env: { NO_COLOR: "1", XDG_RUNTIME_DIR: directory, ...options.env },
     stdin: "null",
     stdout: "piped",
@@ -268,14 +285,15 @@ export async function startSluice(options: SluiceOptions = {}): Promise<Sluice> 
 /** Runs a verb of the program to its end, in a folder with the files of `options`. */
 export async function runSluice(
   args: readonly string[] | ((directory: string) => readonly string[]),
-  options: Pick<SluiceOptions, "config" | "files" | "plugins" | "env" | "rights"> & {
-    ms?: number;
-  } = {},
+  options:
+    & Pick<SluiceOptions, "config" | "files" | "plugins" | "env" | "rights" | "program">
+    & { ms?: number } = {},
 ): Promise<SluiceResult> {
   const { directory } = await prepare(options);
-  const child = new Deno.Command(Deno.execPath(), {
+  const program = options.program ?? CHECKOUT;
+  const child = new Deno.Command(program.runtime, {
     args: [
-      ...programArgs(options.rights),
+      ...programArgs(options.rights, program),
       ...(typeof args === "function" ? args(directory) : args),
     ],
     cwd: directory,
@@ -297,14 +315,17 @@ export async function runSluice(
   }
 }
 
-function programArgs(rights: readonly string[] = ["-A"]): string[] {
+function programArgs(
+  rights: readonly string[] = ["-A"],
+  { root }: ProgramFiles = CHECKOUT,
+): string[] {
   return [
     "run",
     ...rights,
     "--no-prompt",
     "--config",
-    join(ROOT, "deno.json"),
-    join(ROOT, "main.ts"),
+    join(root, "deno.json"),
+    join(root, "main.ts"),
   ];
 }
 

@@ -9,7 +9,6 @@ import { same } from "../../base/same.ts";
 import type { AdminConfig, MetricsConfig } from "../../config/types.ts";
 import { literal, type Logger } from "../../observe/log.ts";
 import { type Address, formatAddress } from "../../transport/address.ts";
-import { folderProblem } from "../../transport/unix_path.ts";
 import { type AdminSubject, answerAdmin } from "./admin_api.ts";
 import {
   type EndpointAnswer,
@@ -19,6 +18,7 @@ import {
   problem,
 } from "./http_endpoint.ts";
 import type { InheritedSockets } from "../inherited.ts";
+import { ownFolder } from "../own_folder.ts";
 import type { OwnSocket } from "../upgrade.ts";
 import { answerMetrics, answerProbe } from "./probes.ts";
 
@@ -200,15 +200,4 @@ function answerScrape(
   if (request.path === path) return answerMetrics(request, subject.metrics);
   return answerProbe(request, subject.state()) ??
     problem(404, "not_found", `There are ${path}, /livez and /readyz.`);
-}
-
-/**
- * Makes a folder that nobody else can put anything into.
- *
- * @throws {Error} If there is one already which is another user's, or which others may write to.
- */
-function ownFolder(path: string): void {
-  Deno.mkdirSync(path, { recursive: true, mode: 0o700 });
-  const problem = folderProblem(path);
-  if (problem !== null) throw new Error(problem);
 }
