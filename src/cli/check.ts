@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ConfigError } from "../config/errors.ts";
+import { type ConfigError, formatWarnings } from "../config/errors.ts";
 import { loadConfig } from "../config/load.ts";
 import type { Config } from "../config/types.ts";
 import { summarizeListener } from "./describe_listener.ts";
@@ -11,7 +11,7 @@ import { describeConfig, matchText } from "./describe.ts";
 import { summarizeUpstream } from "./describe_upstream.ts";
 import { pluginErrors } from "../server/plugin_problems.ts";
 import { errorText } from "./load.ts";
-import { CliExit, EXIT, type Output } from "./output.ts";
+import { CliExit, count, EXIT, type Output } from "./output.ts";
 import type { Inspection, Program } from "./program.ts";
 
 /** Loads the config, the plugins and their configs, and prints what it found. */
@@ -28,24 +28,37 @@ export async function check(
     ? { reports: [], errors: [] }
     : await program.inspectPlugins(config);
   if (inspection.errors.length > 0) fail(pluginErrors(inspection.errors), json, output);
-  if (json) output.out(`${JSON.stringify(summary(config, inspection), null, 2)}\n`);
-  else output.out(`${describeConfig(config, inspection.reports)}\n${file}: no errors\n`);
+  const { warnings = [] } = result;
+  if (json) {
+    const all = { ...summary(config, inspection), warnings: plain(warnings) };
+    output.out(`${JSON.stringify(all, null, 2)}\n`);
+    return;
+  }
+  output.err(formatWarnings(warnings));
+  output.out(
+    `${describeConfig(config, inspection.reports)}\n${file}: no errors${
+      warnings.length === 0 ? "" : `, ${count(warnings.length, "warning")}`
+    }\n`,
+  );
 }
 
 function fail(errors: readonly ConfigError[], json: boolean, output: Output): never {
   if (!json) throw new CliExit(EXIT.config, errorText(errors));
-  const list = errors.map(({ file, line, column, message, remedy }) => ({
+  output.out(`${JSON.stringify({ ok: false, errors: plain(errors) }, null, 2)}\n`);
+  throw new CliExit(EXIT.config);
+}
+
+function plain(found: readonly ConfigError[]) {
+  return found.map(({ file, line, column, message, remedy }) => ({
     file,
     line,
     column,
     message,
     remedy,
   }));
-  output.out(`${JSON.stringify({ ok: false, errors: list }, null, 2)}\n`);
-  throw new CliExit(EXIT.config);
 }
 
-function summary(config: Config, inspection: Inspection): unknown {
+function summary(config: Config, inspection: Inspection) {
   return {
     ok: true,
     errors: [],

@@ -4,6 +4,7 @@
  * @module
  */
 import { resolve } from "node:path";
+import { formatWarnings } from "../config/errors.ts";
 import { configFromFlags } from "../config/flags.ts";
 import type { Config } from "../config/types.ts";
 import { rightsText } from "./describe.ts";
@@ -34,7 +35,9 @@ export async function run(flags: RunFlags, program: Program, output: Output): Pr
   const source = sourceOf(flags, program);
   const result = await source.read();
   if (result.errors !== undefined) throw new CliExit(source.exit, errorText(result.errors));
-  const { config } = result;
+  const { config, warnings = [] } = result;
+  // Who started it in the background has said them.
+  if (!isDaemon()) output.err(formatWarnings(warnings));
   if (config.server.daemon && !isDaemon() && !isSuccessor()) {
     return await runInBackground(config, program, output);
   }
@@ -88,7 +91,9 @@ function sourceOf(flags: RunFlags, program: Program): ConfigSource {
       file: null,
       async read() {
         const result = await configFromFlags(flags, program.findPlugins);
-        return result.errors === undefined ? { config: watched(result.config, flags) } : result;
+        return result.errors === undefined
+          ? { ...result, config: watched(result.config, flags) }
+          : result;
       },
       exit: EXIT.usage,
     };
@@ -109,7 +114,7 @@ function sourceOf(flags: RunFlags, program: Program): ConfigSource {
         flags.daemon,
       );
       return result.errors === undefined
-        ? { config: watched(override(result.config, own), own) }
+        ? { ...result, config: watched(override(result.config, own), own) }
         : result;
     },
     exit: EXIT.config,

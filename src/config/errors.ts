@@ -36,12 +36,17 @@ export function sortErrors(errors: readonly ConfigError[]): ConfigError[] {
  * @returns Text that ends in a newline; empty for no errors.
  */
 export function formatErrors(errors: readonly ConfigError[]): string {
-  return sortErrors(errors).map(formatError).join("\n");
+  return sortErrors(errors).map((one) => formatError(one, "error")).join("\n");
 }
 
-function formatError(error: ConfigError): string {
+/** Prints warnings in the same way. */
+export function formatWarnings(warnings: readonly ConfigError[]): string {
+  return sortErrors(warnings).map((one) => formatError(one, "warning")).join("\n");
+}
+
+function formatError(error: ConfigError, severity: "error" | "warning"): string {
   const place = error.line === 0 ? error.file : `${error.file}:${error.line}:${error.column}`;
-  const lines = [`${place}: error: ${error.message}`];
+  const lines = [`${place}: ${severity}: ${error.message}`];
   if (error.line > 0) {
     const { text, column, length } = clip(error);
     const number = String(error.line).padStart(5);

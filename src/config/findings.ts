@@ -7,9 +7,11 @@ import type { ConfigDocument, Path } from "./document.ts";
 import type { ConfigError } from "./errors.ts";
 import { didYouMean } from "./suggest.ts";
 
-/** Collects errors about the values of one document. */
+/** Collects errors and warnings about the values of one document. */
 export class Findings {
   readonly errors: ConfigError[] = [];
+  /** What is allowed and yet unlikely to be meant. */
+  readonly warnings: ConfigError[] = [];
   readonly #document: ConfigDocument;
 
   constructor(document: ConfigDocument) {
@@ -24,6 +26,11 @@ export class Findings {
   /** Adds an error at a key. */
   atKey(path: Path, message: string, remedy: string = ""): void {
     this.errors.push(this.#document.atKey(path, message, remedy));
+  }
+
+  /** Adds a warning at a value. */
+  warn(path: Path, message: string, remedy: string): void {
+    this.warnings.push(this.#document.atValue(path, message, remedy));
   }
 
   /** Whether a value came from outside the file and so must not be shown. */

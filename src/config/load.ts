@@ -26,8 +26,17 @@ import type { Config } from "./types.ts";
 
 /** Either a config or all that is wrong with it. */
 export type LoadResult =
-  | { readonly config: Config; readonly errors?: undefined }
-  | { readonly config?: undefined; readonly errors: readonly ConfigError[] };
+  | {
+    readonly config: Config;
+    readonly errors?: undefined;
+    /** What is allowed and yet unlikely to be meant, sorted by place. Default: nothing. */
+    readonly warnings?: readonly ConfigError[];
+  }
+  | {
+    readonly config?: undefined;
+    readonly errors: readonly ConfigError[];
+    readonly warnings?: undefined;
+  };
 
 /** Options of {@linkcode loadConfig}; for tests and embedders. */
 export interface LoadOptions {
@@ -84,6 +93,7 @@ export async function loadConfig(
     options.accounts ?? (() => systemAccounts((path) => Deno.readTextFileSync(path))),
   );
   const shape = checkShape(document);
+  const semantics = checkSemantics(document, found.plugins, found.known);
   const errors = [
     ...document.errors,
     ...document.withoutEchoes([
@@ -91,7 +101,7 @@ export async function loadConfig(
       ...files.errors,
       ...who.errors,
       ...shape.errors,
-      ...checkSemantics(document, found.plugins, found.known),
+      ...semantics.errors,
     ]),
   ];
   if (errors.length > 0 || shape.data === null) return { errors: sortErrors(dedupe(errors)) };
@@ -106,6 +116,7 @@ export async function loadConfig(
       daemon: options.daemon,
       file: (file) => files.texts.get(file)!,
     })),
+    warnings: sortErrors(dedupe(semantics.warnings)),
   };
 }
 

@@ -220,7 +220,7 @@ const plugins = () =>
     disabled: withDefault(
       z.array(name()),
       [],
-      "Plugins of the folder that do not run by themselves.",
+      "Plugins of the folder that do not run. No route may name them.",
     ),
   });
 

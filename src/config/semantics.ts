@@ -5,7 +5,6 @@
  */
 import { formatAddress, parseAddress } from "../transport/address.ts";
 import type { ConfigDocument, Path } from "./document.ts";
-import type { ConfigError } from "./errors.ts";
 import { Findings } from "./findings.ts";
 import type { FoundPlugin } from "./found_plugins.ts";
 import { pathText } from "./later.ts";
@@ -13,17 +12,18 @@ import { rawList, rawMap, rawText } from "./raw.ts";
 import { sameSocket } from "./same_socket.ts";
 import { checkOperations } from "./semantics_operations.ts";
 import { checkListener } from "./semantics_listeners.ts";
+import { checkGrpc } from "./semantics_grpc.ts";
 import { checkRoutes } from "./semantics_routes.ts";
 import { checkServer } from "./semantics_server.ts";
 import { checkUpstream } from "./semantics_upstreams.ts";
 import { didYouMean } from "./suggest.ts";
 
-/** Checks names and references; the shape may still be wrong. */
+/** Checks names and references; the shape may still be wrong. Warnings count only if there are no errors. */
 export function checkSemantics(
   document: ConfigDocument,
   plugins: readonly FoundPlugin[],
   pluginsKnown: boolean,
-): ConfigError[] {
+): Findings {
   const root = rawMap(document.data);
   const findings = new Findings(document);
   const names = pluginsKnown ? plugins.map((one) => one.name) : null;
@@ -52,7 +52,8 @@ export function checkSemantics(
   checkDisabled(findings, root);
   checkOperations(findings, root);
   checkServer(findings, root);
-  return findings.errors;
+  checkGrpc(findings, services, rawList(root["upstreams"]));
+  return findings;
 }
 
 function checkNames(
@@ -175,7 +176,7 @@ function checkServiceListeners(
   }
 }
 
-/** A plugin that does not run cannot name the endpoints of an upstream. */
+/** A plugin that does not run cannot name the endpoints of an upstream, nor act on a route that names it. */
 function checkDisabled(findings: Findings, root: Readonly<Record<string, unknown>>): void {
   const finders = new Map<string, number>();
   rawList(root["upstreams"]).forEach((upstream, i) => {
@@ -183,17 +184,48 @@ function checkDisabled(findings: Findings, root: Readonly<Record<string, unknown
     const plugin = rawText(discovery["plugin"]);
     if (discovery["type"] === "plugin" && plugin !== null) finders.set(plugin, i);
   });
+  const users = pluginUsers(rawList(root["services"]));
   rawList(rawMap(root["plugins"])["disabled"]).forEach((value, i) => {
-    const upstream = finders.get(rawText(value) ?? "");
-    if (upstream === undefined) return;
+    const name = rawText(value);
+    if (name === null) return;
+    const path = ["plugins", "disabled", i];
+    const upstream = finders.get(name);
+    if (upstream !== undefined) {
+      findings.at(
+        path,
+        `plugin ${
+          findings.quote(path, name)
+        } is the discovery of upstreams[${upstream}], which then has no endpoints`,
+        "remove it from this list, or give the upstream another discovery",
+      );
+      return;
+    }
+    const user = users.get(name);
+    if (user === undefined) return;
     findings.at(
-      ["plugins", "disabled", i],
-      `plugin ${
-        JSON.stringify(value)
-      } is the discovery of upstreams[${upstream}], which then has no endpoints`,
-      "remove it from this list, or give the upstream another discovery",
+      path,
+      `plugin ${findings.quote(path, name)} is to run by ${pathText(user)}`,
+      "remove it from this list, or from there: what is named runs nowhere else anyway",
     );
   });
+}
+
+/** Which plugins services and routes name, and where first. */
+function pluginUsers(services: readonly unknown[]): Map<string, Path> {
+  const users = new Map<string, Path>();
+  const note = (path: Path, value: unknown): void =>
+    rawList(value).forEach((entry, i) => {
+      const name = rawText(entry) ?? rawText(rawMap(entry)["use"]);
+      if (name !== null && !users.has(name)) users.set(name, [...path, i]);
+    });
+  services.forEach((entry, s) => {
+    const service = rawMap(entry);
+    note(["services", s, "plugins"], service["plugins"]);
+    rawList(service["routes"]).forEach((route, r) =>
+      note(["services", s, "routes", r, "plugins"], rawMap(route)["plugins"])
+    );
+  });
+  return users;
 }
 
 function checkPluginSettings(

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type ConfigError, formatErrors } from "../config/errors.ts";
+import { type ConfigError, formatErrors, formatWarnings } from "../config/errors.ts";
 import type { LoadResult } from "../config/load.ts";
 import type { Config } from "../config/types.ts";
 import { literal, type Logger } from "../observe/log.ts";
@@ -65,11 +65,11 @@ export class Reloader {
   }
 
   async #run(reason: string): Promise<ReloadOutcome> {
-    const { log, load, change, metrics, onState } = this.#options;
+    const { log, metrics, onState } = this.#options;
     const began = performance.now();
     log.info(`Reloading: ${literal(reason)}`);
     onState?.(true);
-    const error = await attempt(load, change);
+    const error = await this.#attempt();
     const duration = Math.round(performance.now() - began);
     metrics.reloaded(error === null);
     onState?.(false);
@@ -81,20 +81,21 @@ export class Reloader {
     }
     return { ok: error === null, generation, duration, error };
   }
-}
 
-async function attempt(
-  load: () => Promise<LoadResult>,
-  change: (config: Config) => Promise<void>,
-): Promise<string | null> {
-  try {
-    const { config, errors } = await load();
-    if (errors !== undefined) return errorText(errors);
-    await change(config);
-    return null;
-  } catch (error) {
-    if (error instanceof PluginStartError) return errorText(pluginErrors(error.problems));
-    return `${error instanceof Error ? error.message : String(error)}\n`;
+  /** @returns What is wrong; `null`: nothing, and the new config serves. */
+  async #attempt(): Promise<string | null> {
+    const { load, change, log } = this.#options;
+    try {
+      const result = await load();
+      if (result.errors !== undefined) return errorText(result.errors);
+      await change(result.config);
+      const warnings = formatWarnings(result.warnings ?? []);
+      for (const line of warnings.split("\n")) if (line !== "") log.warn(literal(line));
+      return null;
+    } catch (error) {
+      if (error instanceof PluginStartError) return errorText(pluginErrors(error.problems));
+      return `${error instanceof Error ? error.message : String(error)}\n`;
+    }
   }
 }
 

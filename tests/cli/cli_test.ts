@@ -134,6 +134,25 @@ Deno.test("run -d starts a process in the background and says which; it serves i
   });
 });
 
+Deno.test("check and run say what is unlikely to be meant, and go on", async () => {
+  const config = CONFIG.replace("upstream: app\n", "upstream: app\n        grpc_web: true\n");
+  assert.notEqual(config, CONFIG);
+  await withConfig(config, async (file) => {
+    const words = /sluice\.yaml:8:19: warning: services\[0\]\.routes\[0\] carries gRPC/;
+    const { code, out, err } = await cli(["check", "-c", file]);
+    assert.equal(code, 0);
+    assert.match(out, /no errors, 1 warning\n$/);
+    assert.match(err, words);
+    const json = JSON.parse((await cli(["check", "-c", file, "--json"])).out);
+    assert.deepEqual([json.ok, json.errors, json.warnings.length], [true, [], 1]);
+    assert.equal(json.warnings[0].line, 8);
+    const program = pretendProgram();
+    const run = await cli(["run", "-c", file], program);
+    assert.deepEqual([run.code, program.ran.length], [0, 1]);
+    assert.match(run.err, words);
+  });
+});
+
 Deno.test("check ends with 78 when a plugin cannot be loaded, and shows where", async () => {
   await withConfig(CONFIG, async (file, folder) => {
     await Deno.writeTextFile(`${folder}/geo.ts`, "first\nsecond line\n");

@@ -85,19 +85,20 @@ Deno.test("what cannot be right about operations is refused at its place", async
   );
 });
 
-Deno.test("a plugin that finds the endpoints of an upstream cannot be disabled", async () => {
-  const config = (disabled: string) =>
+Deno.test("a plugin that a route or a service names cannot be disabled", async () => {
+  const config = (service: string, route: string, disabled: string) =>
     `listeners: [{ name: web, address: "127.0.0.1:8080" }]
-services: [{ name: edge, routes: [{ id: all, upstream: app }] }]
-upstreams:
-  - name: app
-    discovery: { type: plugin, plugin: finder, allow: ["127.0.0.1"] }
+services: [{ name: edge, plugins: [${service}], routes: [{ upstream: app, plugins: [${route}] }] }]
+upstreams: [{ name: app, endpoints: ["127.0.0.1:3000"] }]
 plugins: { directory: plugins, disabled: [${disabled}] }
 `;
-  const plugins = ["finder", "other"];
-  assert.deepEqual(await errorsOf(config("other"), { plugins }), []);
-  const [error] = await errorsOf(config("other, finder"), { plugins });
-  assert.match(error!, /^6:50 plugin "finder" is the discovery of upstreams\[0\]/);
+  const plugins = ["a", "b", "c"];
+  assert.deepEqual(await errorsOf(config("a", "{ use: b }", "c"), { plugins }), []);
+  const errors = await errorsOf(config("a", "{ use: b }", "c, b, a"), { plugins });
+  assert.deepEqual(errors, [
+    '4:46 plugin "b" is to run by services[0].routes[0].plugins[0]',
+    '4:49 plugin "a" is to run by services[0].plugins[0]',
+  ]);
 });
 
 Deno.test("verbs find the interface in a file that is broken elsewhere", () => {

@@ -6,7 +6,7 @@ import { field, text } from "../support/http_text.ts";
 import { isAlive, Successor, upgrade } from "../support/handover.ts";
 import { FakeServiceManager } from "../support/notify.ts";
 import { get, RawClient, rawRequest } from "../support/raw_client.ts";
-import { startRawOrigin } from "../support/raw_origin.ts";
+import { response, startRawOrigin } from "../support/raw_origin.ts";
 import { reload, writeConfig, writePlugin } from "../support/reload.ts";
 import { testWith } from "../support/require.ts";
 import { startSimpleOrigin } from "../support/simple_origin.ts";
@@ -299,4 +299,58 @@ Deno.test("SIGTERM while the process that was replaced drains cuts what it still
   await client.whenEnded();
   assert.ok(isAlive(next.pid));
   await next.stop();
+});
+
+Deno.test("while the program starts, /readyz says 503 starting, /livez lives, and clients wait instead of being refused", async () => {
+  let go = () => {};
+  const gate = new Promise<void>((resolve) => go = resolve);
+  await using origin = await startSimpleOrigin({
+    async handler({ target }) {
+      if (target !== "/setup") return undefined;
+      await gate;
+      return response("set up");
+    },
+  });
+  let directory = "";
+  const starting = startSluice({
+    config(folder) {
+      directory = folder;
+      return configFile({
+        origin: origin.address,
+        plugins: { grant: { slow: { net: [origin.address] } } },
+        top: { admin: { listen: `unix:${folder}/admin.sock` } },
+      });
+    },
+    plugins: {
+      "slow.ts": `import { definePlugin } from "@sluice/plugin";
+export default definePlugin({
+  permissions: { net: ["${origin.address}"] },
+  async setup() { await (await fetch("${origin.url}/setup")).text(); },
+});
+`,
+    },
+  });
+  starting.catch(() => {});
+  const admin = () => ({ path: `${directory}/admin.sock` });
+  const ask = async (path: string) => {
+    const answer = await rawRequest(admin(), get(path, { Host: "localhost" }));
+    return [answer.status, text(answer)];
+  };
+  try {
+    await eventually(() => origin.count("/setup") > 0, "the plugin to be set up", 30_000);
+    assert.deepEqual(await ask("/readyz"), [503, "starting\n"]);
+    assert.deepEqual(await ask("/livez"), [200, "alive\n"]);
+    const { state, listeners } = JSON.parse((await ask("/status"))[1] as string);
+    assert.equal(state, "starting");
+    // The port is held already.
+    const early = rawRequest(Number(/\d+$/.exec(listeners[0].address)![0]), get("/bytes/1"));
+    early.catch(() => {});
+    assert.deepEqual(await ask("/readyz"), [503, "starting\n"]);
+    go();
+    assert.equal((await early).status, 200);
+  } finally {
+    go();
+    await using _ = await starting;
+    assert.deepEqual(await ask("/readyz"), [200, "ready\n"]);
+  }
 });

@@ -62,3 +62,27 @@ Deno.test("a reload that fails says why, and neither it nor the one after it is 
   assert.deepEqual(served, ["one"]);
   assert.equal(metrics.lastReload.successful, true);
 });
+
+Deno.test("what is unlikely to be meant of a config that serves from now on stands in the log", async () => {
+  const place = { file: "sluice.yaml", line: 3, column: 5, length: 2, source: "    on: 1" };
+  const warning = { ...place, message: "it is odd", remedy: "change it" };
+  const said: string[] = [];
+  const log = { info() {}, error() {}, warn: (line: string) => said.push(line) };
+  let refuses = true;
+  const reloader = new Reloader({
+    load: () => Promise.resolve({ config: {} as Config, warnings: [warning] }),
+    change: () => refuses ? Promise.reject(new Error("no")) : Promise.resolve(),
+    metrics: new ProgramMetrics(),
+    log: log as unknown as ReturnType<typeof logger>,
+  });
+  assert.equal((await reloader.reload("first")).ok, false);
+  assert.deepEqual(said, []);
+  refuses = false;
+  assert.equal((await reloader.reload("second")).ok, true);
+  assert.deepEqual(said, [
+    "sluice.yaml:3:5: warning: it is odd",
+    "    3 |     on: 1",
+    "      |     ^^",
+    "   remedy: change it",
+  ]);
+});
