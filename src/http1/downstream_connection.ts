@@ -5,6 +5,7 @@
  *   FRESH ──first byte──▶ HEAD ──head──▶ SERVING ──over──▶ FLUSHING ──▶ DRAINING ──▶ IDLE ──▶ HEAD …
  *                          └─ bad head: refuse ─┐  └─ last one ─┐
  *                                               └───────────────┴──▶ FLUSHING ──▶ LINGERING ──▶ CLOSED
+ *                                                                        └─ parting ─────────────▲
  * ```
  *
  * @module
@@ -16,6 +17,7 @@ import type { Socket, SocketHandler } from "../transport/socket.ts";
 import { BodyReader } from "./body_reader.ts";
 import { BodyWriter } from "./body_writer.ts";
 import { BODY_BUFFER, NO_BUFFER, SMALL_BUFFER } from "../base/buffer_pool.ts";
+import * as errors from "./downstream_errors.ts";
 import { type DownstreamHost, Http1DownstreamSession } from "./downstream_session.ts";
 import { writeResponseHead } from "./head_writer.ts";
 import { InputBuffer } from "./input_buffer.ts";
@@ -48,6 +50,8 @@ const HEAD_IS_LATE = 4;
 
 /** How long a client gets to read the last answer and to close, in milliseconds. */
 const LINGER_TIME = 2_000;
+/** After how long a client that was to send nothing more is looked after, where looking costs something; milliseconds. */
+const WATCH_DELAY = 50;
 
 /** A client's connection. */
 export class Http1DownstreamConnection
@@ -77,6 +81,8 @@ export class Http1DownstreamConnection
   #eof = false;
   #draining = false;
   #last = false;
+  /** Whether the client said with a whole request that it sends nothing after it (RFC 9112 §9.6). */
+  #parting = false;
   #drained = 0;
   #waitedFor = 0;
   #waitingSince = 0;
@@ -97,7 +103,7 @@ export class Http1DownstreamConnection
       wheel: options.wheel,
       timeout: options.limits.writeTimeout,
       minRate: options.limits.minSendRate,
-      onTimeout: () => this.#onWriteTimeout(),
+      onTimeout: () => this.cut(errors.writeTimeout()),
     });
     this.reader = new BodyReader(options.chunkLimits, "invalid_request", "head_too_large", false);
     this.writer = new BodyWriter(this.output);
@@ -131,7 +137,7 @@ export class Http1DownstreamConnection
   }
 
   destroy(): void {
-    this.cut(new ProxyError("shutting_down", "Connection: closed by us", { source: "internal" }));
+    this.cut(errors.closedByUs());
   }
 
   cutServedBy(owner: object, error: ProxyError): number {
@@ -164,12 +170,7 @@ export class Http1DownstreamConnection
   }
 
   onError(error: ProxyError): void {
-    this.cut(
-      new ProxyError("client_closed", "Connection: broken by the client", {
-        source: "downstream",
-        cause: error,
-      }),
-    );
+    this.cut(errors.brokenByClient(error));
   }
 
   // What the session calls.
@@ -223,7 +224,10 @@ export class Http1DownstreamConnection
 
   /** While a request is served: keeps reading, to see the client go, as long as little is pipelined. */
   #watch(): void {
-    if (this.input.size < SMALL_BUFFER) this.#ask();
+    if (this.input.size >= SMALL_BUFFER) return;
+    // Most are answered before it is time to look.
+    if (this.#parting && this.#socket.readsAhead !== true) this.#arm(WATCH_DELAY);
+    else this.#ask();
   }
 
   #onBytes(): void {
@@ -240,7 +244,7 @@ export class Http1DownstreamConnection
           break;
         }
         if (!session.patient && !this.#isFastEnough()) {
-          session.failBody(bodyTimeout("came too slowly"));
+          session.failBody(errors.bodyTimeout("came too slowly"));
           break;
         }
         session.onBytes();
@@ -264,11 +268,7 @@ export class Http1DownstreamConnection
         if (session!.isTunnel) {
           session!.onTunnelEnd();
         } else if (!this.reader.done || this.#options.abortOnClose) {
-          this.cut(
-            new ProxyError("client_closed", "Connection: closed by the client", {
-              source: "downstream",
-            }),
-          );
+          this.cut(errors.closedByClient());
         } else {
           session!.keepAlive = false;
         }
@@ -322,6 +322,7 @@ export class Http1DownstreamConnection
       this.#requests++;
       this.#disarm();
       const { contentLength } = request;
+      this.#parting = !request.persistent && contentLength === 0 && this.facts.tls === null;
       this.reader.begin(
         contentLength < 0 ? "chunked" : "length",
         contentLength,
@@ -398,13 +399,17 @@ export class Http1DownstreamConnection
     }
     this.output.flush();
     this.#last = isTunnel || !keepAlive || !this.reusable;
+    if (isTunnel) this.#parting = false;
+    this.#disarm();
     this.#state = FLUSHING;
     if (!this.output.waiting) this.#afterFlush();
   }
 
   #afterFlush(): void {
     if (this.#last) {
-      this.#linger();
+      // Nothing is in the kernel either, as far as anybody can tell: the last read did not fill its buffer.
+      if (this.#parting && this.input.size === 0 && !this.input.full) this.#close();
+      else this.#linger();
       return;
     }
     if (this.reader.done) {
@@ -467,8 +472,8 @@ export class Http1DownstreamConnection
   }
 
   /**
-   * Ends our direction and reads on for a short time. Closing with bytes unread would make the kernel send a
-   * reset, which can take the answer from the client's hands (RFC 9112 §9.6).
+   * Ends our direction and reads on for a short time. Closing with bytes unread, or to come, would make the kernel send
+   * a reset, which can take the answer from the client's hands (RFC 9112 §9.6).
    */
   #linger(): void {
     if (this.#eof) return this.#close();
@@ -516,8 +521,9 @@ export class Http1DownstreamConnection
         this.#guard(HEAD_IS_LATE);
         break;
       case SERVING:
-        if (this.#session!.waiting && !this.#session!.patient) {
-          this.#session!.failBody(bodyTimeout("did not come"));
+        if (this.reader.done) this.#ask();
+        else if (this.#session!.waiting && !this.#session!.patient) {
+          this.#session!.failBody(errors.bodyTimeout("did not come"));
         }
         break;
       case DRAINING:
@@ -530,22 +536,6 @@ export class Http1DownstreamConnection
       default:
         this.#close();
     }
-  }
-
-  #onHeadTimeout(): void {
-    this.#refuse(
-      new ProxyError("header_timeout", "Request head: not complete in time", {
-        source: "downstream",
-      }),
-    );
-  }
-
-  #onWriteTimeout(): void {
-    this.cut(
-      new ProxyError("write_timeout", "Response: the client does not read", {
-        source: "downstream",
-      }),
-    );
   }
 
   /** Counts only the time spent waiting for the client, not that in which nobody asked it for bytes. */
@@ -575,7 +565,7 @@ export class Http1DownstreamConnection
           this.#overAndNext();
           break;
         case HEAD_IS_LATE:
-          this.#onHeadTimeout();
+          this.#refuse(errors.headTimeout());
           break;
       }
     } catch (error) {
@@ -583,8 +573,4 @@ export class Http1DownstreamConnection
       this.cut(ProxyError.wrap(error, "internal_error", "Connection", "internal"));
     }
   }
-}
-
-function bodyTimeout(problem: string): ProxyError {
-  return new ProxyError("body_timeout", `Request content: ${problem}`, { source: "downstream" });
 }

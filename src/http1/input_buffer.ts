@@ -24,6 +24,11 @@ export class InputBuffer {
     return this.end - this.start;
   }
 
+  /** Whether no byte more had a place: whoever read may have left some behind. */
+  get full(): boolean {
+    return this.end > 0 && this.end === this.bytes.length;
+  }
+
   /** Passes over `length` bytes. */
   consume(length: number): void {
     this.start += length;

@@ -18,6 +18,10 @@ export abstract class PushSocket extends BaseSocket {
   #fault: ProxyError | null = null;
   readonly #deliverRest = (): void => this.#deliver();
 
+  get readsAhead(): boolean {
+    return true;
+  }
+
   /** Whether something is there for the next `read()` already: bytes, the end or an error. */
   protected get holding(): boolean {
     return this.#rest !== null || this.#over || this.#fault !== null;

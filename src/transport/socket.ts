@@ -85,6 +85,8 @@ export interface Socket {
   readonly tls: ConnectionTls | null;
   /** The proxy that named `remote` in a PROXY header; else `remote` itself is at the other end. */
   readonly relay?: Address | undefined;
+  /** Whether bytes are taken from the kernel as they come: asking for them costs nothing. Default `false`. */
+  readonly readsAhead?: boolean;
   /** Whether `close` or `destroy` was called or the connection broke. */
   readonly closed: boolean;
   /** Bytes given to `write` that are not yet with the kernel. */
