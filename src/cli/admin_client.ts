@@ -64,7 +64,10 @@ export class AdminClient {
       throw new CliExit(EXIT.runtime, `error: ${this.#reason(error)}\n`);
     }
     if (answer.status < 400) return answer.text;
-    throw new CliExit(EXIT.runtime, `error: ${detailOf(answer)}\n`);
+    const detail = detailOf(answer);
+    // What is wrong with a config says itself that it is an error, behind its place.
+    const said = /^\S.*?: error: /.test(detail);
+    throw new CliExit(EXIT.runtime, `${said ? "" : "error: "}${detail}\n`);
   }
 
   /**

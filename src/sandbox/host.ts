@@ -8,6 +8,7 @@ import type { HealthChange } from "../plugin/upstream.ts";
 import { contentDigest } from "./content_digest.ts";
 import type { Generation } from "./generation.ts";
 import { type LoadedPlugin, type PluginEvent, Runner, type RunnerListener } from "./runner.ts";
+import { PluginLoadError, PluginLoadErrors } from "./load_error.ts";
 import type { RestartOptions } from "./restart_policy.ts";
 import type { Line } from "./sandbox.ts";
 import { MemoryLease, SpareMemory } from "./spare_memory.ts";
@@ -108,6 +109,7 @@ export class PluginHost {
    * Starts every plugin in a sandbox of its own.
    *
    * @throws {PluginLoadError} If one cannot be loaded; none runs then.
+   * @throws {PluginLoadErrors} If several cannot.
    */
   static async start(options: PluginHostOptions): Promise<PluginHost> {
     const host = new PluginHost(options);
@@ -157,6 +159,7 @@ export class PluginHost {
    * rights, limits and configs.
    *
    * @throws {PluginLoadError} If one cannot be loaded; nothing has changed then.
+   * @throws {PluginLoadErrors} If several cannot.
    */
   async prepare(plugins: readonly PluginSpec[]): Promise<PluginChange> {
     const digests = await Promise.all(plugins.map(({ root }) => contentDigest(root)));
@@ -174,10 +177,10 @@ export class PluginHost {
       await Promise.all(fresh.map((slot) => this.#end(slot)));
     };
     const results = await Promise.allSettled(fresh.map(({ runner }) => runner.start()));
-    for (const result of results) {
-      if (result.status === "fulfilled") continue;
+    const failures = results.flatMap((one) => one.status === "rejected" ? [one.reason] : []);
+    if (failures.length > 0) {
       await abort();
-      throw result.reason;
+      throw oneOf(failures);
     }
     return {
       slots,
@@ -459,4 +462,11 @@ function sameSpec(a: PluginSpec, b: PluginSpec): boolean {
     uses: spec.uses.map(({ config }) => ({ config })),
   });
   return same(plain(a), plain(b));
+}
+
+/** What is thrown for failures to load plugins: all of them, unless one is no fault of a plugin. */
+function oneOf(failures: readonly unknown[]): unknown {
+  const known = failures.filter((one) => one instanceof PluginLoadError);
+  if (known.length < failures.length) return failures.find((one) => !known.includes(one as never));
+  return known.length === 1 ? known[0] : new PluginLoadErrors(known);
 }

@@ -42,6 +42,16 @@ export class PluginLoadError extends Error {
   }
 }
 
+/** Several plugins cannot be loaded. */
+export class PluginLoadErrors extends AggregateError {
+  override readonly name: string = "PluginLoadErrors";
+  declare readonly errors: PluginLoadError[];
+
+  constructor(errors: readonly PluginLoadError[]) {
+    super(errors, errors.map(({ message }) => message).join("; "));
+  }
+}
+
 // deno-lint-ignore no-control-regex -- colour codes are control characters
 const COLOURS = /\u001b\[[0-9;]*m/g;
 const PLACE = /(file:\/\/[^\s")]+?):(\d+):(\d+)/g;

@@ -8,7 +8,7 @@ import type { Config } from "../config/types.ts";
 import { literal, logger } from "../observe/log.ts";
 import { connectPlugins } from "../sandbox/connect.ts";
 import { type PluginChange, PluginHost } from "../sandbox/host.ts";
-import { PluginLoadError } from "../sandbox/load_error.ts";
+import { PluginLoadError, PluginLoadErrors } from "../sandbox/load_error.ts";
 import { inspectPlugins as inspectSpecs } from "../sandbox/loader.ts";
 import { settleRights } from "../sandbox/permissions.ts";
 import type { PluginEvent } from "../sandbox/runner.ts";
@@ -95,7 +95,7 @@ export async function startPlugins(
       },
     });
   } catch (error) {
-    throw await explain(error, config);
+    throw explain(error);
   }
 }
 
@@ -108,15 +108,14 @@ export async function preparePlugins(host: PluginHost, config: Config): Promise<
   try {
     return await host.prepare(config.plugins);
   } catch (error) {
-    throw await explain(error, config);
+    throw explain(error);
   }
 }
 
-/** Looks for all that is wrong, so that it is told at once. */
-async function explain(error: unknown, config: Config): Promise<unknown> {
-  if (!(error instanceof PluginLoadError)) return error;
-  const { errors } = await inspectPlugins(config);
-  return new PluginStartError(errors.length > 0 ? errors : [problem(error)]);
+/** All that is wrong is told at once. */
+function explain(error: unknown): unknown {
+  if (error instanceof PluginLoadErrors) return new PluginStartError(error.errors.map(problem));
+  return error instanceof PluginLoadError ? new PluginStartError([problem(error)]) : error;
 }
 
 function problem(error: PluginLoadError): PluginProblem {

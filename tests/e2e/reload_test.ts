@@ -9,7 +9,7 @@ import { Authority } from "../support/authority.ts";
 import { reload, writeConfig, writePlugin } from "../support/reload.ts";
 import { testWith } from "../support/require.ts";
 import { startSimpleOrigin } from "../support/simple_origin.ts";
-import { startSluice } from "../support/sluice.ts";
+import { runSluice, startSluice } from "../support/sluice.ts";
 import { EchoSocket } from "../support/web_socket.ts";
 
 /** Says which sandbox answers, and what it was configured with. */
@@ -76,6 +76,52 @@ Deno.test("a config that is refused changes nothing, and is told with its carets
   assert.equal(await mark(port), "one");
   assert.equal(await reload(sluice, marked("three", { origin: origin.address })), true);
   assert.equal(await mark(port), "three");
+});
+
+Deno.test("plugins that cannot be set up are tried once, and told all at once, on the command line as in the log", async () => {
+  await using origin = await startSimpleOrigin();
+  const grant = { sad: "as-requested", bad: "as-requested" };
+  const parts: ConfigParts = { origin: origin.address, plugins: {} };
+  await using sluice = await startSluice({
+    config: marked("one", parts),
+    plugins: { "good.ts": WHO("1") },
+  });
+  for (const name of ["sad", "bad"]) {
+    writePlugin(
+      sluice,
+      `${name}.ts`,
+      `import { definePlugin } from "@sluice/plugin";
+export default definePlugin({
+  permissions: { net: ["${origin.address}"] },
+  async setup() {
+    await (await fetch("${origin.url}/bytes/1?${name}")).text();
+    throw new Error("${name} has no licence");
+  },
+  requestFilter() {},
+});
+`,
+    );
+  }
+  writeConfig(sluice, marked("two", { ...parts, plugins: { grant } }));
+  const { code, stderr } = await runSluice(
+    ["reload", "-c", `${sluice.directory}/sluice.yaml`],
+    { env: { XDG_RUNTIME_DIR: sluice.directory } },
+  );
+  assert.equal(code, 1);
+  for (const name of ["sad", "bad"]) {
+    assert.match(
+      stderr,
+      new RegExp(
+        `^[^ ]*/${name}\\.ts:6:\\d+: error: plugin "${name}": setup failed: Error: ${name} has no licence$`,
+        "m",
+      ),
+    );
+    await sluice.waitForOutput(
+      new RegExp(`error: plugin "${name}": setup failed: Error: ${name} has no licence`),
+    );
+    assert.equal(origin.count(`/bytes/1?${name}`), 1);
+  }
+  assert.equal(await mark(sluice.port()), "one");
 });
 
 Deno.test("an address that cannot be bound refuses the whole config", async () => {
