@@ -164,12 +164,13 @@ export async function serve(
   { load, file = null, hint = "" }: ServeOptions = {},
 ): Promise<void> {
   try {
-    await program.runServer(config, {
+    const interrupted = await program.runServer(config, {
       signals: true,
       load,
       file,
       onReady: (info) => output.err(readyText(config, info) + hint),
     });
+    if (interrupted) throw new CliExit(EXIT.interrupted);
   } catch (error) {
     const { problems } = error as { problems?: readonly PluginProblem[] };
     if (problems === undefined) throw error;
