@@ -34,12 +34,8 @@ export interface Inspection {
 
 /** The rest of the program, as the command line sees it. */
 export interface Program {
-  /**
-   * Runs until it is told to stop; rejects when it cannot start, with `problems` if plugins are the reason.
-   *
-   * @returns Whether a signal cut its end short.
-   */
-  runServer(config: Config, options: RunOptions): Promise<boolean>;
+  /** Runs until it is told to stop; rejects when it cannot start, with `problems` if plugins are the reason. */
+  runServer(config: Config, options: RunOptions): Promise<void>;
   /** Starts this program again in the background, and waits until it serves; gives its process id. */
   startDaemon(options: DaemonOptions): Promise<number>;
   /** Loads each plugin in its sandbox, without traffic. */
@@ -54,7 +50,7 @@ export interface Program {
 export const PROGRAM: Program = {
   async runServer(config, options) {
     const { runServer } = await import("../server/server.ts");
-    return await runServer(config, options);
+    await runServer(config, options);
   },
   async startDaemon(options) {
     const { startDaemon } = await import("../server/daemon.ts");

@@ -81,7 +81,6 @@ export class EdgeService {
   /** What was said of the TLS engine of each listener, and of addresses whose queue is not shared. */
   readonly #told = new Map<string, string>();
   #hung = 0;
-  #isCut = false;
 
   constructor(options: EdgeServiceOptions) {
     this.#options = options;
@@ -231,10 +230,7 @@ export class EdgeService {
     const { log } = this.#options;
     const cut = await this.#supervisor!.drain(grace, gentle);
     if (cut > 0) {
-      const why = grace === 0 || this.#isCut
-        ? "they were not to be waited for"
-        : "the grace period was over";
-      log.warn(`${cut} connections of service ${this.name} were cut: ${why}`);
+      log.warn(`${cut} connections of service ${this.name} were cut: the grace period was over`);
     }
   }
 
@@ -245,8 +241,7 @@ export class EdgeService {
 
   /** Cuts what the workers still wait for. */
   cut(): void {
-    this.#isCut = true;
-    this.#supervisor?.cut();
+    this.#supervisor?.tellAll({ kind: "cut" });
   }
 
   /** Ends the workers at once. */

@@ -78,7 +78,6 @@ export class Editions {
   #work: Promise<unknown> = this.#started.promise;
   #stopping = false;
   #gentle = 0;
-  #isCut = false;
 
   constructor(options: EditionsOptions) {
     const { config, log } = options;
@@ -178,12 +177,6 @@ export class Editions {
     this.#gentle = Math.min(GENTLE_TIME, this.#config.server.gracePeriod / 2);
   }
 
-  /** A stop, now or later, does not wait for what runs. */
-  cut(): void {
-    this.#isCut = true;
-    for (const edge of [...this.#edges.values(), ...this.#leaving.keys()]) edge.cut();
-  }
-
   /** Log files were moved away: all workers open new ones. */
   reopenLogs(): void {
     for (const edge of [...this.#edges.values(), ...this.#leaving.keys()]) edge.reopenLogs();
@@ -234,13 +227,12 @@ export class Editions {
     this.#watch.settle();
     // What is half done of a change is finished or taken back first: it would start workers behind our back.
     await this.#work;
-    const grace = this.#isCut ? 0 : this.#config.server.gracePeriod;
-    const gentle = this.#isCut ? 0 : this.#gentle;
+    const { gracePeriod } = this.#config.server;
     const leaving = [...this.#leaving];
-    const hurry = setTimeout(() => leaving.forEach(([edge]) => edge.hurry()), gentle);
-    const timer = setTimeout(() => leaving.forEach(([edge]) => edge.cut()), grace);
+    const hurry = setTimeout(() => leaving.forEach(([edge]) => edge.hurry()), this.#gentle);
+    const timer = setTimeout(() => leaving.forEach(([edge]) => edge.cut()), gracePeriod);
     await Promise.all([
-      ...[...this.#edges.values()].map((edge) => edge.stop(grace, gentle)),
+      ...[...this.#edges.values()].map((edge) => edge.stop(gracePeriod, this.#gentle)),
       ...leaving.map(([, left]) => left),
     ]);
     clearTimeout(hurry);

@@ -98,8 +98,6 @@ export class HttpService {
   readonly #connections = new Set<DownstreamConnection>();
   readonly #counts = new ConnectionCounts();
   #draining: "no" | "gently" | "firmly" = "no";
-  /** Whether a drain does not wait any longer. */
-  #isCut = false;
   #whenOver: (() => void) | null = null;
 
   constructor(options: HttpServiceOptions) {
@@ -276,13 +274,12 @@ export class HttpService {
     const listeners = [...this.#doors.values()].map(({ listener }) => listener);
     // What waits where nobody else accepts is taken in first.
     await Promise.all(listeners.map((listener) => listener.retire?.()));
-    const gently = gentle > 0 && !this.#isCut;
-    this.#draining = gently ? "gently" : "firmly";
+    this.#draining = gentle > 0 ? "gently" : "firmly";
     for (const listener of listeners) listener.close();
-    for (const connection of [...this.#connections]) connection.drain(gently);
+    for (const connection of [...this.#connections]) connection.drain(gentle > 0);
     this.#connector.drain();
-    if (gently) await this.#overGently(Math.min(gentle, grace), listeners);
-    if (!this.#isCut) await this.#over(Math.max(0, end - performance.now()));
+    if (gentle > 0) await this.#overGently(Math.min(gentle, grace), listeners);
+    await this.#over(Math.max(0, end - performance.now()));
     const cut = this.#connections.size;
     for (const connection of [...this.#connections]) connection.destroy();
     this.#connector.close();
@@ -305,10 +302,7 @@ export class HttpService {
 
   /** Does not wait any longer for what a drain waits for. */
   cut(): void {
-    this.#isCut = true;
-    this.#draining = "firmly";
     for (const connection of [...this.#connections]) connection.destroy();
-    this.#whenOver?.();
   }
 
   /** The first part of a drain, in which idle connections may bring one more request. */

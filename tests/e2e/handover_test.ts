@@ -6,7 +6,7 @@ import { text } from "../support/http_text.ts";
 import { isAlive, Successor, upgrade } from "../support/handover.ts";
 import { get, RawClient, rawRequest } from "../support/raw_client.ts";
 import { startRawOrigin } from "../support/raw_origin.ts";
-import { writePlugin } from "../support/reload.ts";
+import { writeConfig, writePlugin } from "../support/reload.ts";
 import { startSimpleOrigin } from "../support/simple_origin.ts";
 import { startSluice } from "../support/sluice.ts";
 import { EchoSocket } from "../support/web_socket.ts";
@@ -109,6 +109,26 @@ Deno.test("what the old process has begun, it finishes: downloads and WebSockets
   await socket.echo("still");
   await socket[Symbol.asyncDispose]();
   assert.equal(await sluice.exited, 0);
+  await next.stop();
+});
+
+Deno.test("a new process that cannot start leaves the old one serving", async () => {
+  await using origin = await startSimpleOrigin();
+  await using sluice = await startSluice({ config: configFile({ origin: origin.address }) });
+  const port = sluice.port();
+  writeConfig(sluice, "this: is no config");
+  sluice.signal("SIGQUIT");
+  await sluice.waitForOutput(
+    /The upgrade has failed: the new process ended before it served, with code 78.*goes on/,
+    30_000,
+  );
+  await sluice.waitForOutput(/unknown key "this"/);
+  assert.equal((await rawRequest(port, get("/bytes/1"))).status, 200);
+  // The next one may be better.
+  writeConfig(sluice, configFile({ origin: origin.address }));
+  await using next = await upgrade(sluice);
+  assert.equal(await sluice.exited, 0);
+  assert.equal((await rawRequest(port, get("/bytes/1"))).status, 200);
   await next.stop();
 });
 
