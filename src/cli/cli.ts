@@ -28,7 +28,8 @@ export interface CliOptions {
  * Runs a command line.
  *
  * @param args Without the name of the program.
- * @returns The exit code: `0` ok, `1` failed while running, `2` wrong usage, `78` bad config.
+ * @returns The exit code: `0` ok, `1` failed while running, `2` wrong usage, `78` bad config, `130` a
+ * signal cut the end of the program short.
  */
 export async function runCli(args: readonly string[], options: CliOptions = {}): Promise<number> {
   const output = options.output ?? PROCESS_OUTPUT;

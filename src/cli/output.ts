@@ -1,11 +1,12 @@
 /**
- * How the command line speaks: plain aligned text, and four exit codes.
+ * How the command line speaks: plain aligned text, and five exit codes.
  *
  * @module
  */
+import { INTERRUPTED } from "../server/signals.ts";
 
-/** Exit codes. 78 is EX_CONFIG of sysexits. */
-export const EXIT = { ok: 0, runtime: 1, usage: 2, config: 78 } as const;
+/** Exit codes. 78 is EX_CONFIG of sysexits, 130 what shells make of SIGINT. */
+export const EXIT = { ok: 0, runtime: 1, usage: 2, config: 78, interrupted: INTERRUPTED } as const;
 
 /** Ends a verb with an exit code. */
 export class CliExit extends Error {

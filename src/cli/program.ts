@@ -34,8 +34,12 @@ export interface Inspection {
 
 /** The rest of the program, as the command line sees it. */
 export interface Program {
-  /** Runs until it is told to stop; rejects when it cannot start, with `problems` if plugins are the reason. */
-  runServer(config: Config, options: RunOptions): Promise<void>;
+  /**
+   * Runs until it is told to stop; rejects when it cannot start, with `problems` if plugins are the reason.
+   *
+   * @returns Whether a signal cut its end short.
+   */
+  runServer(config: Config, options: RunOptions): Promise<boolean>;
   /** Starts this program again in the background, and waits until it serves; gives its process id. */
   startDaemon(options: DaemonOptions): Promise<number>;
   /** Loads each plugin in its sandbox, without traffic. */
@@ -50,7 +54,7 @@ export interface Program {
 export const PROGRAM: Program = {
   async runServer(config, options) {
     const { runServer } = await import("../server/server.ts");
-    await runServer(config, options);
+    return await runServer(config, options);
   },
   async startDaemon(options) {
     const { startDaemon } = await import("../server/daemon.ts");

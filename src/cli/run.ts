@@ -164,16 +164,17 @@ export async function serve(
   { load, file = null, hint = "" }: ServeOptions = {},
 ): Promise<void> {
   try {
-    await program.runServer(config, {
+    const interrupted = await program.runServer(config, {
       signals: true,
       load,
       file,
       onReady: (info) => output.err(readyText(config, info) + hint),
     });
+    if (interrupted) throw new CliExit(EXIT.interrupted);
   } catch (error) {
     const { problems } = error as { problems?: readonly PluginProblem[] };
     if (problems === undefined) throw error;
-    throw new CliExit(EXIT.config, errorText(pluginErrors(problems, config)));
+    throw new CliExit(EXIT.config, errorText(pluginErrors(problems)));
   }
 }
 

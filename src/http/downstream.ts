@@ -28,6 +28,12 @@ export interface DownstreamOptions {
   ) => { readonly head: ResponseHead; readonly body: Uint8Array };
 }
 
+/** Who has made a connection. */
+export interface DownstreamOwner {
+  /** It is closed, and no request of it is left. Called once. */
+  onClosed(): void;
+}
+
 /** A client's connection. */
 export interface DownstreamConnection {
   /** Whether no request is being received or served. */

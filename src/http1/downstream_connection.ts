@@ -11,7 +11,7 @@
  * @module
  */
 import { ProxyError } from "../base/error.ts";
-import { Deadline } from "../base/timer_wheel.ts";
+import { Deadline, type TimerWheel } from "../base/timer_wheel.ts";
 import type { ConnectionFacts } from "../http/session.ts";
 import type { Socket, SocketHandler } from "../transport/socket.ts";
 import { BodyReader } from "./body_reader.ts";
@@ -21,10 +21,14 @@ import * as errors from "./downstream_errors.ts";
 import { type DownstreamHost, Http1DownstreamSession } from "./downstream_session.ts";
 import { writeResponseHead } from "./head_writer.ts";
 import { InputBuffer } from "./input_buffer.ts";
-import type { DownstreamConnection, DownstreamOptions } from "../http/downstream.ts";
+import type {
+  DownstreamConnection,
+  DownstreamOptions,
+  DownstreamOwner,
+} from "../http/downstream.ts";
 import type { DownstreamLimits } from "../http/limits.ts";
 import type { ChunkLimits } from "./limits.ts";
-import { Output } from "./output.ts";
+import { Output, type OutputOwner } from "./output.ts";
 import { RequestHeadReader } from "./request_head_reader.ts";
 
 /** What the HTTP/1 connections of one listener share. */
@@ -55,7 +59,7 @@ const WATCH_DELAY = 50;
 
 /** A client's connection. */
 export class Http1DownstreamConnection
-  implements DownstreamConnection, SocketHandler, DownstreamHost {
+  implements DownstreamConnection, SocketHandler, DownstreamHost, OutputOwner {
   readonly facts: ConnectionFacts;
   readonly limits: DownstreamLimits;
   readonly input: InputBuffer = new InputBuffer();
@@ -64,7 +68,7 @@ export class Http1DownstreamConnection
   readonly writer: BodyWriter;
   readonly #socket: Socket;
   readonly #options: Http1ServerOptions;
-  readonly #onClosed: () => void;
+  readonly #owner: DownstreamOwner;
   readonly #heads: RequestHeadReader;
   readonly #deadline: Deadline = new Deadline(() => this.#onDeadline());
   readonly #exchangeOver: () => void = () => this.#guard(EXCHANGE_OVER);
@@ -91,20 +95,15 @@ export class Http1DownstreamConnection
     socket: Socket,
     facts: ConnectionFacts,
     options: Http1ServerOptions,
-    onClosed: () => void,
+    owner: DownstreamOwner,
   ) {
     this.#socket = socket;
     this.facts = facts;
     this.limits = options.limits;
     this.#options = options;
-    this.#onClosed = onClosed;
+    this.#owner = owner;
     this.#heads = new RequestHeadReader(options.limits);
-    this.output = new Output(socket, {
-      wheel: options.wheel,
-      timeout: options.limits.writeTimeout,
-      minRate: options.limits.minSendRate,
-      onTimeout: () => this.cut(errors.writeTimeout()),
-    });
+    this.output = new Output(socket, this);
     this.reader = new BodyReader(options.chunkLimits, "invalid_request", "head_too_large", false);
     this.writer = new BodyWriter(this.output);
     socket.handler = this;
@@ -171,6 +170,24 @@ export class Http1DownstreamConnection
 
   onError(error: ProxyError): void {
     this.cut(errors.brokenByClient(error));
+  }
+
+  // What the output asks and calls.
+
+  get wheel(): TimerWheel {
+    return this.#options.wheel;
+  }
+
+  get writeTimeout(): number {
+    return this.limits.writeTimeout;
+  }
+
+  get minSendRate(): number {
+    return this.limits.minSendRate;
+  }
+
+  onWriteTimeout(): void {
+    this.cut(errors.writeTimeout());
   }
 
   // What the session calls.
@@ -447,7 +464,7 @@ export class Http1DownstreamConnection
   #goIdle(): void {
     this.#state = IDLE;
     this.#deadlineIsHead = false;
-    this.input.releaseHeld();
+    this.input.releaseHeld(this.#socket.readsAhead !== true);
     if (this.input.size === 0) {
       if (this.#draining || this.#eof) return this.#close();
       this.#arm(this.limits.keepAliveTimeout);
@@ -500,7 +517,7 @@ export class Http1DownstreamConnection
     this.#disposed = true;
     this.input.dispose();
     this.output.dispose();
-    this.#onClosed();
+    this.#owner.onClosed();
   }
 
   // Time.

@@ -9,6 +9,9 @@
  */
 import { giveBuffer, NO_BUFFER, SMALL_BUFFER, takeBuffer } from "../base/buffer_pool.ts";
 
+/** What an array that nothing was put into yet stands for. */
+const NONE: Uint8Array[] = [];
+
 /** The receiving side of a connection. */
 export class InputBuffer {
   bytes: Uint8Array = NO_BUFFER;
@@ -17,7 +20,7 @@ export class InputBuffer {
   #frozen = false;
   #headHere = false;
   #viewHere = false;
-  readonly #aside: Uint8Array[] = [];
+  #aside: Uint8Array[] = NONE;
 
   /** Bytes received and not consumed. */
   get size(): number {
@@ -75,16 +78,21 @@ export class InputBuffer {
     this.end += length;
   }
 
-  /** Gives back everything that was held for an exchange. Heads and views of it are void from now on. */
-  releaseHeld(): void {
+  /**
+   * Gives back everything that was held for an exchange. Heads and views of it are void from now on.
+   *
+   * @param keepsSmall Whether a small buffer is kept for what comes next: for an engine that wants one before it knows
+   * of anything. Default `true`.
+   */
+  releaseHeld(keepsSmall: boolean = true): void {
     if (this.#aside.length > 0) {
       for (const bytes of this.#aside) giveBuffer(bytes);
-      this.#aside.length = 0;
+      this.#aside = NONE;
     }
     this.#headHere = false;
     this.#viewHere = false;
     if (this.#frozen || this.start !== this.end) return;
-    if (this.bytes.length > SMALL_BUFFER) this.#replace(NO_BUFFER);
+    if (!keepsSmall || this.bytes.length > SMALL_BUFFER) this.#replace(NO_BUFFER);
     this.start = this.end = 0;
   }
 
@@ -101,6 +109,7 @@ export class InputBuffer {
   #makeRoom(size: number): void {
     const unread = this.size;
     if (this.#headHere || this.#viewHere) {
+      if (this.#aside === NONE) this.#aside = [];
       this.#aside.push(this.bytes);
       this.#headHere = false;
       this.#viewHere = false;

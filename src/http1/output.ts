@@ -16,25 +16,29 @@ const FIRST_BYTES = 4 * 1024;
 /** Most bytes on their way to the kernel that nobody has to wait for. */
 const FEW_BYTES = 16 * 1024;
 
-/** How long a write may take. */
-export interface OutputOptions {
+/** Whose output it is, and how long a write of his may take. */
+export interface OutputOwner {
   readonly wheel: TimerWheel;
   /** Milliseconds that a write may wait for the other side. */
-  readonly timeout: number;
-  /** Bytes per second that the other side must take; `0` is off, else it replaces `timeout`. */
-  readonly minRate: number;
+  readonly writeTimeout: number;
+  /** Bytes per second that the other side must take; `0` is off, else it replaces `writeTimeout`. */
+  readonly minSendRate: number;
   /** Called when it took longer. */
-  readonly onTimeout: () => void;
+  onWriteTimeout(): void;
 }
+
+/** What an array that nothing was put into yet stands for. */
+const NONE: Uint8Array[] = [];
 
 /** Gathers and writes bytes, and says when the other side is slower. */
 export class Output {
   bytes: Uint8Array = NO_BUFFER;
   length = 0;
   readonly #socket: Socket;
-  readonly #options: OutputOptions;
-  readonly #deadline: Deadline;
-  readonly #inFlight: Uint8Array[] = [];
+  readonly #owner: OutputOwner;
+  /** Made for the first write that waits. */
+  #deadline: Deadline | null = null;
+  #inFlight: Uint8Array[] = NONE;
   /** Whether bytes that are the caller's are on their way. */
   #lent = false;
   #waiting = false;
@@ -43,10 +47,9 @@ export class Output {
   #resolve: () => void = nothing;
   #reject: (error: ProxyError) => void = nothing;
 
-  constructor(socket: Socket, options: OutputOptions) {
+  constructor(socket: Socket, owner: OutputOwner) {
     this.#socket = socket;
-    this.#options = options;
-    this.#deadline = new Deadline(options.onTimeout);
+    this.#owner = owner;
   }
 
   /** Whether bytes wait for the other side. */
@@ -101,6 +104,7 @@ export class Output {
     } else if (this.#socket.write(bytes.subarray(0, length))) {
       giveBuffer(bytes);
     } else {
+      if (this.#inFlight === NONE) this.#inFlight = [];
       this.#inFlight.push(bytes);
       this.#wait();
     }
@@ -130,7 +134,7 @@ export class Output {
     if (!this.#waiting) return;
     this.#waiting = false;
     this.#lent = false;
-    this.#options.wheel.cancel(this.#deadline);
+    this.#cancel();
     if (this.#inFlight.length > 0) {
       for (const bytes of this.#inFlight) giveBuffer(bytes);
       this.#inFlight.length = 0;
@@ -146,9 +150,9 @@ export class Output {
   fail(error: ProxyError): void {
     if (this.#failure !== null) return;
     this.#failure = error;
-    this.#options.wheel.cancel(this.#deadline);
+    this.#cancel();
     // What the engine still holds goes to the garbage collector, not back to the pool.
-    this.#inFlight.length = 0;
+    this.#inFlight = NONE;
     giveBuffer(this.bytes);
     this.bytes = NO_BUFFER;
     this.length = 0;
@@ -167,8 +171,8 @@ export class Output {
     if (this.#promise !== null) {
       return this.fail(new ProxyError("client_closed", "Connection: closed"));
     }
-    this.#options.wheel.cancel(this.#deadline);
-    this.#inFlight.length = 0;
+    this.#cancel();
+    this.#inFlight = NONE;
     giveBuffer(this.bytes);
     this.bytes = NO_BUFFER;
     this.length = 0;
@@ -177,9 +181,16 @@ export class Output {
 
   #wait(): void {
     this.#waiting = true;
-    const { minRate, timeout, wheel } = this.#options;
-    const ms = minRate > 0 ? Math.max(1000, this.#socket.pending / minRate * 1000) : timeout;
+    const { minSendRate, writeTimeout, wheel } = this.#owner;
+    const ms = minSendRate > 0
+      ? Math.max(1000, this.#socket.pending / minSendRate * 1000)
+      : writeTimeout;
+    this.#deadline ??= new Deadline(() => this.#owner.onWriteTimeout());
     wheel.arm(this.#deadline, ms);
+  }
+
+  #cancel(): void {
+    if (this.#deadline !== null) this.#owner.wheel.cancel(this.#deadline);
   }
 }
 

@@ -12,6 +12,15 @@ import type { DownstreamLimits } from "../http/limits.ts";
 import { parseRequestHead, type RequestRules, requestRules } from "./request_head_parser.ts";
 import { readRequest, type Request } from "./request_rules.ts";
 
+/** By the limits that the connections of a listener share. */
+const rules = new WeakMap<DownstreamLimits, RequestRules>();
+
+function rulesOf(limits: DownstreamLimits): RequestRules {
+  let found = rules.get(limits);
+  if (found === undefined) rules.set(limits, found = requestRules(limits));
+  return found;
+}
+
 /** Reads one request head after the other. */
 export class RequestHeadReader {
   readonly #limit: number;
@@ -22,7 +31,7 @@ export class RequestHeadReader {
 
   constructor(limits: DownstreamLimits) {
     this.#limit = limits.headBytes;
-    this.#rules = requestRules(limits);
+    this.#rules = rulesOf(limits);
   }
 
   /** Begins with a new head. */

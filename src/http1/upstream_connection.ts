@@ -18,7 +18,7 @@ import { HeadScanner } from "./head_scanner.ts";
 import { InputBuffer } from "./input_buffer.ts";
 import type { UpstreamLimits } from "../http/limits.ts";
 import type { ChunkLimits } from "./limits.ts";
-import { Output } from "./output.ts";
+import { Output, type OutputOwner } from "./output.ts";
 import {
   parseResponseHead,
   readResponse,
@@ -84,12 +84,7 @@ export class Http1UpstreamConnection implements SocketHandler, UpstreamHost {
     this.limits = options.limits;
     this.#options = options;
     this.#rules = responseRules(options.limits);
-    this.output = new Output(socket, {
-      wheel: options.wheel,
-      timeout: options.timeouts.writeTimeout,
-      minRate: 0,
-      onTimeout: () => this.#onWriteTimeout(),
-    });
+    this.output = new Output(socket, this);
     this.reader = new BodyReader(
       options.chunkLimits,
       "invalid_response",
@@ -98,6 +93,18 @@ export class Http1UpstreamConnection implements SocketHandler, UpstreamHost {
     );
     this.writer = new BodyWriter(this.output);
     socket.handler = this;
+  }
+
+  get wheel(): TimerWheel {
+    return this.#options.wheel;
+  }
+
+  get writeTimeout(): number {
+    return this.#options.timeouts.writeTimeout;
+  }
+
+  get minSendRate(): number {
+    return 0;
   }
 
   /** Exchanges begun. */
@@ -332,7 +339,7 @@ export class Http1UpstreamConnection implements SocketHandler, UpstreamHost {
     if (this.#timed) this.#session?.onTimeout();
   }
 
-  #onWriteTimeout(): void {
+  onWriteTimeout(): void {
     const error = new ProxyError("write_timeout", "Request: the upstream does not read", {
       source: "upstream",
     });

@@ -5,7 +5,11 @@
  */
 import { ProxyError } from "../base/error.ts";
 import { Deadline } from "../base/timer_wheel.ts";
-import type { DownstreamConnection, DownstreamOptions } from "../http/downstream.ts";
+import type {
+  DownstreamConnection,
+  DownstreamOptions,
+  DownstreamOwner,
+} from "../http/downstream.ts";
 import type { ConnectionFacts } from "../http/session.ts";
 import type { Socket } from "../transport/socket.ts";
 import { Http2Connection } from "./connection.ts";
@@ -31,7 +35,7 @@ export class Http2DownstreamConnection
   readonly facts: ConnectionFacts;
   readonly #options: Http2ServerOptions;
   readonly #connection: Http2Connection;
-  readonly #onClosed: () => void;
+  readonly #owner: DownstreamOwner;
   readonly #rules: RequestRules;
   readonly #deadline = new Deadline(() => this.#onIdleTimeout());
   #requests = 0;
@@ -40,11 +44,11 @@ export class Http2DownstreamConnection
     socket: Socket,
     facts: ConnectionFacts,
     options: Http2ServerOptions,
-    onClosed: () => void,
+    owner: DownstreamOwner,
   ) {
     this.facts = facts;
     this.#options = options;
-    this.#onClosed = onClosed;
+    this.#owner = owner;
     this.#rules = {
       targetBytes: options.limits.targetBytes,
       allowConnect: options.allowConnect,
@@ -141,7 +145,7 @@ export class Http2DownstreamConnection
 
   onClosed(): void {
     this.#options.wheel.cancel(this.#deadline);
-    this.#onClosed();
+    this.#owner.onClosed();
   }
 
   #serve(session: Http2DownstreamSession): void {

@@ -81,6 +81,7 @@ export class EdgeService {
   /** What was said of the TLS engine of each listener, and of addresses whose queue is not shared. */
   readonly #told = new Map<string, string>();
   #hung = 0;
+  #isCut = false;
 
   constructor(options: EdgeServiceOptions) {
     this.#options = options;
@@ -230,7 +231,10 @@ export class EdgeService {
     const { log } = this.#options;
     const cut = await this.#supervisor!.drain(grace, gentle);
     if (cut > 0) {
-      log.warn(`${cut} connections of service ${this.name} were cut: the grace period was over`);
+      const why = grace === 0 || this.#isCut
+        ? "they were not to be waited for"
+        : "the grace period was over";
+      log.warn(`${cut} connections of service ${this.name} were cut: ${why}`);
     }
   }
 
@@ -241,7 +245,8 @@ export class EdgeService {
 
   /** Cuts what the workers still wait for. */
   cut(): void {
-    this.#supervisor?.tellAll({ kind: "cut" });
+    this.#isCut = true;
+    this.#supervisor?.cut();
   }
 
   /** Ends the workers at once. */

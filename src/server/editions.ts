@@ -76,8 +76,9 @@ export class Editions {
   #interrupt: (reason: Error) => void = () => {};
   /** What comes next waits for it: at first, for everything to have started. */
   #work: Promise<unknown> = this.#started.promise;
-  #closed: string | null = null;
+  #stopping = false;
   #gentle = 0;
+  #isCut = false;
 
   constructor(options: EditionsOptions) {
     const { config, log } = options;
@@ -172,20 +173,15 @@ export class Editions {
     for (const edge of this.#edges.values()) edge.tell(message);
   }
 
-  /** Why nothing is changed any more; `null`: a change may be tried. */
-  get closed(): string | null {
-    return this.#closed;
+  /** Somebody else takes what is new: the drain to come may be gentle with connections that are idle. */
+  relieve(): void {
+    this.#gentle = Math.min(GENTLE_TIME, this.#config.server.gracePeriod / 2);
   }
 
-  /**
-   * Somebody else takes what is new: nothing is changed any more, and the drain to come may be gentle with connections
-   * that are idle.
-   *
-   * @param pid The process that serves now.
-   */
-  relieve(pid: number): void {
-    this.#closed = `process ${pid} serves in the place of this one: reload that`;
-    this.#gentle = Math.min(GENTLE_TIME, this.#config.server.gracePeriod / 2);
+  /** A stop, now or later, does not wait for what runs. */
+  cut(): void {
+    this.#isCut = true;
+    for (const edge of [...this.#edges.values(), ...this.#leaving.keys()]) edge.cut();
   }
 
   /** Log files were moved away: all workers open new ones. */
@@ -208,7 +204,7 @@ export class Editions {
    */
   change(written: Config): Promise<void> {
     return this.exclusively(() => {
-      if (this.#closed !== null) throw new Error(this.#closed);
+      if (this.#stopping) throw new Error(STOPPING);
       return this.#change(written);
     });
   }
@@ -233,17 +229,18 @@ export class Editions {
   }
 
   async #stopEdges(): Promise<void> {
-    this.#closed ??= STOPPING;
+    this.#stopping = true;
     this.#interrupt(new Error(STOPPING));
     this.#watch.settle();
     // What is half done of a change is finished or taken back first: it would start workers behind our back.
     await this.#work;
-    const { gracePeriod } = this.#config.server;
+    const grace = this.#isCut ? 0 : this.#config.server.gracePeriod;
+    const gentle = this.#isCut ? 0 : this.#gentle;
     const leaving = [...this.#leaving];
-    const hurry = setTimeout(() => leaving.forEach(([edge]) => edge.hurry()), this.#gentle);
-    const timer = setTimeout(() => leaving.forEach(([edge]) => edge.cut()), gracePeriod);
+    const hurry = setTimeout(() => leaving.forEach(([edge]) => edge.hurry()), gentle);
+    const timer = setTimeout(() => leaving.forEach(([edge]) => edge.cut()), grace);
     await Promise.all([
-      ...[...this.#edges.values()].map((edge) => edge.stop(gracePeriod, this.#gentle)),
+      ...[...this.#edges.values()].map((edge) => edge.stop(grace, gentle)),
       ...leaving.map(([, left]) => left),
     ]);
     clearTimeout(hurry);

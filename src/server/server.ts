@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { setTimeout as delay } from "node:timers/promises";
 import { formatErrors } from "../config/errors.ts";
 import type { LoadResult } from "../config/load.ts";
 import type { Config } from "../config/types.ts";
@@ -49,8 +50,8 @@ export interface ReadyInfo {
 /** Options of {@linkcode runServer}. */
 export interface ServerOptions {
   /**
-   * Whether signals are listened to: SIGTERM and SIGINT drain, SIGHUP reloads, SIGQUIT upgrades, SIGUSR2 opens log files
-   * anew.
+   * Whether signals are listened to: SIGTERM drains, SIGINT cuts what runs and ends, SIGHUP reloads, SIGQUIT upgrades,
+   * SIGUSR2 opens log files anew.
    */
   readonly signals: boolean;
   /** Called once, when every listener is ready. */
@@ -63,18 +64,23 @@ export interface ServerOptions {
   readonly stop?: AbortSignal;
 }
 
+/** How long what has begun to start may take when it is told to stop, in milliseconds. */
+const START_PATIENCE = 2_000;
+
 /**
- * Runs until told to stop, then drains: what runs is finished, for as long as the grace period at most.
+ * Runs until told to stop, then drains: what runs is finished, for as long as the grace period at most, unless it is
+ * cut before.
  *
+ * @returns Whether a signal cut short a drain that had begun.
  * @throws {PluginStartError} If plugins cannot be loaded.
  * @throws {Error} If it cannot start for another reason. Nothing runs then.
  */
-export async function runServer(config: Config, options: ServerOptions): Promise<void> {
+export async function runServer(config: Config, options: ServerOptions): Promise<boolean> {
   const starter = await DaemonStarter.find();
   if (starter === null) return await runOnce(config, options);
   const alone = new AbortController();
   try {
-    await runOnce(config, {
+    return await runOnce(config, {
       ...options,
       abandoned: starter.gone,
       stop: AbortSignal.any([alone.signal, ...options.stop === undefined ? [] : [options.stop]]),
@@ -95,7 +101,7 @@ export async function runServer(config: Config, options: ServerOptions): Promise
   }
 }
 
-async function runOnce(config: Config, options: InnerOptions): Promise<void> {
+async function runOnce(config: Config, options: InnerOptions): Promise<boolean> {
   const takeover = await takeOver();
   const { identity, workingDirectory } = config.server;
   if (identity !== null) checkIdentity(identity);
@@ -113,7 +119,7 @@ async function runOnce(config: Config, options: InnerOptions): Promise<void> {
       changeIdentity({ config, identity, file: options.file ?? null, log: log.logger });
       log.open();
     }
-    await new Program(change, options, { takeover, inherited, held, log, metrics }).run();
+    return await new Program(change, options, { takeover, inherited, held, log, metrics }).run();
   } finally {
     held.close();
     guard.release();
@@ -152,6 +158,8 @@ class Program {
   readonly #pidFile: PidFile | null;
   readonly #pidLock = new PidLock();
   readonly #stop: ReturnType<typeof whenToldToStop>;
+  /** Aborted when it begins to end. */
+  readonly #ending = new AbortController();
   #state: ProgramState = "starting";
   #upgrading: Promise<ActionResult> | null = null;
   /** Whether another process serves in the place of this one. */
@@ -212,10 +220,10 @@ class Program {
     });
   }
 
-  async run(): Promise<void> {
-    const { held, log: { logger }, takeover } = this.#around;
-    const { signals, onReady, abandoned } = this.#options;
-    const handlers = signals
+  /** @returns Whether a signal cut short a drain that had begun. */
+  async run(): Promise<boolean> {
+    const { takeover } = this.#around;
+    const handlers = this.#options.signals
       ? [
         onSignal("SIGUSR2", () => {
           this.#editions.reopenLogs();
@@ -230,39 +238,13 @@ class Program {
       if (takeover === null && pidFile !== null) PidLock.check(pidFile.path);
       // Probes have an answer from the first moment on; those of a process that still serves are left to it.
       if (takeover === null) await this.#openOperations();
-      const waiting = abandoned?.catch((error: Error) => {
-        logger.error(`${error.message}: this process ends`);
-        throw error;
-      });
-      await Promise.race([this.#graph.start(), ...waiting === undefined ? [] : [waiting]]);
-      this.#around.inherited.close();
-      this.#state = "ready";
-      this.#pidFile?.write();
-      if (pidFile !== null) this.#pidLock.hold(pidFile.path);
-      this.#notifier.ready(this.#status());
-      this.#files.follow(this.#editions.config);
-      await takeover?.ready();
-      await onReady({
-        listeners: this.#listeners(),
-        plugins: this.#editions.host!.loaded.map(reportOf),
-        operations: this.#operations.addresses,
-      });
-      const reason = await this.#stop.asked;
-      this.#state = "draining";
-      this.#files.close();
-      this.#notifier.stopping();
-      const { gracePeriod, shutdownDelay } = this.#editions.config.server;
-      if (shutdownDelay > 0 && !this.#relieved) {
-        logger.info(`Stopping: ${reason}; goes on serving until load balancers have noticed`, {
-          delay_ms: shutdownDelay,
-        });
-        await new Promise((resolve) => setTimeout(resolve, shutdownDelay));
+      if (await this.#start()) {
+        // Somebody who was told to stop meanwhile takes nobody's place.
+        if (!this.#stop.begun) await this.#announce();
+        else if (takeover !== null) this.#notifier.silence();
+        await this.#end(await this.#stop.asked);
       }
-      logger.info(`Draining: ${reason}`, { grace_ms: gracePeriod });
-      // Held any longer, the port would go on taking connections that nobody accepts.
-      held.close();
-      await this.#graph.stop();
-      logger.info("Stopped");
+      return this.#stop.interrupted;
     } finally {
       this.#operations.close();
       this.#files.close();
@@ -273,6 +255,73 @@ class Program {
       for (const handler of handlers) handler.release();
       this.#surgery.close();
     }
+  }
+
+  /**
+   * Starts everything.
+   *
+   * @returns Whether all of it serves. If it was told to stop before, what has begun is left to the end of the process
+   * if it cannot be waited for.
+   */
+  async #start(): Promise<boolean> {
+    const { logger } = this.#around.log;
+    const waiting = this.#options.abandoned?.catch((error: Error) => {
+      logger.error(`${error.message}: this process ends`);
+      throw error;
+    });
+    const all = Promise.race([this.#graph.start(), ...waiting === undefined ? [] : [waiting]]);
+    const started = all.then(() => true);
+    const reason = await Promise.race([started.then(() => null), this.#stop.asked]);
+    if (reason === null) return true;
+    logger.info(`Stopping: ${reason}, before anything served`);
+    return await Promise.race([started, pause(START_PATIENCE).then(() => false)]);
+  }
+
+  /** Everything serves. */
+  async #announce(): Promise<void> {
+    const { inherited, takeover } = this.#around;
+    const { pidFile } = this.#editions.config.server;
+    inherited.close();
+    this.#state = "ready";
+    this.#pidFile?.write();
+    if (pidFile !== null) this.#pidLock.hold(pidFile.path);
+    this.#notifier.ready(this.#status());
+    this.#files.follow(this.#editions.config);
+    await takeover?.ready();
+    await this.#options.onReady({
+      listeners: this.#listeners(),
+      plugins: this.#editions.host!.loaded.map(reportOf),
+      operations: this.#operations.addresses,
+    });
+  }
+
+  /** Finishes what runs, or cuts it, and stops everything. */
+  async #end(reason: string): Promise<void> {
+    const { held, log: { logger } } = this.#around;
+    const { cut } = this.#stop;
+    this.#state = "draining";
+    this.#ending.abort();
+    this.#files.close();
+    this.#notifier.stopping();
+    const { gracePeriod, shutdownDelay } = this.#editions.config.server;
+    if (shutdownDelay > 0 && !this.#relieved && !cut.aborted) {
+      logger.info(`Stopping: ${reason}; goes on serving until load balancers have noticed`, {
+        delay_ms: shutdownDelay,
+      });
+      await pause(shutdownDelay, cut);
+    }
+    if (!cut.aborted) logger.info(`Draining: ${reason}`, { grace_ms: gracePeriod });
+    const cutAll = () => {
+      logger.info(`Cutting what runs: ${cut.reason}`);
+      this.#editions.cut();
+    };
+    if (cut.aborted) cutAll();
+    else cut.addEventListener("abort", cutAll);
+    // Held any longer, the port would go on taking connections that nobody accepts.
+    held.close();
+    await this.#graph.stop();
+    cut.removeEventListener("abort", cutAll);
+    logger.info("Stopped");
   }
 
   async #openOperations(): Promise<void> {
@@ -292,9 +341,6 @@ class Program {
 
   /** Serves by another config, or throws and changes nothing. */
   async #change(next: Config): Promise<void> {
-    // Before anything is opened that may be the other process's by now.
-    const { closed } = this.#editions;
-    if (closed !== null) throw new Error(closed);
     const operated = await this.#operations.prepare(next.admin, next.metrics);
     try {
       await this.#editions.change(next);
@@ -329,16 +375,21 @@ class Program {
         },
         goAhead: () => goAhead(this.#editions.trafficHealth),
         path: upgradeSock,
+        signal: this.#ending.signal,
         timeout: upgradeTimeout,
         log: logger,
       });
       this.#relieved = true;
-      this.#editions.relieve(pid);
+      this.#editions.relieve();
       this.#operations.leave();
       this.#notifier.silence();
       this.#stop.ask(`process ${pid} serves in its place`, signalled);
       return { ok: true, message: `Process ${pid} serves.`, details: { pid } };
     } catch (error) {
+      if (this.#ending.signal.aborted) {
+        logger.info("The upgrade is given up: this process is about to end");
+        return { ok: false, message: "The upgrade is given up: the process is about to end." };
+      }
       logger.error(`The upgrade has failed: ${upgradeFailure(error)}; this process goes on`);
       const message = error instanceof Error ? error.message : String(error);
       return {
@@ -415,6 +466,11 @@ class Program {
       },
     };
   }
+}
+
+/** Waits, until a signal at most. */
+async function pause(ms: number, until?: AbortSignal): Promise<void> {
+  await delay(ms, undefined, { signal: until }).catch(() => {});
 }
 
 /** A reload as operators ask for it. */

@@ -22,7 +22,7 @@ const PREPARE_TIMEOUT = 30_000;
 const COMMIT_TIMEOUT = 10_000;
 const WORKER = new URL("../service/worker.ts", import.meta.url);
 const PLUGIN_WORKER = new URL("../service/plugin_worker.ts", import.meta.url);
-/** What a worker gets beyond the grace period to say that it has cut what was left, in milliseconds. */
+/** What a worker gets beyond the grace period, or when it is told to, to say that it has cut what was left, in milliseconds. */
 const LAST_WORDS = 1_000;
 
 /** What a {@linkcode ServiceWorker} is made from. */
@@ -223,6 +223,14 @@ export class ServiceWorker {
     });
     this.end();
     return cut;
+  }
+
+  /** Lets a drain not wait any longer: what is left is cut. */
+  cut(): void {
+    this.#post({ kind: "cut" });
+    // One that hangs cannot say that it is done.
+    const drained = this.#drained;
+    if (drained !== null) setTimeout(() => drained(0), LAST_WORDS);
   }
 
   /** Ends it at once, and tells nobody. */

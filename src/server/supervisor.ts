@@ -288,9 +288,18 @@ export class Supervisor {
 
   /** Tells something to those, too, that only finish what they have. */
   tellAll(message: ServerMessage): void {
-    this.tell(message);
-    for (const { leaving } of this.#slots) leaving?.tell(message);
-    for (const worker of this.#retired.keys()) worker.tell(message);
+    for (const worker of this.#all) worker.tell(message);
+  }
+
+  /** Lets drains not wait any longer for what they wait for. */
+  cut(): void {
+    for (const worker of this.#all) worker.cut();
+  }
+
+  /** Those that serve or begin to, and those that only finish what they have. */
+  get #all(): ServiceWorker[] {
+    const serving = this.#slots.flatMap(({ worker, leaving }) => [worker ?? [], leaving ?? []]);
+    return [...serving.flat(), ...this.#retired.keys()];
   }
 
   /**
@@ -315,7 +324,7 @@ export class Supervisor {
       () => left.forEach((worker) => worker.tell({ kind: "hurry" })),
       gentle,
     );
-    const timer = setTimeout(() => left.forEach((worker) => worker.tell({ kind: "cut" })), grace);
+    const timer = setTimeout(() => left.forEach((worker) => worker.cut()), grace);
     const cuts = await Promise.all([
       ...workers.map((worker) => worker.drain(grace, gentle)),
       this.#whenRetired(),
@@ -387,7 +396,7 @@ export class Supervisor {
     this.#options.onRetiring(worker);
     if (this.#retired.size > this.#terms.maxRetired) {
       const oldest = [...this.#retired.keys()].find((one) => !this.#cut.has(one));
-      oldest?.tell({ kind: "cut" });
+      oldest?.cut();
       if (oldest !== undefined) this.#cut.add(oldest);
     }
     const { retireTimeout } = this.#terms;

@@ -29,6 +29,8 @@ export interface UpgradeOptions {
   readonly goAhead: () => GoAhead;
   /** Where the new process finds this one; `null`: in a folder of its own. */
   readonly path: string | null;
+  /** Gives it up, unless the new process may serve already. */
+  readonly signal: AbortSignal;
   /** Milliseconds that the new process may take until it serves. */
   readonly timeout: number;
   readonly log: Logger;
@@ -75,7 +77,7 @@ export async function handOver(options: UpgradeOptions): Promise<number> {
 }
 
 async function exchange(
-  { sockets, state, goAhead, timeout, log }: UpgradeOptions,
+  { sockets, state, goAhead, signal, timeout, log }: UpgradeOptions,
   handed: HandedSockets,
   listener: Deno.UnixListener,
   path: string,
@@ -93,10 +95,12 @@ async function exchange(
   }
   log.info(`Process ${child.pid} is to take over`, { pid: child.pid });
   let line: HandoverLine | null = null;
+  let mayServe = false;
   const talk = async () => {
     line = new HandoverLine(await listener.accept());
     await line.send({ pid: Deno.pid, sockets: descriptors, ...state });
     await line.receive();
+    mayServe = true;
     await line.send(goAhead());
     await line.receive();
   };
@@ -114,14 +118,21 @@ async function exchange(
       }; what it said stands in the log`,
     );
   });
+  const givenUp = Promise.withResolvers<never>();
+  const giveUp = () => {
+    if (!mayServe) givenUp.reject(new UpgradeError("this process is about to end"));
+  };
+  if (signal.aborted) giveUp();
+  signal.addEventListener("abort", giveUp);
   try {
-    await Promise.race([talk(), late, ended]);
+    await Promise.race([talk(), late, ended, givenUp.promise]);
     return child.pid;
   } catch (error) {
     kill(child);
     throw error;
   } finally {
     clearTimeout(timer);
+    signal.removeEventListener("abort", giveUp);
     ended.catch(() => {});
     late.catch(() => {});
     (line as HandoverLine | null)?.close();

@@ -7,7 +7,7 @@ import { giveBuffer, SMALL_BUFFER, takeBuffer } from "../base/buffer_pool.ts";
 import type { ProxyError } from "../base/error.ts";
 import { Deadline } from "../base/timer_wheel.ts";
 import type { ListenerProtocol } from "../config/types.ts";
-import type { DownstreamConnection } from "../http/downstream.ts";
+import type { DownstreamConnection, DownstreamOwner } from "../http/downstream.ts";
 import type { ConnectionFacts } from "../http/session.ts";
 import {
   Http1DownstreamConnection,
@@ -26,11 +26,9 @@ export interface CodecOptions extends Http1ServerOptions, Http2ServerOptions {
 }
 
 /** Who wants to know of a connection. */
-export interface CodecEvents {
+export interface CodecEvents extends DownstreamOwner {
   /** It is known what the client speaks. */
   onProtocol(protocol: "h1" | "h2"): void;
-  /** It is closed. Called once. */
-  onClosed(): void;
 }
 
 /** Makes the connection for a socket; `start` is still to be called. */
@@ -61,10 +59,9 @@ function make(
   events: CodecEvents,
 ): DownstreamConnection {
   events.onProtocol(isHttp2 ? "h2" : "h1");
-  const onClosed = () => events.onClosed();
   return isHttp2
-    ? new Http2DownstreamConnection(socket, facts, options, onClosed)
-    : new Http1DownstreamConnection(socket, facts, options, onClosed);
+    ? new Http2DownstreamConnection(socket, facts, options, events)
+    : new Http1DownstreamConnection(socket, facts, options, events);
 }
 
 /** A connection of which it is not yet known what it speaks. */

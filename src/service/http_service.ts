@@ -5,6 +5,7 @@
  */
 import type { HealthEvent } from "../balancer/health/messages.ts";
 import { ProxyError } from "../base/error.ts";
+import { Roster } from "../base/roster.ts";
 import { same } from "../base/same.ts";
 import type { TimerWheel } from "../base/timer_wheel.ts";
 import type { ListenerCredentials } from "../config/credentials.ts";
@@ -23,16 +24,17 @@ import type { HostPolicy } from "../proxy/host_check.ts";
 import { listen } from "../transport/listen.ts";
 import type { Listener } from "../transport/listener.ts";
 import type { Loan } from "../transport/loan.ts";
-import { type TcpAddress, unmapIpv4 } from "../transport/address.ts";
+import { type Address, type TcpAddress, unmapIpv4 } from "../transport/address.ts";
 import type { Admission } from "../transport/connection_setup.ts";
 import type { ProxyHeaderPolicy } from "../transport/proxy_accept.ts";
 import type { Socket } from "../transport/socket.ts";
 import type { CertificateFinder, TlsServer } from "../transport/tls_server.ts";
 import { CertificateLookup } from "./certificate_lookup.ts";
 import { chooseCodec, type CodecOptions } from "./choose_codec.ts";
-import { ConnectionCounts, type ProtocolCounts } from "./connection_counts.ts";
+import { ConnectionCounts } from "./connection_counts.ts";
 import { Edition, type EditionOptions, type EditionTools } from "./edition.ts";
 import type { WorkerLoad } from "./control.ts";
+import { OpenConnection } from "./open_connection.ts";
 import type { ServiceObserver } from "./service_observer.ts";
 import type { TlsListeners } from "./tls_listeners.ts";
 import { tellConnections, tellRoutes, tellUpstreams } from "./upstream_metrics.ts";
@@ -71,7 +73,7 @@ interface Door {
   readonly tls: { readonly server: TlsServer; readonly engine: string } | null;
   exchange: ExchangeOptions;
   codec: CodecOptions;
-  readonly connections: Set<DownstreamConnection>;
+  readonly connections: Roster<OpenConnection>;
   /** Whether clients were asked for something else here than they are now: who still comes in is not kept. */
   outdated: boolean;
 }
@@ -94,10 +96,13 @@ export class HttpService {
   #requestsCut = 0;
   /** What carries clear text to upstreams. */
   #clearTextEngine: "deno" | "handle" = "deno";
-  /** Of listeners that are gone, too. */
-  readonly #connections = new Set<DownstreamConnection>();
+  /** Of listeners that are gone, too, for as long as they have connections. */
+  readonly #rosters = new Set<Roster<OpenConnection>>();
+  readonly #onGone = (): void => this.#checkOver();
   readonly #counts = new ConnectionCounts();
   #draining: "no" | "gently" | "firmly" = "no";
+  /** Whether a drain does not wait any longer. */
+  #isCut = false;
   #whenOver: (() => void) | null = null;
 
   constructor(options: HttpServiceOptions) {
@@ -136,9 +141,21 @@ export class HttpService {
     return this.#edition;
   }
 
+  /** Connections that are open. */
+  get #openCount(): number {
+    let open = 0;
+    for (const { size } of this.#rosters) open += size;
+    return open;
+  }
+
+  /** All of them, as of now. */
+  get #connections(): DownstreamConnection[] {
+    return [...this.#rosters].flatMap(({ all }) => all).map(({ connection }) => connection);
+  }
+
   /** What it has to do now. */
   get load(): WorkerLoad {
-    let connections = this.#connections.size;
+    let connections = this.#openCount;
     let requests = 0;
     for (const { listener, connections: open } of this.#doors.values()) {
       // Those that are being set up.
@@ -204,7 +221,7 @@ export class HttpService {
         { source: "internal" },
       );
       let cut = 0;
-      for (const connection of [...this.#connections]) {
+      for (const connection of this.#connections) {
         cut += connection.cutServedBy(edition, error);
       }
       this.#requestsCut += cut;
@@ -215,7 +232,7 @@ export class HttpService {
   /** The files of a listener's certificates hold something else now. */
   replaceCredentials(listener: string, credentials: ListenerCredentials): void {
     if (!this.#options.tls.replace(listener, credentials)) return;
-    this.#recall(this.#doors.get(listener)?.connections ?? []);
+    this.#recall(this.#doors.get(listener));
   }
 
   /** Makes the chains of all routes anew: a plugin was replaced by one with other hooks. */
@@ -246,18 +263,22 @@ export class HttpService {
       left.delete(listener.name);
       if (door !== undefined && this.#fits(door, listener)) continue;
       const recalls = door !== undefined && !same(askedBy(door.config), askedBy(listener));
-      const recalled = recalls ? [...door.connections] : [];
+      const recalled = recalls ? door.connections.all : [];
       // Its connections stay: they belong to the listener, not to the socket that it had.
-      await this.#openDoor(listener, door?.connections ?? new Set());
+      await this.#openDoor(listener, door?.connections ?? new Roster());
       if (door === undefined) continue;
       door.outdated = recalls;
-      this.#recall(recalled);
+      for (const { connection } of recalled) connection.drain();
       await this.#closeDoor(door);
     }
     for (const [name, door] of left) {
       this.#doors.delete(name);
       await this.#closeDoor(door);
-      for (const connection of [...door.connections]) connection.drain();
+      this.#recall(door);
+    }
+    const kept = new Set([...this.#doors.values()].map(({ connections }) => connections));
+    for (const roster of this.#rosters) {
+      if (roster.size === 0 && !kept.has(roster)) this.#rosters.delete(roster);
     }
   }
 
@@ -274,14 +295,15 @@ export class HttpService {
     const listeners = [...this.#doors.values()].map(({ listener }) => listener);
     // What waits where nobody else accepts is taken in first.
     await Promise.all(listeners.map((listener) => listener.retire?.()));
-    this.#draining = gentle > 0 ? "gently" : "firmly";
+    const gently = gentle > 0 && !this.#isCut;
+    this.#draining = gently ? "gently" : "firmly";
     for (const listener of listeners) listener.close();
-    for (const connection of [...this.#connections]) connection.drain(gentle > 0);
+    for (const connection of this.#connections) connection.drain(gently);
     this.#connector.drain();
-    if (gentle > 0) await this.#overGently(Math.min(gentle, grace), listeners);
-    await this.#over(Math.max(0, end - performance.now()));
-    const cut = this.#connections.size;
-    for (const connection of [...this.#connections]) connection.destroy();
+    if (gently) await this.#overGently(Math.min(gentle, grace), listeners);
+    if (!this.#isCut) await this.#over(Math.max(0, end - performance.now()));
+    const cut = this.#openCount;
+    for (const connection of this.#connections) connection.destroy();
     this.#connector.close();
     // What was cut is still to be logged.
     await this.#over(CUT_TIME);
@@ -292,7 +314,7 @@ export class HttpService {
   hurry(): void {
     if (this.#draining !== "gently") return;
     this.#draining = "firmly";
-    for (const connection of [...this.#connections]) connection.drain();
+    for (const connection of this.#connections) connection.drain();
   }
 
   /** Accepts no more: what comes is left to others. */
@@ -302,7 +324,10 @@ export class HttpService {
 
   /** Does not wait any longer for what a drain waits for. */
   cut(): void {
-    for (const connection of [...this.#connections]) connection.destroy();
+    this.#isCut = true;
+    this.#draining = "firmly";
+    for (const connection of this.#connections) connection.destroy();
+    this.#whenOver?.();
   }
 
   /** The first part of a drain, in which idle connections may bring one more request. */
@@ -332,7 +357,7 @@ export class HttpService {
   }
 
   get #isOver(): boolean {
-    if (this.#connections.size > 0) return false;
+    if (this.#openCount > 0) return false;
     for (const edition of this.#editions) if (edition.serving > 0) return false;
     return true;
   }
@@ -386,6 +411,7 @@ export class HttpService {
         observer.connectionRefused(name, error);
       },
     });
+    this.#rosters.add(connections);
     this.#doors.set(name, door);
   }
 
@@ -400,13 +426,13 @@ export class HttpService {
     door.exchange = exchangeOptions(config, door.tls?.server ?? null);
     door.codec = this.#codecOptions(door);
     if (door.tls !== null && this.#options.tls.refresh(config.name)) {
-      this.#recall(door.connections);
+      this.#recall(door);
     }
   }
 
   /** Clients are asked for something else: connections finish what they do, and their clients are asked again. */
-  #recall(connections: Iterable<DownstreamConnection>): void {
-    for (const connection of [...connections]) connection.drain();
+  #recall(door: Door | undefined): void {
+    for (const { connection } of door?.connections.all ?? []) connection.drain();
   }
 
   #codecOptions(door: Door): CodecOptions {
@@ -471,32 +497,31 @@ export class HttpService {
     const { remote } = socket;
     const facts: ConnectionFacts = {
       id: ++lastConnection,
-      remote: remote.kind === "tcp" ? { ...remote, host: unmapIpv4(remote.host) } : remote,
+      remote: unmapped(remote),
       relay: socket.relay,
       local: socket.local,
       tls: socket.tls,
       since: performance.now(),
     };
-    let counts: ProtocolCounts | null = null;
-    const connection = chooseCodec(socket, facts, door.codec, {
-      onProtocol: (protocol) => {
-        counts = this.#counts.of(door.config.name).protocol(protocol);
-        counts.opened++;
-        counts.open++;
-      },
-      onClosed: () => {
-        if (counts !== null) counts.open--;
-        this.#connections.delete(connection);
-        door.connections.delete(connection);
-        this.#checkOver();
-      },
-    });
-    this.#connections.add(connection);
-    door.connections.add(connection);
+    const open = new OpenConnection(
+      door.connections,
+      this.#counts.of(door.config.name),
+      this.#onGone,
+    );
+    const connection = chooseCodec(socket, facts, door.codec, open);
+    open.connection = connection;
+    door.connections.add(open);
     connection.start();
     if (door.outdated) connection.drain();
     else if (this.#draining !== "no") connection.drain(true);
   }
+}
+
+/** An address as it is told to everybody; a PROXY header may spell it otherwise. */
+function unmapped(address: Address): Address {
+  if (address.kind !== "tcp") return address;
+  const host = unmapIpv4(address.host);
+  return host === address.host ? address : { ...address, host };
 }
 
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };

@@ -34,6 +34,9 @@ const NO_HANDLER: SocketHandler = {
   onError: () => {},
 };
 
+/** A queue that nothing was put into yet. */
+const NONE: Uint8Array[] = [];
+
 /** A {@linkcode Socket} without the bytes. */
 export abstract class BaseSocket implements Socket {
   handler: SocketHandler = NO_HANDLER;
@@ -49,7 +52,7 @@ export abstract class BaseSocket implements Socket {
   #writing = false;
   #finishing = false;
   #pending = 0;
-  #queue: Uint8Array[] = [];
+  #queue: Uint8Array[] = NONE;
   #next = 0;
   #writeFault: ProxyError | null = null;
   #closeTimer: ReturnType<typeof setTimeout> | undefined;
@@ -92,6 +95,7 @@ export abstract class BaseSocket implements Socket {
     if (length === 0) return this.#pending === 0;
     if (this.#writing) {
       this.#pending += length;
+      if (this.#queue === NONE) this.#queue = [];
       this.#queue.push(bytes);
       return false;
     }
@@ -173,7 +177,7 @@ export abstract class BaseSocket implements Socket {
       if (!this.startWrite(bytes)) return;
       this.#pending -= bytes.length;
     }
-    this.#queue = this.#next === 0 ? this.#queue : [];
+    this.#queue = NONE;
     this.#next = 0;
     this.#writing = false;
     if (this.#closed) {
@@ -191,7 +195,7 @@ export abstract class BaseSocket implements Socket {
   /** Reports that writing is over because of `error`. Never called from inside `startWrite`. */
   protected writeFailed(error: ProxyError): void {
     if (this.#released) return;
-    this.#queue = [];
+    this.#queue = NONE;
     this.#next = 0;
     this.#pending = 0;
     if (this.#closed) return this.#release();
@@ -220,7 +224,7 @@ export abstract class BaseSocket implements Socket {
   #release(): void {
     if (this.#released) return;
     this.#released = true;
-    this.#queue = [];
+    this.#queue = NONE;
     this.#next = 0;
     this.#pending = 0;
     if (this.#closeTimer !== undefined) clearTimeout(this.#closeTimer);

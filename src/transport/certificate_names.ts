@@ -1,5 +1,5 @@
 /**
- * The names in a certificate, read from its DER.
+ * The names in a certificate and what it is for, read from its DER.
  *
  * The texts that node makes of them are no source: whatever stands in a name stands in the text as it is, so that one
  * name can look like several.
@@ -32,6 +32,7 @@ const IP_ADDRESS = 0x87;
 const EXTENSIONS = 0xa3;
 const VERSION = 0xa0;
 const SUBJECT_ALTERNATIVE_NAME = "2.5.29.17";
+const EXTENDED_KEY_USAGE = "2.5.29.37";
 
 /** Short names of RFC 4514 §3 and those that are usual beside them. */
 const SHORT_NAMES: Readonly<Record<string, string>> = {
@@ -68,20 +69,39 @@ export function certificateNames(der: Uint8Array): CertificateNames {
   };
 }
 
+/**
+ * What a certificate may be used for (RFC 5280 §4.2.1.12), as object identifiers; `null`: for anything.
+ *
+ * @param der The certificate.
+ * @throws {RangeError} If it is not one.
+ */
+export function extendedKeyUsage(der: Uint8Array): string[] | null {
+  const [signed] = inside(der, SEQUENCE);
+  const extensions = [...elements(signed!.content)].find(({ tag }) => tag === EXTENSIONS);
+  const usage = extensions === undefined ? null : extensionOf(extensions, EXTENDED_KEY_USAGE);
+  return usage === null ? null : usage.map(({ content }) => identifierText(content));
+}
+
 function alternativeNames(extensions: Element): string[] {
+  const names = extensionOf(extensions, SUBJECT_ALTERNATIVE_NAME) ?? [];
+  return names.flatMap(({ tag, content }) =>
+    tag === DNS_NAME
+      ? [plainHost(latin1(content))]
+      : tag === IP_ADDRESS
+      ? [addressText(content)]
+      : []
+  );
+}
+
+/** What is in the sequence that an extension is; `null`: there is no such extension. */
+function extensionOf(extensions: Element, wanted: string): Element[] | null {
   for (const { content } of inside(extensions.content, SEQUENCE)) {
     const [id, ...rest] = elements(content);
-    if (identifierText(id!.content) !== SUBJECT_ALTERNATIVE_NAME) continue;
+    if (identifierText(id!.content) !== wanted) continue;
     const value = rest.find(({ tag }) => tag === OCTET_STRING);
-    return inside(value!.content, SEQUENCE).flatMap(({ tag, content }) =>
-      tag === DNS_NAME
-        ? [plainHost(latin1(content))]
-        : tag === IP_ADDRESS
-        ? [addressText(content)]
-        : []
-    );
+    return inside(value!.content, SEQUENCE);
   }
-  return [];
+  return null;
 }
 
 function addressText(bytes: Uint8Array): string {

@@ -5,7 +5,7 @@
  */
 import { X509Certificate } from "node:crypto";
 import type { TLSSocket } from "node:tls";
-import { certificateNames } from "./certificate_names.ts";
+import { certificateNames, extendedKeyUsage } from "./certificate_names.ts";
 import type { ClientCertificate } from "./socket.ts";
 
 /** Most certificates from a client's to its root. */
@@ -103,10 +103,45 @@ export function chainProblem(
     const root = roots.find((one) => signed(below, one));
     if (root !== undefined) return timeProblem(root, now);
     const above = chain.find((one) => one !== below && one.ca && signed(below, one));
-    if (above === undefined) return "it was not issued by a trusted root";
+    if (above === undefined) {
+      return `it was not issued by a trusted root: ${
+        issuerText(below)
+      } is neither trusted nor shown beside it`;
+    }
     below = above;
   }
   return `its chain is longer than ${MAX_DEPTH}`;
+}
+
+const CLIENT_AUTH = "1.3.6.1.5.5.7.3.2";
+const ANY_USAGE = "2.5.29.37.0";
+
+/**
+ * Why the runtime has not accepted a chain, which has one word for all that can be wrong with it.
+ *
+ * @param chain Not empty.
+ * @param code That word.
+ */
+export function whyNotAccepted(
+  chain: readonly X509Certificate[],
+  roots: readonly X509Certificate[],
+  now: number,
+  code: string,
+): string {
+  const problem = chainProblem(chain, roots, now);
+  if (problem !== null) return problem;
+  const usage = extendedKeyUsage(chain[0]!.raw);
+  return usage === null || usage.includes(CLIENT_AUTH) || usage.includes(ANY_USAGE)
+    ? code
+    : "it is not for clients (its extended key usage has no clientAuth)";
+}
+
+/** Longest name of an issuer that is told, in characters: it may have been made by whoever wants in. */
+const MOST_ISSUER = 200;
+
+function issuerText({ raw }: X509Certificate): string {
+  const { issuer } = certificateNames(raw);
+  return issuer.length > MOST_ISSUER ? `${issuer.slice(0, MOST_ISSUER)}…` : issuer;
 }
 
 function signed(below: X509Certificate, above: X509Certificate): boolean {

@@ -5,7 +5,7 @@
  * @module
  */
 import { isIPv6 } from "node:net";
-import type { TcpAddress } from "./address.ts";
+import type { Address, TcpAddress } from "./address.ts";
 import { ProxyError } from "../base/error.ts";
 import { ConnectionGate, type GateOptions } from "./connection_gate.ts";
 import { type Admission, checkAdmission } from "./connection_setup.ts";
@@ -24,6 +24,9 @@ import {
 
 /** Milliseconds between two looks at whether accepting still works. */
 const REVIVE_INTERVAL = 100;
+
+/** Hosts that stand for every address of this machine. */
+const WILDCARDS = new Set(["0.0.0.0", "::"]);
 
 /** Keeps listening handles from being collected while only the event loop knows them. */
 const listening = new Set<HandleListener>();
@@ -100,6 +103,10 @@ class HandleListener implements Listener {
   readonly #admission: Admission | null;
   readonly #backlog: number;
   readonly #watch: ReturnType<typeof setInterval>;
+  /** Our end of all connections; `null` where they differ. */
+  readonly #local: Address | null;
+  /** Whether what is accepted has Nagle's algorithm off from the start. */
+  readonly #inheritsNoDelay: boolean;
   #closed = false;
 
   constructor(
@@ -118,6 +125,8 @@ class HandleListener implements Listener {
     this.#backlog = options.backlog ?? 511;
     check(handle.listen(this.#backlog), "listen");
     const bound = localAddress(handle);
+    this.#local = bound.kind === "tcp" && WILDCARDS.has(bound.host) ? null : bound;
+    this.#inheritsNoDelay = handle.setNoDelay(true) === 0 && Deno.build.os === "linux";
     // A socket from elsewhere goes by the address that it has here, which is the one that may be bound.
     this.address = {
       kind: "tcp",
@@ -182,10 +191,10 @@ class HandleListener implements Listener {
         return;
       }
       if (this.#closed || !this.#gate.enter()) return client.close();
-      client.setNoDelay(true);
+      if (!this.#inheritsNoDelay) client.setNoDelay(true);
       const socket = new HandleSocket(this.#native, client, {
         remote: remoteAddress(client),
-        local: localAddress(client),
+        local: this.#local ?? localAddress(client),
         tls: null,
         onReleased: this.#gate.onReleased,
       });

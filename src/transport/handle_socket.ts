@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { Roster, type RosterMember } from "../base/roster.ts";
 import { young } from "../base/young.ts";
 import type { SocketFacts } from "./base_socket.ts";
 import { readError, writeError } from "./io_error.ts";
@@ -22,13 +23,15 @@ const READ_BUFFER = new Uint8Array(64 * 1024);
 const BULK_BYTES = 16 * 1024;
 
 /** Keeps handles from being collected while only the event loop knows them. */
-const live = new Set<HandleSocket>();
+const live = new Roster<HandleSocket>();
 
 /** A request that no write has needed yet: the kernel takes nearly every write at once. */
 let spare: WriteRequest | null = null;
 
 /** A socket over an established native handle. */
-export class HandleSocket extends PushSocket {
+export class HandleSocket extends PushSocket implements RosterMember {
+  /** Where it stands among those that live. */
+  place = -1;
   readonly #native: NativeTcp;
   readonly #handle: TcpHandle;
   #length = 0;
@@ -36,7 +39,6 @@ export class HandleSocket extends PushSocket {
   #bulk = false;
   /** Whether the handler's own buffer is where the next bytes land. */
   #direct = false;
-  readonly #onWritten = (status: number): void => this.#written(status);
 
   constructor(native: NativeTcp, handle: TcpHandle, facts: SocketFacts) {
     super(facts);
@@ -78,7 +80,7 @@ export class HandleSocket extends PushSocket {
     if (this.#native.state[this.#native.asyncWriteIndex] === 0) return true;
     // It is this write's now. It tells of its end in a later turn.
     spare = null;
-    request.oncomplete = this.#onWritten;
+    request.oncomplete = young((status) => this.#written(status));
     request.buffer = bytes;
     this.#length = bytes.length;
     return false;

@@ -19,6 +19,7 @@ import {
   chainProblem,
   clientFacts,
   shownChain,
+  whyNotAccepted,
 } from "./client_certificate.ts";
 import { errorCode, reason } from "./io_error.ts";
 import { adoptConnection } from "./node_connection.ts";
@@ -196,6 +197,10 @@ function contextOf(server: TlsServer, shown: ServerCertificate, { ca }: Demand):
 
 const accepted = new AcceptedCertificates();
 
+/** What the runtime says of a client that has shown no certificate where every client must. */
+const NO_CERTIFICATE = "ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE";
+const NONE_SHOWN = "the client has shown no certificate";
+
 /**
  * Why a client cannot be let in for its certificate, or for the lack of one.
  *
@@ -209,7 +214,7 @@ function clientProblem(
 ): string | null {
   if (mode === "none") return null;
   if (chain.length === 0) {
-    return mode === "required" ? "the client has shown no certificate" : null;
+    return mode === "required" ? NONE_SHOWN : null;
   }
   const problem = chainProblemOf(socket, chain, roots);
   return problem === null ? null : `the client's certificate is not accepted: ${problem}`;
@@ -227,7 +232,7 @@ function chainProblemOf(
   }
   const handle = (socket as unknown as Internals)._handle;
   const error = typeof handle?.verifyError === "function" ? handle.verifyError() : "UNKNOWN";
-  if (error) return error;
+  if (error) return whyNotAccepted(chain, roots, Date.now(), error);
   accepted.add(chain[0]!);
   return null;
 }
@@ -254,6 +259,12 @@ function factsOf(
 function handshakeError(error: unknown, context: string): ProxyError {
   if (error instanceof ProxyError) return error;
   const code = errorCode(error);
+  if (code === NO_CERTIFICATE) {
+    return new ProxyError("invalid_cert", `${context}: ${NONE_SHOWN}`, {
+      source: "downstream",
+      cause: error,
+    });
+  }
   return new ProxyError(
     "tls_handshake_failure",
     `${context}: ${reason(error)}${code === "" ? "" : ` (${code})`}`,

@@ -16,7 +16,6 @@ export abstract class PushSocket extends BaseSocket {
   #stopped = false;
   #over = false;
   #fault: ProxyError | null = null;
-  readonly #deliverRest = (): void => this.#deliver();
 
   get readsAhead(): boolean {
     return true;
@@ -29,7 +28,7 @@ export abstract class PushSocket extends BaseSocket {
 
   protected override startRead(): void {
     if (this.holding) {
-      queueMicrotask(this.#deliverRest);
+      queueMicrotask(() => this.#deliver());
     } else if (this.#stopped) {
       this.#stopped = false;
       this.startSource();

@@ -17,6 +17,7 @@ const HTTP2_UP = "tests/e2e/http2_upstream_test.ts";
 const ABUSE = "tests/e2e/http2_abuse_test.ts";
 const SMUGGLING = "tests/e2e/smuggling_test.ts";
 const DRAIN = "tests/e2e/drain_test.ts";
+const SIGNALS = "tests/e2e/signals_test.ts";
 const H1_LIMITS = "tests/http1/downstream_limits_test.ts";
 const CHUNKED = "tests/http1/chunked_decoder_test.ts";
 const EACH_BRIDGE = { [BRIDGES]: ["${down} to ${up}", "GET"] };
@@ -117,8 +118,12 @@ export const BASIC_CASES: readonly Case[] = [
   }],
   [
     "mtls_no_client_cert, mtls_no_intermediate_cert, mtls",
-    "the client certificate is shown, its absence is the origin's to judge; a stranger stands for a missing intermediate",
+    "the client certificate is shown, its absence or that of its intermediate is the origin's to judge",
     {
+      "tests/connector/tls_peers_alone_test.ts": [
+        "a client certificate without its intermediate",
+        "TLS 1.2: a client certificate without its intermediate",
+      ],
       [TLS_UP]: [
         "the client certificate is shown to the origin, and its absence is the origin's to judge",
       ],
@@ -169,13 +174,13 @@ export const CORE_CASES: readonly Case[] = [
     [HTTP2]: ["HTTP/1 and HTTP/2 share a port, wherever the first bytes are cut"],
   }],
   ["server_phase_fastshutdown", "a fast end", {
-    [DRAIN]: ["a second signal ends the program at once"],
+    [SIGNALS]: [
+      "SIGINT cuts a download, leaves its line in the log and no file behind, and exits 0",
+    ],
   }],
   ["server_phase_gracefulshutdown", "a graceful end: drain, grace, end", {
-    [DRAIN]: [
-      "${signal} lets a download finish, takes nothing new, and exits 0 right after",
-      "the grace period cuts what does not end",
-    ],
+    [SIGNALS]: ["SIGTERM lets a download finish, takes nothing new, and exits 0 right after"],
+    [DRAIN]: ["the grace period cuts what does not end"],
   }],
   ["bootstrap_as_a_service", "who depends on a service waits until it is ready", {
     "tests/server/service_graph_test.ts": [

@@ -52,7 +52,7 @@ const SLICE = 40;
 /** Turns that promises get to come to the end of a request. */
 const TURNS = 12;
 
-const ENDED = () => {};
+const OWNER = { onClosed() {} };
 
 const REQUEST = new TextEncoder().encode(
   ["GET /small HTTP/1.1", "Host: 127.0.0.1:8080", ...BROWSER, "", ""].join("\r\n"),
@@ -213,11 +213,11 @@ async function makeRound(name: CodePath, wheel: TimerWheel): Promise<Round> {
   return client === "h1"
     ? http1Clients(
       origin === "none" ? null : origins,
-      (socket) => new Http1DownstreamConnection(socket, facts, options, ENDED),
+      (socket) => new Http1DownstreamConnection(socket, facts, options, OWNER),
     )
     : await http2Clients(
       origins,
-      (socket) => new Http2DownstreamConnection(socket, facts, options, ENDED),
+      (socket) => new Http2DownstreamConnection(socket, facts, options, OWNER),
     );
 }
 

@@ -14,7 +14,7 @@ export function pretendProgram(changes: Partial<Program> = {}): Program & { ran:
         plugins: reportsOf(config),
         operations: { admin: null, metrics: null },
       });
-      return Promise.resolve();
+      return Promise.resolve(false);
     },
     startDaemon: () => Promise.resolve(4711),
     inspectPlugins: (config) =>

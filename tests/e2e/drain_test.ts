@@ -21,52 +21,6 @@ async function refuses(port: number): Promise<boolean> {
   }
 }
 
-for (const signal of ["SIGTERM", "SIGINT"] as const) {
-  Deno.test(`${signal} lets a download finish, takes nothing new, and exits 0 right after`, async () => {
-    let finish = () => {};
-    const finished = new Promise<void>((resolve) => finish = resolve);
-    await using origin = await startRawOrigin(async (connection) => {
-      await connection.request();
-      await connection.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst");
-      await finished;
-      await connection.send("last.");
-      await connection.whenEnded();
-    });
-    await using sluice = await startSluice({
-      config: configFile({ origin: origin.address, server: { grace_period: "30s" } }),
-      threads: 2,
-    });
-    const port = sluice.port();
-    await using client = await RawClient.connect(port);
-    await client.send(get("/"));
-    await client.takeUntil("first");
-    sluice.signal(signal);
-    await eventually(() => refuses(port), "new connections to be refused");
-    const start = performance.now();
-    finish();
-    assert.equal(await client.takeUntil("last."), "last.");
-    await client.whenEnded();
-    assert.equal(await sluice.exited, 0);
-    const took = performance.now() - start;
-    assert.ok(took < 5_000, `${took} ms until the exit, of a grace period of 30 s`);
-  });
-}
-
-Deno.test("SIGTERM closes idle connections and ends at once", async () => {
-  await using origin = await startSimpleOrigin();
-  await using sluice = await startSluice({
-    config: configFile({ origin: origin.address, server: { grace_period: "30s" } }),
-  });
-  await using idle = await RawClient.connect(sluice.port());
-  await idle.request(get("/bytes/1"));
-  await using fresh = await RawClient.connect(sluice.port());
-  const start = performance.now();
-  assert.equal(await sluice.stop(), 0);
-  assert.ok(performance.now() - start < 5_000);
-  await idle.whenEnded();
-  await fresh.whenEnded();
-});
-
 Deno.test("a response that is under way at SIGTERM says Connection: close", async () => {
   await using origin = await startSimpleOrigin();
   await using sluice = await startSluice({ upstream: origin.url });
@@ -135,23 +89,6 @@ export default definePlugin({
     assert.match(sluice.stderr(), /refused; generation 1 goes on[^]*the program is stopping/);
   });
 }
-
-Deno.test("a second signal ends the program at once", async () => {
-  await using origin = await startRawOrigin(async (connection) => {
-    await connection.request();
-    await connection.whenEnded();
-  });
-  await using sluice = await startSluice({
-    config: configFile({ origin: origin.address, server: { grace_period: "60s" } }),
-  });
-  await using client = await RawClient.connect(sluice.port());
-  await client.send(get("/"));
-  await origin.waitForConnections(1);
-  sluice.signal("SIGTERM");
-  await sluice.waitForOutput(/[Dd]raining/);
-  sluice.signal("SIGTERM");
-  assert.notEqual(await sluice.exited, 0);
-});
 
 Deno.test("a stop under load loses no answer: each request is answered whole or never accepted", async () => {
   await using origin = await startSimpleOrigin();

@@ -6,7 +6,7 @@ import { text } from "../support/http_text.ts";
 import { isAlive, Successor, upgrade } from "../support/handover.ts";
 import { get, RawClient, rawRequest } from "../support/raw_client.ts";
 import { startRawOrigin } from "../support/raw_origin.ts";
-import { writeConfig, writePlugin } from "../support/reload.ts";
+import { writePlugin } from "../support/reload.ts";
 import { startSimpleOrigin } from "../support/simple_origin.ts";
 import { startSluice } from "../support/sluice.ts";
 import { EchoSocket } from "../support/web_socket.ts";
@@ -109,48 +109,6 @@ Deno.test("what the old process has begun, it finishes: downloads and WebSockets
   await socket.echo("still");
   await socket[Symbol.asyncDispose]();
   assert.equal(await sluice.exited, 0);
-  await next.stop();
-});
-
-Deno.test("a process that another has relieved is not reloaded: it says which one is", async () => {
-  await using origin = await startSimpleOrigin();
-  await using sluice = await startSluice({
-    config: configFile({ origin: origin.address, server: { grace_period: "60s" } }),
-  });
-  await using socket = await EchoSocket.open(sluice.port());
-  await using next = await upgrade(sluice);
-  sluice.signal("SIGHUP");
-  await sluice.waitForOutput(
-    new RegExp(
-      `The new config is refused[^]*process ${next.pid} serves in the place of this one: reload that`,
-    ),
-    20_000,
-  );
-  await socket.echo("still");
-  next.signal("SIGHUP");
-  await sluice.waitForOutput(/Reloaded generation=2/, 20_000);
-  await socket[Symbol.asyncDispose]();
-  assert.equal(await sluice.exited, 0);
-  await next.stop();
-});
-
-Deno.test("a new process that cannot start leaves the old one serving", async () => {
-  await using origin = await startSimpleOrigin();
-  await using sluice = await startSluice({ config: configFile({ origin: origin.address }) });
-  const port = sluice.port();
-  writeConfig(sluice, "this: is no config");
-  sluice.signal("SIGQUIT");
-  await sluice.waitForOutput(
-    /The upgrade has failed: the new process ended before it served, with code 78.*goes on/,
-    30_000,
-  );
-  await sluice.waitForOutput(/unknown key "this"/);
-  assert.equal((await rawRequest(port, get("/bytes/1"))).status, 200);
-  // The next one may be better.
-  writeConfig(sluice, configFile({ origin: origin.address }));
-  await using next = await upgrade(sluice);
-  assert.equal(await sluice.exited, 0);
-  assert.equal((await rawRequest(port, get("/bytes/1"))).status, 200);
   await next.stop();
 });
 

@@ -5,8 +5,8 @@ import { eventually } from "../support/deadline.ts";
 import { field, text } from "../support/http_text.ts";
 import { isAlive, Successor, upgrade } from "../support/handover.ts";
 import { FakeServiceManager } from "../support/notify.ts";
-import { get, RawClient, rawRequest } from "../support/raw_client.ts";
-import { response, startRawOrigin } from "../support/raw_origin.ts";
+import { get, rawRequest } from "../support/raw_client.ts";
+import { response } from "../support/raw_origin.ts";
 import { reload, writeConfig, writePlugin } from "../support/reload.ts";
 import { testWith } from "../support/require.ts";
 import { startSimpleOrigin } from "../support/simple_origin.ts";
@@ -134,36 +134,6 @@ export default definePlugin({
   await eventually(async () => await who() === "hello", "the new config", 20_000);
 });
 
-Deno.test("SIGUSR2 opens the access log and error_log anew; a log whose file has gone is no failure", async () => {
-  await using origin = await startSimpleOrigin();
-  await using sluice = await startSluice({
-    config: config("one", origin.address, { error_log: "error.log" }),
-    // Ready is told on stderr all the same.
-  });
-  const { directory } = sluice;
-  const errors = `${directory}/error.log`;
-  await rawRequest(sluice.port(), get("/bytes/1"));
-  await sluice.waitForAccessLog(1);
-  Deno.renameSync(`${directory}/access.jsonl`, `${directory}/access.old`);
-  Deno.removeSync(errors);
-  sluice.signal("SIGUSR2");
-  await eventually(() => {
-    try {
-      return Deno.statSync(`${directory}/access.jsonl`).isFile && Deno.statSync(errors).isFile;
-    } catch {
-      return false;
-    }
-  }, "new log files");
-  await rawRequest(sluice.port(), get("/bytes/2"));
-  await sluice.waitForAccessLog(1);
-  sluice.signal("SIGHUP");
-  await eventually(
-    () => /Reloaded generation=2/.test(Deno.readTextFileSync(errors)),
-    "a line in the new error log",
-    20_000,
-  );
-});
-
 Deno.test("the service manager is told: ready, reloading, ready again, and stopping", async () => {
   using manager = await FakeServiceManager.start();
   await using origin = await startSimpleOrigin();
@@ -279,26 +249,6 @@ Deno.test("shutdown_delay goes on serving while /readyz says no, and new connect
   assert.equal(await mark(sluice), "one");
   await sluice.waitForOutput(/Draining: SIGTERM/);
   assert.equal(await sluice.exited, 0);
-});
-
-Deno.test("SIGTERM while the process that was replaced drains cuts what it still has", async () => {
-  await using origin = await startRawOrigin(async (connection) => {
-    await connection.request();
-    await connection.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst");
-    await connection.whenEnded();
-  });
-  await using sluice = await startSluice({
-    config: config("one", origin.address, { grace_period: "60s" }),
-  });
-  await using client = await RawClient.connect(sluice.port());
-  await client.send(get("/"));
-  await client.takeUntil("first");
-  await using next = await upgrade(sluice);
-  sluice.signal("SIGTERM");
-  assert.notEqual(await sluice.exited, 0);
-  await client.whenEnded();
-  assert.ok(isAlive(next.pid));
-  await next.stop();
 });
 
 Deno.test("while the program starts, /readyz says 503 starting, /livez lives, and clients wait instead of being refused", async () => {

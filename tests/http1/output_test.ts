@@ -9,7 +9,12 @@ import { MemorySocket, settled } from "../support/memory_socket.ts";
 function stalledOutput(): { readonly socket: MemorySocket; readonly output: Output } {
   const socket = new MemorySocket();
   const wheel = new TimerWheel({ clock: new ManualClock() });
-  const output = new Output(socket, { wheel, timeout: 1_000, minRate: 0, onTimeout() {} });
+  const output = new Output(socket, {
+    wheel,
+    writeTimeout: 1_000,
+    minSendRate: 0,
+    onWriteTimeout() {},
+  });
   socket.handler = {
     readBuffer: () => new Uint8Array(1),
     onRead() {},

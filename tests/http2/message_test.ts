@@ -319,7 +319,12 @@ Deno.test("whatever is let through is one request in HTTP/1, and the same one", 
         const expected = [head.method, head.target, head.authority];
         const fields = [...head.fields].map(([n, v]) => [n.toLowerCase(), v]);
         const socket = new MemorySocket();
-        const output = new Output(socket, { wheel, timeout: 1, minRate: 0, onTimeout: () => {} });
+        const output = new Output(socket, {
+          wheel,
+          writeTimeout: 1,
+          minSendRate: 0,
+          onWriteTimeout() {},
+        });
         writeRequestHead(output, head, { kind: "none" });
         output.flush();
         const { sent } = socket;

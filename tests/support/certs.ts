@@ -20,6 +20,8 @@ export interface TestCertificates {
   readonly server: TestCertificate;
   /** For `a.test`, signed by the root, but over since 2020. */
   readonly expired: TestCertificate;
+  /** For `a.test`, signed by the root, but not valid before 2090. */
+  readonly early: TestCertificate;
   /** For a client called `client.test`. */
   readonly client: TestCertificate;
 }
@@ -91,11 +93,13 @@ function make(): TestCertificates {
     sign("server", "a.test", new Date(now - day), new Date(now + 30 * day));
     sign("client", "client.test", new Date(now - day), new Date(now + 30 * day));
     sign("expired", "a.test", new Date("2020-01-01"), new Date("2020-01-02"));
+    sign("early", "a.test", new Date("2090-01-01"), new Date("2090-01-02"));
     return {
       ca: read("ca.pem"),
       otherCa: read("other.pem"),
       server: pair("server"),
       expired: pair("expired"),
+      early: pair("early"),
       client: pair("client"),
     };
   } finally {

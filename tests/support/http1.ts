@@ -113,7 +113,7 @@ export function connectDownstream(options: DownstreamTestOptions = {}): Downstre
         body: bytes("no\n"),
       };
     },
-  }, () => closed.count++);
+  }, { onClosed: () => closed.count++ });
   connection.start();
   return {
     socket,

@@ -59,7 +59,7 @@ export function connectHttp2(options: Http2TestOptions): Http2Test {
       refuse: (error) => ({ head: new ResponseHead(error.status), body: new Uint8Array(2) }),
       onFault: (error) => faults.push(error),
     },
-    () => closed.count++,
+    { onClosed: () => closed.count++ },
   );
   connection.start();
   return {

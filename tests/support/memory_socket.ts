@@ -16,6 +16,8 @@ export interface MemorySocketOptions {
   readonly readSize?: number;
   /** Whether the read buffer is asked for with `read()`, not when there are bytes. Default `false`. */
   readonly eager?: boolean;
+  /** Whether asking is said to cost nothing. Default `false`. */
+  readonly readsAhead?: boolean;
 }
 
 const ADDRESS: Address = { kind: "tcp", host: "192.0.2.1", port: 1234 };
@@ -26,6 +28,7 @@ export class MemorySocket implements Socket {
   readonly remote: Address = ADDRESS;
   readonly local: Address = ADDRESS;
   readonly tls: ConnectionTls | null = null;
+  readonly readsAhead: boolean;
   closed = false;
   pending = 0;
   /** Whether our direction was ended in order: by `closeWrite` or `close`. */
@@ -49,6 +52,7 @@ export class MemorySocket implements Socket {
 
   constructor(options: MemorySocketOptions = {}) {
     this.#options = options;
+    this.readsAhead = options.readsAhead ?? false;
   }
 
   /** What the code under test wrote, as far as it was taken. */

@@ -9,8 +9,8 @@ import {
   readCertificates,
   type ServerCertificate,
 } from "../../src/transport/certificate.ts";
-import { certificateNames } from "../../src/transport/certificate_names.ts";
-import { chainProblem } from "../../src/transport/client_certificate.ts";
+import { certificateNames, extendedKeyUsage } from "../../src/transport/certificate_names.ts";
+import { chainProblem, whyNotAccepted } from "../../src/transport/client_certificate.ts";
 import { Authority } from "../support/authority.ts";
 import { testCertificates } from "../support/certs.ts";
 import { testWith } from "../support/require.ts";
@@ -203,6 +203,27 @@ IP.2=192.0.2.1
   }
 });
 
+testWith(["openssl"], "a certificate says what it is for, which may be anything", () => {
+  using authority = new Authority();
+  const [root] = readCertificates(authority.ca);
+  const cases: [string, string[] | null, RegExp][] = [
+    ["", null, /^THE CODE$/],
+    ["extendedKeyUsage=clientAuth,serverAuth", [
+      "1.3.6.1.5.5.7.3.2",
+      "1.3.6.1.5.5.7.3.1",
+    ], /^THE CODE$/],
+    ["extendedKeyUsage=anyExtendedKeyUsage", ["2.5.29.37.0"], /^THE CODE$/],
+    ["extendedKeyUsage=critical,emailProtection", ["1.3.6.1.5.5.7.3.4"], /^it is not for clients/],
+  ];
+  for (const [extensions, expected, why] of cases) {
+    const [leaf] = readCertificates(authority.signFor(["a.test"], extensions).cert);
+    assert.deepEqual(extendedKeyUsage(leaf!.raw), expected);
+    assert.match(whyNotAccepted([leaf!], [root!], Date.now(), "THE CODE"), why);
+    // What anybody can see is told first.
+    assert.match(whyNotAccepted([leaf!], [], Date.now(), "THE CODE"), /trusted root: CN=Root of/);
+  }
+});
+
 testWith(
   ["openssl"],
   "what is cut off anywhere is no certificate, and never anything but a RangeError",
@@ -212,6 +233,7 @@ testWith(
     const tried = (bytes: Uint8Array) => {
       try {
         certificateNames(bytes);
+        extendedKeyUsage(bytes);
       } catch (error) {
         assert.ok(error instanceof RangeError || error instanceof TypeError, String(error));
       }

@@ -138,8 +138,8 @@ export class HttpEndpoint {
           tls: null,
           since: performance.now(),
         };
-        const connection = new Http1DownstreamConnection(socket, facts, http, () => {
-          this.#connections.delete(connection);
+        const connection = new Http1DownstreamConnection(socket, facts, http, {
+          onClosed: () => this.#connections.delete(connection),
         });
         this.#connections.add(connection);
         connection.start();
