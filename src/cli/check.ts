@@ -5,6 +5,8 @@
  */
 import { type ConfigError, formatWarnings } from "../config/errors.ts";
 import { loadConfig } from "../config/load.ts";
+import { outsideTexts } from "../config/outside.ts";
+import { shownFields } from "../config/shown.ts";
 import type { Config } from "../config/types.ts";
 import { summarizeListener } from "./describe_listener.ts";
 import { describeConfig, matchText } from "./describe.ts";
@@ -27,7 +29,7 @@ export async function check(
   const inspection: Inspection = config.plugins.length === 0
     ? { reports: [], errors: [] }
     : await program.inspectPlugins(config);
-  if (inspection.errors.length > 0) fail(pluginErrors(inspection.errors), json, output);
+  if (inspection.errors.length > 0) fail(pluginErrors(inspection.errors, config), json, output);
   const { warnings = [] } = result;
   if (json) {
     const all = { ...summary(config, inspection), warnings: plain(warnings) };
@@ -76,8 +78,13 @@ function summary(config: Config, inspection: Inspection) {
       listeners: service.listeners,
       routes: service.routes.map((route) => ({
         id: route.id,
-        match: route.match,
-        matches: matchText(route.match),
+        match: {
+          ...route.match,
+          ...(route.match.header === undefined
+            ? {}
+            : { header: shownFields(route.match.header, outsideTexts(config)) }),
+        },
+        matches: matchText(route.match, config),
         upstream: route.upstream,
         split: route.split,
         mirrors: route.mirrors,

@@ -63,7 +63,7 @@ async function inspectFolder(directory: string, program: Program): Promise<Inspe
   };
   const inspection = await program.inspectPlugins(bare);
   if (inspection.errors.length > 0) {
-    throw new CliExit(EXIT.config, errorText(pluginErrors(inspection.errors)));
+    throw new CliExit(EXIT.config, errorText(pluginErrors(inspection.errors, config)));
   }
   return {
     ...inspection,

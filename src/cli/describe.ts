@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { outsideTexts } from "../config/outside.ts";
+import { shownFields } from "../config/shown.ts";
 import type { Config, RouteConfig } from "../config/types.ts";
 import { alternatives } from "../http/matcher.ts";
 import type { Match, Permissions } from "../plugin/plugin.ts";
@@ -16,8 +18,12 @@ import type { PluginReport } from "./program.ts";
 
 const RIGHTS = ["net", "read", "write", "env", "sys"] as const;
 
-/** A match in one line. */
-export function matchText(match: Match): string {
+/**
+ * A match in one line.
+ *
+ * @param config Where it stands: what came from outside into it is not shown.
+ */
+export function matchText(match: Match, config: Config): string {
   const parts: string[] = [];
   const method = alternatives(match.method);
   const host = alternatives(match.host);
@@ -25,7 +31,9 @@ export function matchText(match: Match): string {
   if (method.length > 0) parts.push(method.join("|"));
   if (host.length > 0) parts.push(`host ${host.join("|")}`);
   if (path.length > 0) parts.push(path.join("|"));
-  for (const [name, value] of Object.entries(match.header ?? {})) {
+  for (
+    const [name, value] of Object.entries(shownFields(match.header ?? {}, outsideTexts(config)))
+  ) {
     parts.push(
       value === true ? `with ${name}` : value === false ? `without ${name}` : `${name}: ${value}`,
     );
@@ -77,7 +85,7 @@ export function describeConfig(config: Config, reports: readonly PluginReport[])
     text += table(
       service.routes.map((route) => [
         route.id,
-        matchText(route.match),
+        matchText(route.match, config),
         targetText(config, route),
         [modulesText(route), pluginsText(config, route), ...attemptsText(route)]
           .filter((one) => one !== "").join("; "),

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { withoutCredentials } from "../config/secrets.ts";
 import { formatDuration, formatPercent } from "../config/units.ts";
 import type { RouteConfig } from "../config/types.ts";
 import type { EndpointConfig, UpstreamConfig } from "../config/types_upstreams.ts";
@@ -184,9 +185,9 @@ function checkText({ check }: Active): string {
     return `grpc health of ${check.service === "" ? "the server" : check.service}${at}`;
   }
   return check.type === "http"
-    ? `http ${check.method} ${check.path}${at}, expects ${statusTexts(check.status).join(", ")}${
-      check.body === null ? "" : " and a text"
-    }`
+    ? `http ${check.method} ${withoutCredentials(check.path)}${at}, expects ${
+      statusTexts(check.status).join(", ")
+    }${check.body === null ? "" : " and a text"}`
     : `${check.type}${at}`;
 }
 

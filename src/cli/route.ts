@@ -93,7 +93,7 @@ function explainService(
     tried.map((route, i) => [
       i === index ? "->" : "",
       route.id,
-      matchText(route.match),
+      matchText(route.match, config),
       i === index ? "matches" : `no: ${reasons(route, head).join(", ")}`,
     ]),
     "  ",

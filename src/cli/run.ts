@@ -174,7 +174,7 @@ export async function serve(
   } catch (error) {
     const { problems } = error as { problems?: readonly PluginProblem[] };
     if (problems === undefined) throw error;
-    throw new CliExit(EXIT.config, errorText(pluginErrors(problems)));
+    throw new CliExit(EXIT.config, errorText(pluginErrors(problems, config)));
   }
 }
 

@@ -20,6 +20,7 @@ import {
 import type { ConfigError } from "./errors.ts";
 import { interpolate, type InterpolationSources } from "./interpolate.ts";
 import { pathText } from "./later.ts";
+import { isOfPlugin, isSecretPlace, starredByName, stars } from "./secrets.ts";
 import type { SourceMark } from "./types.ts";
 
 /** A path into the file: keys and list positions. */
@@ -44,7 +45,10 @@ export class ConfigDocument {
   readonly #document: Document.Parsed | null;
   /** Scalars whose value came from outside the file, and must not be shown. */
   readonly #secret = new Set<unknown>();
-  /** What came from outside, longest first. */
+  readonly #outside: string[] = [];
+  /** Where scalars stand that are secret by their place. */
+  readonly #starred = new Map<unknown, readonly [start: number, end: number]>();
+  /** What came from outside, and what is secret by its place, longest first. */
   #secretTexts: string[] = [];
   /** Places of scalars with a reference that stands for nothing: what follows from that is not worth saying. */
   readonly #broken = new Set<string>();
@@ -73,6 +77,7 @@ export class ConfigDocument {
       logLevel: "error",
     });
     this.#document = document;
+    this.#star(document.contents, []);
     const overflow = document.errors.find((error) => error.message.includes("call stack"));
     for (const error of overflow ? [overflow] : [...document.errors, ...document.warnings]) {
       this.errors.push(this.#yamlError(error.code, error.message, error.pos));
@@ -115,10 +120,28 @@ export class ConfigDocument {
     return errors.filter((error) => !this.#broken.has(placeOf(error)));
   }
 
+  /** A line as it may be shown, counted from 1. */
+  lineAt(line: number): string {
+    return line <= this.#lines.lineStarts.length ? this.#line(line) : "";
+  }
+
+  /** What came from outside and must not be shown. */
+  get outside(): readonly string[] {
+    return this.#outside;
+  }
+
   /** Whether a value came from outside the file and so must not be shown. */
   isSecret(path: Path): boolean {
     const found = this.#find(path);
     return found.exact && this.#secret.has(found.value);
+  }
+
+  /** Words for a value that must not be shown; `null`: it may be. */
+  hidden(path: Path): string | null {
+    const { exact, value } = this.#find(path);
+    if (!exact) return null;
+    if (this.#secret.has(value)) return "what the reference stands for";
+    return this.#starred.has(value) ? "what stands there" : null;
   }
 
   #noteSecrets(texts: readonly string[]): void {
@@ -131,6 +154,30 @@ export class ConfigDocument {
   /** The last guard: messages are made not to hold secrets, and this makes sure of it. */
   #scrub(text: string): string {
     return this.#secretTexts.reduce((left, secret) => left.replaceAll(secret, "(hidden)"), text);
+  }
+
+  /** Takes note of what is secret by its place, before anything is said of it. */
+  #star(node: unknown, path: Path, within = false): void {
+    if (path.length > MOST_LEVELS) return;
+    if (isMap(node) || isSeq(node)) {
+      // Whatever is written where a secret should be is none of anybody's business either.
+      const inside = within || isSecretPlace(path);
+      node.items.forEach((item, i) => {
+        if (!isPair(item)) this.#star(item, [...path, i], inside);
+        else {this.#star(
+            item.value,
+            [...path, isScalar(item.key) ? String(item.key.value) : ""],
+            inside,
+          );}
+      });
+      return;
+    }
+    const scalar = isAlias(node) && isSecretPlace(path) ? node.resolve(this.#document!) : node;
+    if (!isScalar(scalar) || !scalar.range) return;
+    if (!within && !isSecretPlace(path, String(scalar.value))) return;
+    this.#starred.set(scalar, [scalar.range[0], scalar.range[1]]);
+    // What plugins are told are mostly words that stand elsewhere, too.
+    if (!isOfPlugin(path)) this.#noteSecrets([String(scalar.value)]);
   }
 
   #toData(): unknown {
@@ -205,6 +252,7 @@ export class ConfigDocument {
     const text = node.value as string;
     const result = interpolate(text, sources);
     this.#noteSecrets(result.secrets);
+    this.#outside.push(...result.secrets);
     for (const problem of result.problems) {
       this.errors.push(
         this.#error(
@@ -281,10 +329,17 @@ export class ConfigDocument {
     };
   }
 
+  /** A line as it may be shown: what is secret has stars in its place. */
   #line(line: number): string {
     const start = this.#lines.lineStarts[line - 1] ?? 0;
     const end = this.#text.indexOf("\n", start);
-    const text = this.#text.slice(start, end < 0 ? undefined : end);
+    let text = this.#text.slice(start, end < 0 ? undefined : end);
+    for (const [from, to] of this.#starred.values()) {
+      const [first, last] = [Math.max(0, from - start), Math.max(0, to - start)];
+      text = text.slice(0, first) + stars(text.slice(first, last)) + text.slice(last);
+    }
+    // Where YAML is broken, only a part of it has a place.
+    if ((this.#document?.errors.length ?? 0) > 0) text = starredByName(text);
     return text.endsWith("\r") ? text.slice(0, -1) : text;
   }
 
@@ -293,7 +348,9 @@ export class ConfigDocument {
   }
 
   #yamlError(code: string, message: string, position: readonly [number, number]): ConfigError {
-    const error = this.#atOffset(position[0], position[1], message, "");
+    // The library quotes what it has found, which may be secret.
+    const what = message.replace(/: "[^]*$/, "").replace(/\.$/, "");
+    const error = this.#atOffset(position[0], position[1], what, "");
     // The library itself has run out of stack.
     if (message.includes("call stack")) {
       return { ...error, message: TOO_DEEP, remedy: "use fewer levels" };
@@ -321,7 +378,7 @@ export class ConfigDocument {
     if (error.source.includes("\t")) {
       return { ...error, remedy: "indent with spaces; YAML takes no tabs" };
     }
-    return { ...error, message: `this is not YAML: ${message.replace(/\.$/, "")}` };
+    return { ...error, message: `this is not YAML: ${what}` };
   }
 }
 

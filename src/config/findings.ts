@@ -40,13 +40,13 @@ export class Findings {
 
   /** A value in quotes, or words for it when it must not be shown. */
   quote(path: Path, value: string): string {
-    return this.#document.isSecret(path) ? "what the reference stands for" : JSON.stringify(value);
+    return this.#document.hidden(path) ?? JSON.stringify(value);
   }
 
   /** Adds an error for a reference that leads nowhere. */
   unknown(kind: string, path: Path, value: string, known: Iterable<string>, remedy: string): void {
     const names = [...known];
-    const hint = this.#document.isSecret(path) ? "" : didYouMean(value, names);
+    const hint = this.#document.hidden(path) !== null ? "" : didYouMean(value, names);
     const list = names.length === 0
       ? remedy
       : hint === ""

@@ -119,6 +119,13 @@ function explain(issue: Issue, document: ConfigDocument, data: unknown): ConfigE
       return [document.atValue(path, `${label}: what the reference stands for is not ${expects}`)];
     }
     const reason = why === "" ? "" : `: ${why}`;
+    const hidden = document.hidden(path);
+    if (hidden !== null) {
+      // Why may quote it.
+      const quoted = `${why} ${remedy}`.includes(String(valueAt(data, path)));
+      const told = `${label}: ${hidden} is not ${expects}`;
+      return [document.atValue(path, quoted ? told : `${told}${reason}`, quoted ? "" : remedy)];
+    }
     return [
       document.atValue(
         path,
@@ -139,7 +146,9 @@ function explain(issue: Issue, document: ConfigDocument, data: unknown): ConfigE
     return [
       document.atValue(
         path,
-        `${label} must be ${expects}, found ${show(valueAt(data, path))}`,
+        `${label} must be ${expects}, found ${
+          document.hidden(path) === null ? show(valueAt(data, path)) : "something else"
+        }`,
         issue.expected === "array" ? "write it as a list: [a, b], or lines that begin with -" : "",
       ),
     ];
@@ -191,11 +200,9 @@ function wrongChoice(issue: Issue, document: ConfigDocument, data: unknown): Con
     : choices.length === 1
     ? choices[0]!
     : `one of ${choices.join(", ")}`;
-  if (document.isSecret(issue.path)) {
-    return document.atValue(
-      issue.path,
-      `${place}: what the reference stands for is not ${expects}`,
-    );
+  const hidden = document.hidden(issue.path);
+  if (hidden !== null) {
+    return document.atValue(issue.path, `${place}: ${hidden} is not ${expects}`);
   }
   const later = LATER_VALUES[pattern(issue.path)];
   if (typeof value === "string" && later !== undefined && Object.hasOwn(later, value)) {

@@ -20,6 +20,7 @@ import { freeze } from "./freeze.ts";
 import { checkShape } from "./issues.ts";
 import { readIdentity } from "./identity.ts";
 import { normalize } from "./normalize.ts";
+import { withOutside } from "./outside.ts";
 import { rawList, rawMap, rawText } from "./raw.ts";
 import { checkSemantics } from "./semantics.ts";
 import type { Config } from "./types.ts";
@@ -106,16 +107,19 @@ export async function loadConfig(
   ];
   if (errors.length > 0 || shape.data === null) return { errors: sortErrors(dedupe(errors)) };
   return {
-    config: freeze(normalize(shape.data, {
-      document,
-      plugins: found.plugins,
-      cores: options.cores ?? availableParallelism(),
-      resolve: toAbsolute,
-      adminSocket: adminSocket(resolve(path), env, who.identity?.uid),
-      identity: who.identity,
-      daemon: options.daemon,
-      file: (file) => files.texts.get(file)!,
-    })),
+    config: freeze(withOutside(
+      normalize(shape.data, {
+        document,
+        plugins: found.plugins,
+        cores: options.cores ?? availableParallelism(),
+        resolve: toAbsolute,
+        adminSocket: adminSocket(resolve(path), env, who.identity?.uid),
+        identity: who.identity,
+        daemon: options.daemon,
+        file: (file) => files.texts.get(file)!,
+      }),
+      document.outside,
+    )),
     warnings: sortErrors(dedupe(semantics.warnings)),
   };
 }

@@ -49,7 +49,7 @@ export interface UpstreamConnectionOptions {
 const RESPONSE_BUFFER = 16 * 1024;
 
 /** A connection to an upstream. */
-export class Http1UpstreamConnection implements SocketHandler, UpstreamHost {
+export class Http1UpstreamConnection implements SocketHandler, UpstreamHost, OutputOwner {
   readonly socket: Socket;
   readonly facts: ConnectionFacts;
   readonly limits: UpstreamLimits;

@@ -76,7 +76,7 @@ export class Editions {
   #interrupt: (reason: Error) => void = () => {};
   /** What comes next waits for it: at first, for everything to have started. */
   #work: Promise<unknown> = this.#started.promise;
-  #stopping = false;
+  #closed: string | null = null;
   #gentle = 0;
   #isCut = false;
 
@@ -173,8 +173,19 @@ export class Editions {
     for (const edge of this.#edges.values()) edge.tell(message);
   }
 
-  /** Somebody else takes what is new: the drain to come may be gentle with connections that are idle. */
-  relieve(): void {
+  /** Why nothing is changed any more; `null`: a change may be tried. */
+  get closed(): string | null {
+    return this.#closed;
+  }
+
+  /**
+   * Somebody else takes what is new: nothing is changed any more, and the drain to come may be gentle with connections
+   * that are idle.
+   *
+   * @param pid The process that serves now.
+   */
+  relieve(pid: number): void {
+    this.#closed = `process ${pid} serves in the place of this one: reload that`;
     this.#gentle = Math.min(GENTLE_TIME, this.#config.server.gracePeriod / 2);
   }
 
@@ -204,7 +215,7 @@ export class Editions {
    */
   change(written: Config): Promise<void> {
     return this.exclusively(() => {
-      if (this.#stopping) throw new Error(STOPPING);
+      if (this.#closed !== null) throw new Error(this.#closed);
       return this.#change(written);
     });
   }
@@ -229,7 +240,7 @@ export class Editions {
   }
 
   async #stopEdges(): Promise<void> {
-    this.#stopping = true;
+    this.#closed ??= STOPPING;
     this.#interrupt(new Error(STOPPING));
     this.#watch.settle();
     // What is half done of a change is finished or taken back first: it would start workers behind our back.

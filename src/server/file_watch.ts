@@ -6,8 +6,10 @@
 import { basename, dirname } from "node:path";
 import type { Config } from "../config/types.ts";
 
-/** Milliseconds of quiet after a change: editors write in pieces. */
-const QUIET = 200;
+/** Milliseconds of quiet after a change: editors write in pieces. The reload begins after it. */
+const QUIET = 100;
+/** Milliseconds that the runtime gets to let go of a watch before another takes its name. */
+const RENEWAL = 200;
 
 /** Watches the config file and the plugins of a config. */
 export class FileWatch {
@@ -78,7 +80,7 @@ export class FileWatch {
       for (const watch of this.#late.values()) watch();
       this.#late.clear();
       this.#onChange();
-    }, QUIET);
+    }, RENEWAL);
   }
 
   #watch(key: string, folder: string, name: string | null): void {

@@ -5,6 +5,7 @@
  */
 import { type ConfigError, formatErrors, formatWarnings } from "../config/errors.ts";
 import type { LoadResult } from "../config/load.ts";
+import { withoutOutside } from "../config/outside.ts";
 import type { Config } from "../config/types.ts";
 import { literal, type Logger } from "../observe/log.ts";
 import type { ProgramMetrics } from "./operations/program_metrics.ts";
@@ -85,18 +86,30 @@ export class Reloader {
   /** @returns What is wrong; `null`: nothing, and the new config serves. */
   async #attempt(): Promise<string | null> {
     const { load, change, log } = this.#options;
+    let result: LoadResult;
     try {
-      const result = await load();
-      if (result.errors !== undefined) return errorText(result.errors);
-      await change(result.config);
+      result = await load();
+    } catch (error) {
+      return `${messageOf(error)}\n`;
+    }
+    if (result.errors !== undefined) return errorText(result.errors);
+    const { config } = result;
+    try {
+      await change(config);
       const warnings = formatWarnings(result.warnings ?? []);
       for (const line of warnings.split("\n")) if (line !== "") log.warn(literal(line));
       return null;
     } catch (error) {
-      if (error instanceof PluginStartError) return errorText(pluginErrors(error.problems));
-      return `${error instanceof Error ? error.message : String(error)}\n`;
+      if (error instanceof PluginStartError) {
+        return errorText(pluginErrors(error.problems, config));
+      }
+      return `${withoutOutside(messageOf(error), config)}\n`;
     }
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function errorText(errors: readonly ConfigError[]): string {

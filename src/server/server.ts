@@ -341,6 +341,9 @@ class Program {
 
   /** Serves by another config, or throws and changes nothing. */
   async #change(next: Config): Promise<void> {
+    // Before anything is opened that may be the other process's by now.
+    const { closed } = this.#editions;
+    if (closed !== null) throw new Error(closed);
     const operated = await this.#operations.prepare(next.admin, next.metrics);
     try {
       await this.#editions.change(next);
@@ -380,7 +383,7 @@ class Program {
         log: logger,
       });
       this.#relieved = true;
-      this.#editions.relieve();
+      this.#editions.relieve(pid);
       this.#operations.leave();
       this.#notifier.silence();
       this.#stop.ask(`process ${pid} serves in its place`, signalled);

@@ -175,3 +175,59 @@ Deno.test("TE says that trailers are welcome, and nothing else of it is passed o
   assert.match(field(seen, "connection") ?? "", /te/i);
   assert.equal(field(await seenBy("Host: a\r\n"), "te"), null);
 });
+
+Deno.test("a sandboxed plugin sees each field that the origin sees, whatever stands around its value", async () => {
+  const plugin = (host: string) =>
+    `import { definePlugin } from "@sluice/plugin";
+export default definePlugin({
+  match: { host: "${host}" },
+  requestFilter(session) {
+    const { headers } = session.request;
+    if (headers.get("x-role") === "admin") return session.respond(403, "no");
+    session.upstreamRequest.headers.set("Seen", JSON.stringify([...headers]));
+  },
+});
+`;
+  await using guarded = await startSluice({
+    config: configFile({
+      origin: origin.address,
+      plugins: { isolation: { outside: "process" } },
+    }),
+    plugins: { "inside.ts": plugin("inside"), "outside.ts": plugin("outside") },
+  });
+  const ask = (host: string, lines: string) =>
+    rawRequest(guarded.port(), `GET /request HTTP/1.1\r\nHost: ${host}\r\n${lines}\r\n`);
+  const own = (fields: readonly (readonly [string, string])[]) =>
+    fields.map(([name, value]) => [name.toLowerCase(), value]).filter(([name]) =>
+      /^x-(?!forwarded)/.test(name!)
+    );
+  for (const host of ["inside", "outside"]) {
+    for (
+      const lines of [
+        "X-Role: admin\r\n",
+        "X-Role:admin\r\n",
+        "X-Role:\t admin \t\r\n",
+        "X-Empty:\r\nX-Role: admin\r\n",
+        "X-Empty:\r\nX-Role:admin\r\n",
+        "X-Empty: \r\nX-None:\t\r\nX-Role:admin\r\nX-End:\r\n",
+      ]
+    ) assert.equal((await ask(host, lines)).status, 403, `${host} ${JSON.stringify(lines)}`);
+    const answer = await ask(
+      host,
+      "X-A:\r\nX-B:b\r\nX-C:  c c\t\r\nX-D: \t\r\nX-Role:\r\nX-Z:z\r\n",
+    );
+    assert.equal(answer.status, 200, text(answer));
+    const { fields }: SeenRequest = JSON.parse(text(answer));
+    const expected = [
+      ["x-a", ""],
+      ["x-b", "b"],
+      ["x-c", "c c"],
+      ["x-d", ""],
+      ["x-role", ""],
+      ["x-z", "z"],
+    ];
+    assert.deepEqual(own(fields), expected);
+    const seen = fields.find(([name]) => name.toLowerCase() === "seen")![1];
+    assert.deepEqual(own(JSON.parse(seen)), expected, host);
+  }
+});

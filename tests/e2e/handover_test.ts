@@ -112,6 +112,28 @@ Deno.test("what the old process has begun, it finishes: downloads and WebSockets
   await next.stop();
 });
 
+Deno.test("a process that another has relieved is not reloaded: it says which one is", async () => {
+  await using origin = await startSimpleOrigin();
+  await using sluice = await startSluice({
+    config: configFile({ origin: origin.address, server: { grace_period: "60s" } }),
+  });
+  await using socket = await EchoSocket.open(sluice.port());
+  await using next = await upgrade(sluice);
+  sluice.signal("SIGHUP");
+  await sluice.waitForOutput(
+    new RegExp(
+      `The new config is refused[^]*process ${next.pid} serves in the place of this one: reload that`,
+    ),
+    20_000,
+  );
+  await socket.echo("still");
+  next.signal("SIGHUP");
+  await sluice.waitForOutput(/Reloaded generation=2/, 20_000);
+  await socket[Symbol.asyncDispose]();
+  assert.equal(await sluice.exited, 0);
+  await next.stop();
+});
+
 Deno.test("a new process that says nothing is given up after upgrade_timeout", async () => {
   await using origin = await startSimpleOrigin();
   const parts = { origin: origin.address, server: { upgrade_timeout: "3s" }, plugins: {} };

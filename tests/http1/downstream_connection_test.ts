@@ -175,6 +175,20 @@ Deno.test("content of unknown length is chunked; trailers only for who takes the
   assert.equal(socket.finished, false);
 });
 
+Deno.test("content whose length was said has no place for trailers: they are left out, and the next response is whole", async () => {
+  const { socket } = connectDownstream({
+    async serve(session) {
+      session.writeHead(new ResponseHead(200), { kind: "length", length: 2 });
+      await session.writeBody(bytes("ok"), false);
+      await session.endBody(Fields.from([["X-Sum", "1"]]));
+    },
+  });
+  const request = "GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: TE\r\n\r\n";
+  socket.feed(request + request);
+  await settled();
+  assert.equal(withoutDate(socket.text), OK + OK);
+});
+
 Deno.test("content of unknown length ends with the connection on HTTP/1.0", async () => {
   const { socket } = connectDownstream({ serve: stream });
   socket.feed("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");

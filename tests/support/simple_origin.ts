@@ -233,7 +233,8 @@ async function serveWebSocket(request: RawRequest, connection: OriginConnection)
     "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
       `Sec-WebSocket-Accept: ${webSocketAccept(key)}\r\n\r\n`,
   );
-  for (;;) {
+  // A client may be silent for as long as another process takes to start on a busy machine.
+  while (connection.buffered.length > 0 || await connection.fill(120_000)) {
     const { opcode, payload } = await readFrame(connection);
     const word = latin1(payload);
     if (opcode === 8 || word === "server closes") {

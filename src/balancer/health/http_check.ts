@@ -83,7 +83,8 @@ export class HttpCheck implements HealthCheck {
     // Content is read to search it, and to free the connection for the next check.
     const limit = this.#wanted !== null || config.reuse ? config.bodyBytes : 0;
     const answer = await exchange(this.#connector, peer, this.#request(peer), limit, run);
-    const context = `Asking ${peer.label} for ${config.path}`;
+    // A query may hold a secret.
+    const context = `Asking ${peer.label} for ${config.path.replace(/\?.*$/s, "?…")}`;
     if (!inRanges(config.status, answer.status)) {
       throw unexpected(
         `${context}: status ${answer.status}, expected ${formatRanges(config.status)}`,
