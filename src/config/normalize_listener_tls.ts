@@ -66,9 +66,13 @@ export function normalizeListenerTls(
       negativeTtl: hook.negative_ttl,
       maxNames: hook.max_names,
       lookupsPerSecond: hook.lookups_per_second,
+      lookupsPerClient: hook.lookups_per_client ?? hook.lookups_per_second / CLIENTS_AT_LEAST,
     },
   };
 }
+
+/** So many clients at least share what plugins are asked for. */
+const CLIENTS_AT_LEAST = 4;
 
 export function normalizeProxyProtocol(
   { proxy_protocol: data }: ListenerData,

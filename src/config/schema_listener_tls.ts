@@ -82,6 +82,10 @@ const certificateHook = () =>
       20,
       "Names that plugins are asked for per service worker; further ones get no certificate from them.",
     ),
+    lookups_per_client: optional(
+      decimal(0.01, 10_000),
+      "Of these, how many for one client: an IPv4 address, or a /64 of IPv6. Behind a balancer without `proxy_protocol`, all clients are one. Default: a quarter of `lookups_per_second`.",
+    ),
   });
 
 /** TLS on a listener. */

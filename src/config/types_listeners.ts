@@ -36,6 +36,7 @@ export interface CertificateHookConfig {
   readonly negativeTtl: number;
   readonly maxNames: number;
   readonly lookupsPerSecond: number;
+  readonly lookupsPerClient: number;
 }
 
 /** TLS on a listener. */

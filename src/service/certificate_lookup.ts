@@ -2,13 +2,14 @@
  * Certificates that plugins supply, by name: asked for once, kept for a while, and never asked for faster than agreed.
  *
  * A client may ask for any name, so everything here is bounded: the names that are remembered, good and bad ones apart,
- * so that made-up names drive no real one out; and the names that are asked for in a second.
+ * so that made-up names drive no real one out; and the names that are asked for in a second, by one client and by all.
  *
  * @module
  */
 import { ProxyError } from "../base/error.ts";
 import { coversHost } from "../base/host_pattern.ts";
 import type { CertificateHookConfig } from "../config/types_listeners.ts";
+import { clientNetwork } from "../http/client_network.ts";
 import type { CertificateAnswer, CertificateRequest } from "../plugin/certificate.ts";
 import {
   CertificateError,
@@ -16,6 +17,7 @@ import {
   prepare,
   type ServerCertificate,
 } from "../transport/certificate.ts";
+import { LookupBudget } from "./lookup_budget.ts";
 
 /** What a {@linkcode CertificateLookup} is made from. */
 export interface CertificateLookupOptions {
@@ -52,23 +54,22 @@ export class CertificateLookup {
   readonly #kept = new Map<string, Kept>();
   readonly #missed = new Map<string, Missed>();
   readonly #asking = new Map<string, Promise<ServerCertificate | null>>();
-  #tokens: number;
-  #filledAt: number;
+  readonly #budget: LookupBudget;
 
   constructor(options: CertificateLookupOptions) {
     this.#options = options;
     this.#now = options.now ?? Date.now;
-    this.#tokens = burst(options.settings);
-    this.#filledAt = this.#now();
+    this.#budget = new LookupBudget(options.settings, this.#now);
   }
 
   /**
-   * The certificate for a name.
+   * The certificate for a name. One that was found needs no lookup; it is shown until a newer one has come.
    *
+   * @param client Address of who wants it; `null` if it has none.
    * @returns `null` if no plugin has one, or if there is no time to ask.
    * @throws {ProxyError} What a plugin failed with that fails closed.
    */
-  async find(host: string): Promise<ServerCertificate | null> {
+  async find(host: string, client: string | null): Promise<ServerCertificate | null> {
     if (!this.#options.needed()) return null;
     const now = this.#now();
     const kept = this.#kept.get(host);
@@ -77,7 +78,8 @@ export class CertificateLookup {
       this.#kept.delete(host);
       this.#kept.set(host, kept);
       // What is old is still better than nothing, and nobody waits for the new one.
-      if (now >= kept.until) void this.#ask(host, kept)?.catch(() => {});
+      // That it is asked for is not the doing of this client.
+      if (now >= kept.until) void this.#ask(host, kept, null)?.catch(() => {});
       return kept.certificate;
     }
     const missed = this.#missed.get(host);
@@ -85,17 +87,24 @@ export class CertificateLookup {
       if (missed.error !== null) throw missed.error;
       return null;
     }
-    return await (this.#ask(host, null) ?? null);
+    return await (this.#ask(host, null, client) ?? null);
   }
 
   /** Asks for a name, once for all that want it; `null` if too many names were asked for already. */
-  #ask(host: string, old: Kept | null): Promise<ServerCertificate | null> | null {
+  #ask(
+    host: string,
+    old: Kept | null,
+    client: string | null,
+  ): Promise<ServerCertificate | null> | null {
     const running = this.#asking.get(host);
     if (running !== undefined) return running;
-    if (!this.#take()) {
-      this.#options.onError(
-        this.#error(host, "too many names are being asked for (lookups_per_second)"),
-      );
+    const network = client === null ? null : clientNetwork(client);
+    const refusal = this.#budget.take(network);
+    if (refusal !== null) {
+      const why = refusal === "all"
+        ? "too many names are being asked for (lookups_per_second)"
+        : `${network} asks for too many names (lookups_per_client)`;
+      this.#options.onError(this.#error(host, why));
       return null;
     }
     const asking = this.#lookUp(host, old).finally(() => this.#asking.delete(host));
@@ -158,23 +167,6 @@ export class CertificateLookup {
       { source: "internal" },
     );
   }
-
-  /** A bucket that holds the names of one second, and fills as time goes by. */
-  #take(): boolean {
-    const { settings } = this.#options;
-    const now = this.#now();
-    // A clock may be set back.
-    const filled = Math.max(0, now - this.#filledAt) / 1000 * settings.lookupsPerSecond;
-    this.#tokens = Math.min(burst(settings), this.#tokens + filled);
-    this.#filledAt = now;
-    if (this.#tokens < 1) return false;
-    this.#tokens--;
-    return true;
-  }
-}
-
-function burst({ lookupsPerSecond }: CertificateHookConfig): number {
-  return Math.max(1, lookupsPerSecond);
 }
 
 /** Puts an entry at the end, and drops those at the beginning that are too many. */

@@ -469,7 +469,7 @@ export class HttpService {
       ask: (request) => this.#engine.certificate(links(), request),
       onError: (error) => this.#options.observer.certificateFailed(name, error),
     });
-    return (host) => lookup.find(host);
+    return (host, client) => lookup.find(host, client);
   }
 
   /** Asks the plugins that decide about connections. Which those are may change. */

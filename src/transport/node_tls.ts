@@ -100,7 +100,8 @@ export function acceptNodeTls(accepted: Accepted, server: TlsServer): Promise<So
       // Until it is known which certificate to show, all that the client sends would gather in memory.
       const source = carrier(secure!);
       source?.readStop();
-      options.find(host).then((found) => {
+      const { remote } = facts;
+      options.find(host, remote.kind === "tcp" ? remote.host : null).then((found) => {
         if (!over) source?.readStart();
         show(found ?? fallback(server));
       }, refuse);

@@ -39,8 +39,14 @@ export interface TlsServerOptions {
   readonly find?: CertificateFinder | null;
 }
 
-/** Finds the certificate for a plain name; `null`: there is none. If it rejects, the handshake fails. */
-export type CertificateFinder = (host: string) => Promise<ServerCertificate | null>;
+/**
+ * Finds the certificate for a plain name, which the client of an address wants (`null`: it has none); `null`: there is
+ * none. If it rejects, the handshake fails.
+ */
+export type CertificateFinder = (
+  host: string,
+  client: string | null,
+) => Promise<ServerCertificate | null>;
 
 /** What a client is asked for. */
 export interface Demand {

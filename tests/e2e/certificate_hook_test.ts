@@ -69,6 +69,54 @@ export default definePlugin({
       "asked 3: broken.test on web",
       "asked 4: slow.test on web",
     ]);
-    assert.match(sluice.stderr(), /Listener web: plugin_timeout|no answer within 1000 ms/);
+    await sluice.waitForOutput(/Listener web: plugin_timeout|no answer within 1000 ms/);
+  },
+);
+
+testWith(
+  ["openssl"],
+  "made-up names of one client leave lookups for the real name of another",
+  async () => {
+    using authority = new Authority();
+    const own = authority.sign("a.test");
+    const theirs = authority.sign("tenant.test");
+    await using origin = await startSimpleOrigin();
+    await using sluice = await startSluice({
+      config: configFile({
+        origin: origin.address,
+        plugins: {},
+        route: { plugins: ["tenants"] },
+        listener: {
+          protocols: ["h1"],
+          tls: {
+            certificates: [{ cert: own.cert, key: own.key }],
+            // One at once, and the next after more than a minute.
+            certificate_hook: { lookups_per_second: 5, lookups_per_client: 0.01 },
+          },
+        },
+      }),
+      plugins: {
+        "tenants.ts": `import { definePlugin } from "@sluice/plugin";
+export default definePlugin({
+  certificate({ serverName }, ctx) {
+    ctx.log.info(\`asked: \${serverName}\`);
+    if (serverName === "tenant.test") return ${JSON.stringify(theirs)};
+  },
+});
+`,
+      },
+    });
+    const ask = (name: string, from: string) =>
+      sClient(sluice.port(), ["-servername", name, "-bind", `${from}:0`], name);
+    for (let i = 1; i <= 8; i++) {
+      // The default certificate, on which the host is misdirected.
+      assert.equal((await ask(`made-up-${i}.test`, "127.0.0.2")).status, 421);
+    }
+    assert.equal((await ask("tenant.test", "127.0.0.1")).status, 200);
+    // It was found, and needs no lookup any more, whoever wants it.
+    assert.equal((await ask("tenant.test", "127.0.0.2")).status, 200);
+    const asked = sluice.stderr().match(/asked: \S+/g);
+    assert.deepEqual(asked, ["asked: made-up-1.test", "asked: tenant.test"]);
+    await sluice.waitForOutput(/"made-up-2\.test": 127\.0\.0\.2 asks for too many names/);
   },
 );

@@ -3,6 +3,7 @@ import { dirname } from "node:path";
 import type { Config } from "../../src/config/types.ts";
 import { FileWatch } from "../../src/server/file_watch.ts";
 import { eventually } from "../support/deadline.ts";
+import { inWatch } from "../support/inotify.ts";
 
 /** As much of a config as says what is watched. */
 function config(watch: boolean, pluginDirectory: string | null): Config {
@@ -96,23 +97,6 @@ Deno.test({
     await eventually(() => !inWatch(folder), "the other folder to be let go");
   },
 });
-
-/** Whether an inode is watched by this process (proc(5), inotify in fdinfo). */
-function inWatch(inode: number): boolean {
-  const wanted = `ino:${inode.toString(16)} `;
-  for (const { name } of Deno.readDirSync("/proc/self/fdinfo")) {
-    let text: string;
-    try {
-      text = Deno.readTextFileSync(`/proc/self/fdinfo/${name}`);
-    } catch {
-      continue;
-    }
-    if (text.split("\n").some((line) => line.startsWith("inotify ") && line.includes(wanted))) {
-      return true;
-    }
-  }
-  return false;
-}
 
 Deno.test("a folder that takes the name of another is watched in its place", async () => {
   using at = watched();
