@@ -75,7 +75,7 @@ export function describeConfig(config: Config, reports: readonly PluginReport[])
       one.name,
       formatAddress(one.address),
       `service ${config.services.find((s) => s.listeners.includes(one.name))?.name ?? "-"}`,
-      ...(one.engine === "handle" ? ["engine handle"] : []),
+      ...(one.engine === "deno" ? [] : [`engine ${one.engine}`]),
     ]),
     "  ",
   );

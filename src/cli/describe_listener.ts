@@ -45,6 +45,7 @@ export function describeListeners(config: Config, reports: readonly PluginReport
         "without --allow-ffi each worker has an accept queue of its own: who waits in it when the worker ends is reset",
       ]);
     }
+    if (engine === "epoll") rows.push(...epollRows(listener, config));
     const choice = engineOf(listener, config, reports);
     if (tls !== null && choice !== null) rows.push(...tlsRows(tls, choice));
     if (proxyProtocol !== null) {
@@ -58,6 +59,22 @@ export function describeListeners(config: Config, reports: readonly PluginReport
     }
     return rows.length === 0 ? "" : `\nListener ${listener.name}\n${table(rows, "  ")}`;
   }).join("");
+}
+
+function epollRows({ name }: ListenerConfig, { services, plugins }: Config): string[][] {
+  if (!libcAvailable()) {
+    return [["warning", "engine epoll needs Linux and --allow-ffi: engine deno would serve here"]];
+  }
+  const service = services.find(({ listeners }) => listeners.includes(name));
+  const inline = service?.routes.flatMap((route) => route.plugins)
+    .map((use) => plugins[use.plugin]!)
+    .filter(({ isolation }) => isolation === "inline") ?? [];
+  if (inline.length === 0) return [];
+  const names = [...new Set(inline.map((plugin) => plugin.name))].join(", ");
+  return [[
+    "warning",
+    `engine epoll: inline plugins (${names}) get the right ffi with their worker`,
+  ]];
 }
 
 function tlsRows(tls: ListenerTlsConfig, { engine, why }: EngineChoice): string[][] {

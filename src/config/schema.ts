@@ -122,7 +122,7 @@ const listener = () =>
       "The PROXY protocol, from proxies in front of us that speak no HTTP. Default: it is not spoken.",
     ),
     engine: withDefault(
-      z.enum(["deno", "handle", "auto"]),
+      z.enum(["deno", "handle", "epoll", "auto"]),
       "deno",
       "What carries clear-text connections over TCP: see below. `auto` takes `handle` where it can serve.",
     ),

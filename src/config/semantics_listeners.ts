@@ -7,7 +7,7 @@ import { parseAddress } from "../transport/address.ts";
 import type { Path } from "./document.ts";
 import type { Findings } from "./findings.ts";
 import { rawList, rawMap, rawText } from "./raw.ts";
-import { handleObstacle } from "./socket_engine.ts";
+import { engineObstacle } from "./socket_engine.ts";
 
 type Raw = Readonly<Record<string, unknown>>;
 
@@ -31,13 +31,16 @@ export function checkListener(findings: Findings, path: Path, listener: Raw): vo
       "name the networks of the proxies in front: trusted: [10.0.0.0/8]",
     );
   }
-  if (listener["engine"] === "handle" && typeof address === "object" && address !== null) {
-    const obstacle = handleObstacle({ address, tls: listener["tls"], proxy_protocol: proxy });
+  const engine = String(listener["engine"]);
+  if (
+    (engine === "handle" || engine === "epoll") && typeof address === "object" && address !== null
+  ) {
+    const obstacle = engineObstacle({ address, tls: listener["tls"], proxy_protocol: proxy });
     if (obstacle !== null) {
       findings.at(
         [...path, "engine"],
-        `engine: handle cannot serve this listener because of ${obstacle}`,
-        "write engine: auto or leave it out",
+        `engine: ${engine} cannot serve this listener because of ${obstacle}`,
+        engine === "handle" ? "write engine: auto or leave it out" : "leave it out",
       );
     }
   }

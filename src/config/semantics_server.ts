@@ -32,10 +32,12 @@ export function checkServer(
 function checkOtherUser(findings: Findings, listeners: readonly unknown[]): void {
   listeners.forEach((listener, i) => {
     const { engine, unix_owner: owner } = rawMap(listener);
-    if (engine === "handle") {
+    if (engine === "handle" || engine === "epoll") {
       findings.at(
         ["listeners", i, "engine"],
-        "with server.user, workers cannot bind ports of their own",
+        engine === "handle"
+          ? "with server.user, workers cannot bind ports of their own"
+          : "with server.user, the right ffi is not given to workers",
         "write engine: deno",
       );
     }

@@ -5,18 +5,19 @@
  */
 import { isIP } from "node:net";
 import type { Address } from "../transport/address.ts";
+import type { SocketEngine } from "../transport/socket.ts";
 import { handleEngineAvailable } from "../transport/native_handle.ts";
 
 /** The part of a listener that decides. */
 export interface EngineWish {
-  readonly engine: "deno" | "handle" | "auto";
+  readonly engine: SocketEngine | "auto";
   readonly address: Address;
   readonly tls?: unknown;
   readonly proxy_protocol?: unknown;
 }
 
-/** What engine `handle` cannot do for a listener, in words that follow "because of"; `null`: it can serve. */
-export function handleObstacle(
+/** What engines `handle` and `epoll` cannot do for a listener, in words that follow "because of"; `null`: they can. */
+export function engineObstacle(
   { address, tls, proxy_protocol: proxy }: Omit<EngineWish, "engine">,
 ): string | null {
   if (address.kind === "unix") return "the unix socket";
@@ -25,9 +26,13 @@ export function handleObstacle(
   return isIP(address.host) === 0 ? "the host name, which is no IP address" : null;
 }
 
-/** The engine that a listener gets. Where the runtime has no native handles that is always `deno`. */
-export function socketEngine(listener: EngineWish): "deno" | "handle" {
-  return listener.engine !== "deno" && handleObstacle(listener) === null && handleEngineAvailable()
-    ? "handle"
-    : "deno";
+/**
+ * The engine that a listener is to have. Where the runtime has no native handles, that is `deno` for whom they were
+ * meant; whether `epoll` can work is found out when it is needed, for it depends on rights.
+ */
+export function socketEngine(listener: EngineWish): SocketEngine {
+  const { engine } = listener;
+  if (engine === "deno" || engineObstacle(listener) !== null) return "deno";
+  if (engine === "epoll") return "epoll";
+  return handleEngineAvailable() ? "handle" : "deno";
 }

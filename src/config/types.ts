@@ -5,6 +5,7 @@
  * @module
  */
 import type { Address } from "../transport/address.ts";
+import type { SocketEngine } from "../transport/socket.ts";
 import type { UnixOwner } from "../transport/unix_path.ts";
 import type { DownstreamLimits } from "../http/limits.ts";
 import type { Http2Limits } from "../http2/limits.ts";
@@ -137,7 +138,7 @@ export interface ListenerConfig {
   /** `null`: no PROXY header is looked for. */
   readonly proxyProtocol: ProxyProtocolConfig | null;
   /** What carries clear-text connections over TCP. */
-  readonly engine: "deno" | "handle";
+  readonly engine: SocketEngine;
   /** Mode of a unix socket file. */
   readonly unixMode: number;
   /** Who owns it; `null`: whoever runs this. */

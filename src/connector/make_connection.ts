@@ -13,7 +13,7 @@ import { HTTP2_LIMITS, type Http2Limits } from "../http2/limits.ts";
 import { Http2UpstreamConnection } from "../http2/upstream_connection.ts";
 import type { ConnectTimes } from "../transport/dial.ts";
 import type { HostResolver } from "../transport/resolver.ts";
-import type { Socket } from "../transport/socket.ts";
+import type { Socket, SocketEngine } from "../transport/socket.ts";
 import { PooledHttp1Connection } from "./http1_connection.ts";
 import { openSocket } from "./open.ts";
 import type { FullPeerOptions, Peer } from "./peer.ts";
@@ -25,7 +25,7 @@ export interface MakerOptions {
   readonly limits: UpstreamLimits;
   readonly chunkLimits: ChunkLimits;
   /** What carries clear-text connections. */
-  readonly clearTextEngine: "deno" | "handle";
+  readonly clearTextEngine: SocketEngine;
   /** Looks names up. Default: the resolver of the thread. */
   readonly resolver?: HostResolver;
 }

@@ -10,7 +10,7 @@ import type { TcpAddress } from "../transport/address.ts";
 import { type ConnectTimes, dial, type DialOptions, nodeFacts } from "../transport/dial.ts";
 import { NodeSocket } from "../transport/node_socket.ts";
 import type { HostResolver } from "../transport/resolver.ts";
-import type { Socket } from "../transport/socket.ts";
+import type { Socket, SocketEngine } from "../transport/socket.ts";
 import { dialRaw, startTls } from "../transport/tls_dial.ts";
 import { connectThrough } from "./connect_proxy.ts";
 import type { Peer, UpstreamProtocol } from "./peer.ts";
@@ -29,7 +29,7 @@ const ALPN: Readonly<Record<UpstreamProtocol, readonly string[]>> = {
 export interface OpenOptions {
   readonly wheel: TimerWheel;
   /** What carries clear-text connections. */
-  readonly clearTextEngine: "deno" | "handle";
+  readonly clearTextEngine: SocketEngine;
   /** Gives up when it aborts, and closes what is half open. */
   readonly signal?: AbortSignal | undefined;
   /** Looks names up. Default: the resolver of the thread. */

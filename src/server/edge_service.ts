@@ -21,9 +21,11 @@ import type { TlsState } from "../service/tls_listeners.ts";
 import type { UpstreamReport } from "../service/upstream_report.ts";
 import type { UpstreamState } from "../service/upstream_runtime.ts";
 import { formatAddress, type TcpAddress } from "../transport/address.ts";
+import { libcAvailable } from "../transport/libc.ts";
 import type { TlsEngine } from "../transport/listener.ts";
 import type { EditionLedger } from "./edition_ledger.ts";
 import type { HeldListeners } from "./held_listeners.ts";
+import type { LeftSockets } from "./left_sockets.ts";
 import type { ProgramMetrics } from "./operations/program_metrics.ts";
 import type { ServiceWorker } from "./service_worker.ts";
 import type { SocketSurgery } from "./socket_surgery.ts";
@@ -48,6 +50,7 @@ export interface EdgeServiceOptions {
   /** What the files of certificates hold by now. */
   readonly credentials: (config: Config) => TlsState["credentials"];
   readonly surgery: SocketSurgery;
+  readonly left: LeftSockets;
   /** The sockets that are held, of which workers are lent descriptors. */
   readonly held: Pick<HeldListeners, "lend" | "takeBack">;
   /** What is logged now, which an operator may have changed. */
@@ -152,6 +155,7 @@ export class EdgeService {
       onGone: (worker) => {
         ledger.leave(worker);
         this.#options.held.takeBack(worker);
+        this.#options.left.leave(worker);
         this.#sources.get(worker)?.end();
         this.#sources.delete(worker);
         const connected = this.#connected.get(worker);
@@ -258,6 +262,7 @@ export class EdgeService {
     if (message.kind === "metrics") this.#sources.get(worker)?.take(message.report);
     else if (message.kind === "inspected") this.#asking.get(message.id)?.(message.upstreams);
     else if (message.kind === "cut") this.#options.surgery.cut(message.connections);
+    else if (message.kind === "watches") this.#options.left.note(worker, message.loop);
     else if (message.kind === "borrow") this.#lend(worker, message.id, message.bound);
   }
 
@@ -272,10 +277,23 @@ export class EdgeService {
   }
 
   #warnOfQueues(address: string): void {
-    if (this.#told.has(address)) return;
-    const told =
-      `Engine handle on ${address}: without the right ffi each worker has an accept queue of its own, and who waits in it when the worker ends is reset; run with --allow-ffi, or use engine deno`;
-    this.#told.set(address, told);
+    this.#warnOnce(
+      address,
+      `Engine handle on ${address}: without the right ffi each worker has an accept queue of its own, and who waits in it when the worker ends is reset; run with --allow-ffi, or use engine deno`,
+    );
+  }
+
+  #checkEpoll(address: string): void {
+    if (libcAvailable()) return;
+    this.#warnOnce(
+      address,
+      `Engine epoll on ${address}: it needs Linux and the right ffi, so engine deno serves instead; run with --allow-ffi, or use engine deno`,
+    );
+  }
+
+  #warnOnce(about: string, told: string): void {
+    if (this.#told.get(about) === told) return;
+    this.#told.set(about, told);
     this.#options.log.warn(told);
   }
 
@@ -305,6 +323,9 @@ export class EdgeService {
     const engines: Record<string, TlsEngine> = {};
     for (const listener of config.listeners) {
       const { name, address, tls } = listener;
+      if (listener.engine === "epoll" && service.listeners.includes(name)) {
+        this.#checkEpoll(formatAddress(address));
+      }
       if (tls === null || !service.listeners.includes(name)) continue;
       const choice = chooseTlsEngine(listener, { hooks, surgery: surgery.available });
       if (choice === null) continue;
@@ -347,6 +368,7 @@ export class EdgeService {
       sockets: host.socketsOf(slots),
       reach,
       binds,
+      libc: libcAvailable(),
       inline: host.loadedIn(slots)
         .filter(({ spec }) => spec.isolation === "inline")
         .map(({ spec, rights }) => ({ root: spec.root, rights })),

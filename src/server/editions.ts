@@ -16,6 +16,7 @@ import type { ServicesHealth } from "./handover.ts";
 import { EdgeService } from "./edge_service.ts";
 import { EditionLedger } from "./edition_ledger.ts";
 import type { HeldListeners } from "./held_listeners.ts";
+import type { LeftSockets } from "./left_sockets.ts";
 import type { ProgramMetrics } from "./operations/program_metrics.ts";
 import { PluginEndpoints } from "./plugin_endpoints.ts";
 import { preparePlugins, startPlugins } from "./plugins.ts";
@@ -33,6 +34,7 @@ export interface EditionsOptions {
   readonly log: Logger;
   readonly metrics: ProgramMetrics;
   readonly surgery: SocketSurgery;
+  readonly left: LeftSockets;
   /** What is logged with a config, which an operator may have changed. */
   readonly logLevel: (config: Config) => LogLevel;
   /** Called when everything is ready and nothing listens yet; tells what the process before this one knows. */
@@ -363,6 +365,7 @@ export class Editions {
       ledger: this.#ledger,
       metrics: this.#options.metrics,
       surgery: this.#options.surgery,
+      left: this.#options.left,
       held: this.#options.held,
       credentials: (config) =>
         config === this.#config ? this.#certificates.state() : credentialsIn(config),

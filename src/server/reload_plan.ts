@@ -6,6 +6,7 @@
 import { same } from "../base/same.ts";
 import type { Config, ListenerConfig, ServiceConfig } from "../config/types.ts";
 import { formatAddress } from "../transport/address.ts";
+import { libcAvailable } from "../transport/libc.ts";
 import { covers, workerPermissions } from "./worker_permissions.ts";
 
 /** What becomes of something. */
@@ -162,7 +163,8 @@ function workerChange(
   const restart = (why: string): PlannedChange[] => [
     { kind: "service", name: service.name, action: "restart", why: `its workers: ${why}` },
   ];
-  const nothing = { sockets: [], reach: { net: [], read: [] }, binds: {}, inline: [] };
+  const reach = { net: [], read: [] };
+  const nothing = { sockets: [], reach, binds: {}, libc: libcAvailable(), inline: [] };
   const rights = (config: Config, of: ServiceConfig) => workerPermissions(config, of, nothing);
   if (!covers(rights(before, service), rights(after, next))) {
     return restart("they need rights that they do not have, such as to reach other addresses");

@@ -17,6 +17,7 @@ import { FileWatch } from "./file_watch.ts";
 import { goAhead, type ServicesHealth, type Takeover, takeOver } from "./handover.ts";
 import { type HeldChange, HeldListeners } from "./held_listeners.ts";
 import { activatedDescriptors, InheritedSockets } from "./inherited.ts";
+import { LeftSockets } from "./left_sockets.ts";
 import { Notifier } from "./notify.ts";
 import type { ActionResult } from "./operations/admin_actions.ts";
 import type { AdminSubject } from "./operations/admin_api.ts";
@@ -155,6 +156,7 @@ class Program {
   readonly #notifier: Notifier;
   readonly #files: FileWatch;
   readonly #surgery: SocketSurgery;
+  readonly #left = new LeftSockets();
   readonly #pidFile: PidFile | null;
   readonly #pidLock = new PidLock();
   readonly #stop: ReturnType<typeof whenToldToStop>;
@@ -179,6 +181,7 @@ class Program {
       log: logger,
       metrics,
       surgery: this.#surgery,
+      left: this.#left,
       stickySecret: takeover?.state.stickySecret,
       settings: takeover?.state.settings,
       logLevel: (next) => log.levelOf(next),
@@ -254,6 +257,7 @@ class Program {
       this.#stop.release();
       for (const handler of handlers) handler.release();
       this.#surgery.close();
+      this.#left.close();
     }
   }
 

@@ -28,6 +28,8 @@ export interface PermissionExtras {
   readonly reach: { readonly net: readonly string[]; readonly read: readonly string[] };
   /** Addresses by which listeners are listened on, where those are not their own. */
   readonly binds: Readonly<Record<string, TcpAddress>>;
+  /** Whether calls into libc can be made here. */
+  readonly libc: boolean;
   /** Plugins that run inline: they share the worker's rights, so it needs theirs. */
   readonly inline: readonly {
     readonly root: string;
@@ -100,13 +102,18 @@ export function workerPermissions(
     env: together("env"),
     sys: together("sys"),
     run: false,
-    ffi: false,
+    // Engine epoll is made of calls into libc. The right for these is a right to everything.
+    ffi: extras.libc &&
+      config.listeners.some(({ name, engine }) =>
+        engine === "epoll" && service.listeners.includes(name)
+      ),
     import: false,
   };
 }
 
 /** Whether a worker with the rights `held` may do all that `needed` says. */
 export function covers(held: WorkerPermissions, needed: WorkerPermissions): boolean {
+  if (held.ffi !== needed.ffi) return false;
   return (["net", "read", "write", "env", "sys"] as const).every((kind) => {
     const [has, needs] = [held[kind], needed[kind]];
     // Having everything is not a right to go on having it.

@@ -11,6 +11,7 @@ import type { MetricReport } from "../observe/metrics/book.ts";
 import type { PluginsInit } from "../sandbox/wire.ts";
 import type { TcpAddress } from "../transport/address.ts";
 import type { ConnectionEnds } from "../transport/kernel_sockets.ts";
+import type { LoopOfThread } from "../transport/epoll/left_behind.ts";
 import type { Loan } from "../transport/loan.ts";
 import type { NameTable } from "../transport/resolver.ts";
 import type { TlsState } from "./tls_listeners.ts";
@@ -141,6 +142,8 @@ export type WorkerMessage =
   | { readonly kind: "cut"; readonly connections: readonly ConnectionEnds[] }
   /** A descriptor of the socket that is held there is needed, to listen on: say `lent`, with the same number. */
   | { readonly kind: "borrow"; readonly id: number; readonly bound: TcpAddress }
+  /** It watches sockets by this loop: what it leaves behind is to be closed. */
+  | { readonly kind: "watches"; readonly loop: LoopOfThread }
   /** Cannot go on. */
   | { readonly kind: "failed"; readonly message: string }
   /** It has ended itself: nothing more will be heard of it. */

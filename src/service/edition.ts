@@ -22,6 +22,8 @@ import { compileRoutes } from "../proxy/router.ts";
 import type { Route } from "../proxy/route.ts";
 import { makeRoute } from "./make_route.ts";
 import type { TcpAddress } from "../transport/address.ts";
+import { epollAvailable } from "../transport/epoll/system_calls.ts";
+import type { SocketEngine } from "../transport/socket.ts";
 import { handleEngineAvailable } from "../transport/native_handle.ts";
 import type { ServiceObserver } from "./service_observer.ts";
 import type { UpstreamRuntime } from "./upstream_runtime.ts";
@@ -116,12 +118,14 @@ export class Edition {
    * What carries clear text to upstreams: what carries it to clients. Handles on one side and Deno's connections on the
    * other are two ways to wait for bytes, and dearer than either.
    */
-  get clearTextEngine(): "deno" | "handle" {
+  get clearTextEngine(): SocketEngine {
     const { listeners } = this.service;
-    const hasHandles = this.config.listeners.some(({ name, engine }) =>
-      engine === "handle" && listeners.includes(name)
-    );
-    return hasHandles && handleEngineAvailable() ? "handle" : "deno";
+    const has = (wanted: SocketEngine) =>
+      this.config.listeners.some(({ name, engine }) =>
+        engine === wanted && listeners.includes(name)
+      );
+    if (has("epoll") && epollAvailable()) return "epoll";
+    return has("handle") && handleEngineAvailable() ? "handle" : "deno";
   }
 
   /** Requests that something is still done for. */

@@ -22,12 +22,15 @@ import { errorResponse } from "../proxy/error_response.ts";
 import type { ExchangeOptions } from "../proxy/exchange.ts";
 import type { HostPolicy } from "../proxy/host_check.ts";
 import { listen } from "../transport/listen.ts";
+import type { LoopOfThread } from "../transport/epoll/left_behind.ts";
+import { epollLoop } from "../transport/epoll/loop.ts";
+import { epollAvailable } from "../transport/epoll/system_calls.ts";
 import type { Listener } from "../transport/listener.ts";
 import type { Loan } from "../transport/loan.ts";
 import { type Address, type TcpAddress, unmapIpv4 } from "../transport/address.ts";
 import type { Admission } from "../transport/connection_setup.ts";
 import type { ProxyHeaderPolicy } from "../transport/proxy_accept.ts";
-import type { Socket } from "../transport/socket.ts";
+import type { Socket, SocketEngine } from "../transport/socket.ts";
 import type { CertificateFinder, TlsServer } from "../transport/tls_server.ts";
 import { CertificateLookup } from "./certificate_lookup.ts";
 import { chooseCodec, type CodecOptions } from "./choose_codec.ts";
@@ -62,6 +65,8 @@ export interface HttpServiceOptions {
    * A descriptor of the socket that the server holds, for engine `handle` to listen on; `null`: each worker binds one.
    */
   readonly borrow: (bound: TcpAddress) => Promise<Loan | null>;
+  /** Called before the first socket is watched by a loop of our own, whose sockets end with this thread only if somebody sees to it. */
+  readonly onLoop: (loop: LoopOfThread) => void;
   /** Called when no request uses an edition any more that another has followed. */
   readonly onReleased: (edition: Edition) => void;
 }
@@ -95,11 +100,12 @@ export class HttpService {
   readonly #cutEditions = new WeakSet<Edition>();
   #requestsCut = 0;
   /** What carries clear text to upstreams. */
-  #clearTextEngine: "deno" | "handle" = "deno";
+  #clearTextEngine: SocketEngine = "deno";
   /** Of listeners that are gone, too, for as long as they have connections. */
   readonly #rosters = new Set<Roster<OpenConnection>>();
   readonly #onGone = (): void => this.#checkOver();
   readonly #counts = new ConnectionCounts();
+  #loopTold = false;
   #draining: "no" | "gently" | "firmly" = "no";
   /** Whether a drain does not wait any longer. */
   #isCut = false;
@@ -372,6 +378,13 @@ export class HttpService {
     this.#counts.of(config.name).closed(listener.accepted, listener.rejected);
   }
 
+  #tellLoop(): void {
+    const loop = this.#loopTold ? null : epollLoop();
+    if (loop === null) return;
+    this.#loopTold = true;
+    this.#options.onLoop(loop.place);
+  }
+
   async #openDoor(config: ListenerConfig, connections: Door["connections"]): Promise<void> {
     const { observer, tls } = this.#options;
     const { name } = config;
@@ -388,7 +401,9 @@ export class HttpService {
     };
     door.codec = this.#codecOptions(door);
     const address = edition.binds[name] ?? config.address;
-    const borrows = config.engine === "handle" && address.kind === "tcp";
+    const borrows = address.kind === "tcp" &&
+      (config.engine === "handle" || config.engine === "epoll" && epollAvailable());
+    if (config.engine === "epoll") this.#tellLoop();
     door.listener = await listen({
       name,
       address,

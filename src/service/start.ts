@@ -15,6 +15,7 @@ import { MetricBook, type MetricReport, type SampleSink } from "../observe/metri
 import { connectPlugins, type PluginConnections } from "../sandbox/connect.ts";
 import type { TcpAddress } from "../transport/address.ts";
 import type { ConnectionEnds } from "../transport/kernel_sockets.ts";
+import type { LoopOfThread } from "../transport/epoll/left_behind.ts";
 import type { Loan } from "../transport/loan.ts";
 import { learnNames } from "../transport/resolve.ts";
 import type { WorkerEdition, WorkerLoad, WorkerSetup } from "./control.ts";
@@ -46,6 +47,8 @@ export interface ServiceEvents {
   readonly onCut: (connections: readonly ConnectionEnds[]) => void;
   /** Asks the server for a descriptor of a socket that it holds; `null`: a socket of our own is to be bound. */
   readonly borrow: (bound: TcpAddress) => Promise<Loan | null>;
+  /** Tells the server by what sockets are watched that this thread would leave open. */
+  readonly onLoop: (loop: LoopOfThread) => void;
   /** What traffic shows of the upstreams has changed. */
   readonly onTrafficHealth: (groups: readonly GroupTrafficHealth[]) => void;
 }
@@ -116,6 +119,7 @@ export class RunningService {
       observer: this.#observer,
       tls: this.#tls,
       borrow: events.borrow,
+      onLoop: events.onLoop,
       onReleased: (edition) => {
         edition.upstreams.release();
         events.onReleased(edition.number);

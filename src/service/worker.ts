@@ -135,6 +135,7 @@ async function start(message: ServerMessage & { kind: "start" }): Promise<void> 
       },
       onCut: (connections) => say({ kind: "cut", connections }),
       borrow: (bound) => loans.borrow(bound),
+      onLoop: (loop) => say({ kind: "watches", loop }),
       onTrafficHealth: (groups) => say({ kind: "traffic_health", groups }),
       linesDropped: () => droppedBefore + (log?.dropped ?? 0),
     });

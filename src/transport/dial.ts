@@ -8,6 +8,8 @@ import { ProxyError } from "../base/error.ts";
 import { type Address, formatAddress, type TcpAddress, unmapIpv4 } from "./address.ts";
 import { attempt } from "./attempt.ts";
 import { addressOf, DenoSocket } from "./deno_socket.ts";
+import { dialEpoll } from "./epoll/epoll_dial.ts";
+import { epollLoop } from "./epoll/loop.ts";
 import { dialHandle } from "./handle_dial.ts";
 import { interleave, race } from "./happy_eyeballs.ts";
 import { connectError } from "./io_error.ts";
@@ -16,7 +18,7 @@ import { NodeSocket } from "./node_socket.ts";
 import { hostResolver } from "./resolve.ts";
 import type { HostResolver } from "./resolver.ts";
 import { mayReach, mayReachAll } from "./rights.ts";
-import type { Socket } from "./socket.ts";
+import type { Socket, SocketEngine } from "./socket.ts";
 
 /** How long the steps of connecting took, in milliseconds; `0`: there was no such step, or not yet. */
 export interface ConnectTimes {
@@ -45,7 +47,7 @@ export interface DialOptions {
   /** Gives up when it aborts. If its reason is a ProxyError, that is what is thrown. */
   readonly signal?: AbortSignal | undefined;
   /** What carries the connection. `handle` falls back to `deno` where it is not available. Default `deno`. */
-  readonly engine?: "deno" | "handle";
+  readonly engine?: SocketEngine;
   /** Looks names up. Default: that of the thread. */
   readonly resolver?: HostResolver | undefined;
   /** Milliseconds after which the next address is tried beside the last one. Default 250 (RFC 8305 §5). */
@@ -81,11 +83,23 @@ async function dialTcp(to: TcpAddress, options: DialOptions): Promise<Socket> {
     return new NodeSocket(raw, nodeFacts(raw));
   }
   const { timeout, signal, tcpKeepAlive = 0 } = options;
+  if (options.engine === "epoll" && isIP(to.host) !== 0) {
+    const loop = epollLoop();
+    if (loop !== null && !mayReach(to.host, to.port)) throw notCapable(to);
+    if (loop !== null) return await dialEpoll(loop, to, { timeout, tcpKeepAlive, signal });
+  }
   // A handle looks no names up.
   if (options.engine === "handle" && isIP(to.host) !== 0 && handleEngineAvailable()) {
     return await dialHandle(to, { timeout, tcpKeepAlive, signal });
   }
   return await dialDeno({ hostname: to.host, port: to.port }, to, tcpKeepAlive, options);
+}
+
+/** The kernel asks nobody for rights: it is as if the runtime had been asked to connect. */
+function notCapable(to: TcpAddress): ProxyError {
+  const address = formatAddress(to);
+  const error = new Deno.errors.NotCapable(`Requires net access to "${address}"`);
+  return connectError(error, `Connecting to ${address}`);
 }
 
 /** From which address of a name the next connection begins, so that all of them get their share. */

@@ -12,9 +12,12 @@ import { ProxyError } from "../base/error.ts";
 import { formatAddress, type TcpAddress } from "./address.ts";
 import type { SetupSteps } from "./connection_setup.ts";
 import { listenDeno } from "./deno_listener.ts";
+import { EpollListener } from "./epoll/epoll_listener.ts";
+import { epollLoop } from "./epoll/loop.ts";
 import { listenHandle } from "./handle_listener.ts";
 import { reason } from "./io_error.ts";
 import type { Listener, ListenOptions } from "./listener.ts";
+import { claim } from "./loan.ts";
 import { handleEngineAvailable } from "./native_handle.ts";
 import { listenNativeTls } from "./native_tls_listener.ts";
 import { bindUnix } from "./unix_path.ts";
@@ -42,7 +45,11 @@ export async function listen(options: ListenOptions): Promise<Listener> {
         options,
       );
     }
-    const { proxyHeader = null, tls = null } = options;
+    const { proxyHeader = null, tls = null, loan = null } = options;
+    const loop = options.engine === "epoll" && loan !== null ? epollLoop() : null;
+    if (loop !== null && loan !== null && proxyHeader === null && tls === null && claim(loan)) {
+      return new EpollListener(loop, loan.descriptor, options.address, options);
+    }
     if (
       proxyHeader === null && tls === null && options.engine === "handle" &&
       handleEngineAvailable() && isIP(options.address.host) !== 0

@@ -9,7 +9,7 @@ import type { SocketSurgeon } from "./native_tls_socket.ts";
 import type { Loan } from "./loan.ts";
 import type { Admission } from "./connection_setup.ts";
 import type { ProxyHeaderPolicy } from "./proxy_accept.ts";
-import type { Socket } from "./socket.ts";
+import type { Socket, SocketEngine } from "./socket.ts";
 import type { TlsServer } from "./tls_server.ts";
 import type { UnixOwner } from "./unix_path.ts";
 
@@ -20,7 +20,7 @@ export interface ListenOptions {
   /** Port `0` takes a free one; {@linkcode Listener.address} tells it, for the other workers to listen on too. */
   readonly address: Address;
   /** `handle` serves IP addresses only and falls back to `deno` elsewhere, or where it is missing. Default `deno`. */
-  readonly engine?: "deno" | "handle";
+  readonly engine?: SocketEngine;
   /** A descriptor of the socket that is bound there, for engine `handle` to listen on; it is used up. Default: none. */
   readonly loan?: Loan | null;
   /** Connections that wait in the kernel to be accepted, on TCP. Default 511. */
@@ -57,7 +57,7 @@ export interface Listener {
   readonly name: string;
   /** Where it listens, with the actual port. */
   readonly address: Address;
-  readonly engine: "deno" | "handle";
+  readonly engine: SocketEngine;
   /** Connections accepted and not yet released. */
   readonly connectionCount: number;
   /** Connections accepted so far, those closed at once not counted. */

@@ -10,6 +10,9 @@
 import type { ProxyError } from "../base/error.ts";
 import type { Address } from "./address.ts";
 
+/** What carries clear-text connections over TCP. */
+export type SocketEngine = "deno" | "handle" | "epoll";
+
 /** What an engine calls. All calls come from the event loop, never from inside `read()` or `write()`. */
 export interface SocketHandler {
   /**

@@ -222,7 +222,7 @@ Deno.test("plugins that nobody names run everywhere, before those that are named
   assert.equal(config.plugins[0]!.file, "/pretend/p/a.ts");
 });
 
-Deno.test("engine handle is refused where handles cannot serve; auto is not", async () => {
+Deno.test("engines handle and epoll are refused where they cannot serve; auto is not", async () => {
   const config = (listener: string) =>
     `listeners: [${listener}]
 services: [{ name: edge, routes: [{ upstream: app }] }]
@@ -238,6 +238,12 @@ upstreams: [{ name: app, endpoints: ["127.0.0.1:3000"] }]`;
     ),
     /because of proxy_protocol/,
   );
+  await refuses(
+    config(`{ address: "localhost:8080", engine: epoll }`),
+    /engine: epoll cannot serve this listener because of the host name/,
+  );
+  const epoll = await configOf(config(`{ address: "127.0.0.1:8080", engine: epoll }`));
+  assert.equal(epoll.listeners[0]!.engine, "epoll");
   const auto = await configOf(config(`{ address: "localhost:8080", engine: auto }`));
   assert.equal(auto.listeners[0]!.engine, "deno");
   const plain = await configOf(config(`{ address: "127.0.0.1:8080" }`));

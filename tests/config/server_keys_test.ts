@@ -174,6 +174,8 @@ Deno.test("what only root could do later is refused beside a user", async () => 
     });
   const { errors } = await rest({ engine: "handle" });
   assert.match(errors![0]!.message, /workers cannot bind ports of their own/);
+  const kernel = await rest({ engine: "epoll" });
+  assert.match(kernel.errors![0]!.message, /the right ffi is not given to workers/);
   const owned = await rest({ address: "unix:/a.sock", unix_owner: { user: 1, group: 1 } });
   assert.match(owned.errors![0]!.message, /cannot give them away/);
   // What may be either is the one that can.

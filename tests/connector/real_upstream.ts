@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { SocketEngine } from "../../src/transport/socket.ts";
 import { TimerWheel } from "../../src/base/timer_wheel.ts";
 import { Connector, type ConnectorOptions } from "../../src/connector/connector.ts";
 import { createPeer, type Peer, PEER_OPTIONS, type PeerOptions } from "../../src/connector/peer.ts";
@@ -24,7 +25,7 @@ export class Use {
   readonly connector: Connector;
 
   constructor(
-    clearTextEngine: "deno" | "handle" = "deno",
+    clearTextEngine: SocketEngine = "deno",
     options: Partial<ConnectorOptions> = {},
   ) {
     this.connector = new Connector({

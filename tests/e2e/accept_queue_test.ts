@@ -1,6 +1,6 @@
 /** Who waits to be accepted is not lost: not with the worker that ends, not with the process that is replaced. */
 import assert from "node:assert/strict";
-import { handleEngineAvailable } from "../../src/transport/native_handle.ts";
+import type { SocketEngine } from "../../src/transport/socket.ts";
 import { configFile } from "../support/config.ts";
 import { eventually } from "../support/deadline.ts";
 import { listeningDescriptors } from "../support/descriptors.ts";
@@ -9,9 +9,7 @@ import { get, RawClient } from "../support/raw_client.ts";
 import { reload } from "../support/reload.ts";
 import { startSimpleOrigin } from "../support/simple_origin.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
-
-const ENGINES = handleEngineAvailable() ? ["deno", "handle"] as const : ["deno"] as const;
-type Engine = typeof ENGINES[number];
+import { SOCKET_ENGINES } from "../support/socket_engines.ts";
 
 /** Keeps its worker from accepting for as long as the query says, and then ends it if asked to. */
 const BLOCK = `import { definePlugin } from "@sluice/plugin";
@@ -30,11 +28,11 @@ export default definePlugin({
 /** More than a worker accepts in one turn. */
 const WAITING = 24;
 
-function start(origin: string, engine: Engine): Promise<Sluice> {
+function start(origin: string, engine: SocketEngine): Promise<Sluice> {
   return startSluice({ config: blocking(origin, engine), plugins: { "block.ts": BLOCK } });
 }
 
-function blocking(origin: string, engine: Engine): string {
+function blocking(origin: string, engine: SocketEngine): string {
   return configFile({
     origin,
     listener: { engine },
@@ -65,7 +63,7 @@ async function wait(port: number): Promise<() => Promise<string[]>> {
 
 const ALL_ANSWERED = Array.from({ length: WAITING }, () => "200");
 
-for (const engine of ENGINES) {
+for (const engine of SOCKET_ENGINES) {
   Deno.test(`engine ${engine}: who waits for a worker that ends is served by the next one`, async () => {
     await using origin = await startSimpleOrigin();
     await using sluice = await start(origin.address, engine);

@@ -1,13 +1,15 @@
-/** Listeners of engine `handle`: on the socket that the main thread holds, or beside it. */
+/** Listeners of engines `handle` and `epoll`: on the socket that the main thread holds, or beside it. */
 import assert from "node:assert/strict";
 import { handleEngineAvailable } from "../../src/transport/native_handle.ts";
 import { configFile } from "../support/config.ts";
 import { eventually } from "../support/deadline.ts";
+import { openDescriptors } from "../support/descriptors.ts";
 import { field, readResponse, text } from "../support/http_text.ts";
 import { get, RawClient, rawRequest } from "../support/raw_client.ts";
 import { reload } from "../support/reload.ts";
 import { pattern, startSimpleOrigin } from "../support/simple_origin.ts";
 import { runSluice, SluiceStartError, startSluice } from "../support/sluice.ts";
+import { SOCKET_ENGINES } from "../support/socket_engines.ts";
 
 const WHO = `import { definePlugin } from "@sluice/plugin";
 const id = crypto.randomUUID();
@@ -26,7 +28,7 @@ const RIGHTS = ["net", "read", "write", "env", "sys", "run", "import"].map((one)
 );
 const ignore = !handleEngineAvailable();
 
-function start(origin: string, listener: Readonly<Record<string, unknown>>) {
+function start(origin: string, listener: Readonly<Record<string, unknown>>, threads = 2) {
   return startSluice({
     config: configFile({
       origin,
@@ -34,17 +36,14 @@ function start(origin: string, listener: Readonly<Record<string, unknown>>) {
       plugins: { isolation: { who: "inline" }, trust: ["who"] },
     }),
     plugins: { "who.ts": WHO },
-    threads: 2,
+    threads,
   });
 }
 
-Deno.test({
-  name:
-    "engine handle: all workers serve one port, one that ends is replaced, and hooks say who comes in",
-  ignore,
-  async fn() {
+for (const engine of SOCKET_ENGINES.filter((one) => one !== "deno")) {
+  Deno.test(`engine ${engine}: all workers serve one port, one that ends is replaced, and hooks say who comes in`, async () => {
     await using origin = await startSimpleOrigin();
-    await using sluice = await start(origin.address, { engine: "handle" });
+    await using sluice = await start(origin.address, { engine });
     const port = sluice.port();
     const who = async () => text(await rawRequest(port, get("/who")));
     const seen = new Set<string>();
@@ -69,32 +68,11 @@ Deno.test({
       return alive.size === 2;
     }, "two workers");
     assert.equal(alive.has(dead), false);
-  },
-});
+  });
 
-Deno.test({
-  name: "engine handle: a port that somebody listens on is told at the start, not shared with him",
-  ignore,
-  async fn() {
+  Deno.test(`engine ${engine}: large answers come whole over kept connections, to quick readers and slow ones`, async () => {
     await using origin = await startSimpleOrigin();
-    await using first = await start(origin.address, { engine: "handle" });
-    const address = `127.0.0.1:${first.port()}`;
-    await assert.rejects(start(origin.address, { engine: "handle", address }), (error) => {
-      assert.ok(error instanceof SluiceStartError);
-      assert.match(error.message, /cannot listen on 127\.0\.0\.1:\d+/);
-      return true;
-    });
-    assert.equal((await rawRequest(first.port(), get("/bytes/1"))).status, 200);
-  },
-});
-
-Deno.test({
-  name:
-    "engine handle: large answers come whole over kept connections, to quick readers and slow ones",
-  ignore,
-  async fn() {
-    await using origin = await startSimpleOrigin();
-    await using sluice = await start(origin.address, { engine: "handle" });
+    await using sluice = await start(origin.address, { engine });
     const port = sluice.port();
     const wanted = pattern(3_000_000);
     const whole = async (path: string) => {
@@ -109,6 +87,22 @@ Deno.test({
       await new Promise((resolve) => setTimeout(resolve, 100));
       assert.ok(text(await readResponse(slow, "GET", 30_000)) === wanted);
     }
+  });
+}
+
+Deno.test({
+  name: "engine handle: a port that somebody listens on is told at the start, not shared with him",
+  ignore,
+  async fn() {
+    await using origin = await startSimpleOrigin();
+    await using first = await start(origin.address, { engine: "handle" });
+    const address = `127.0.0.1:${first.port()}`;
+    await assert.rejects(start(origin.address, { engine: "handle", address }), (error) => {
+      assert.ok(error instanceof SluiceStartError);
+      assert.match(error.message, /cannot listen on 127\.0\.0\.1:\d+/);
+      return true;
+    });
+    assert.equal((await rawRequest(first.port(), get("/bytes/1"))).status, 200);
   },
 });
 
@@ -137,4 +131,46 @@ Deno.test("engine auto falls back where handles cannot serve", async () => {
   await using origin = await startSimpleOrigin();
   await using sluice = await start(origin.address, { engine: "auto", address: "localhost:0" });
   assert.equal((await rawRequest(sluice.port(), get("/bytes/1"))).status, 200);
+});
+
+Deno.test("engine epoll: a worker that ends leaves no connection and no descriptor behind", async () => {
+  await using origin = await startSimpleOrigin();
+  await using sluice = await start(origin.address, { engine: "epoll" }, 1);
+  const port = sluice.port();
+  // Both sides of a response that is on its way, and connections that are idle.
+  await using victim = await RawClient.connect(port);
+  await victim.request(get("/who"));
+  const before = openDescriptors(sluice.pid);
+  await using busy = await RawClient.connect(port);
+  await busy.send(get("/bytes/30000000"));
+  await victim.send(get("/end"));
+  await victim.whenEnded();
+  await sluice.waitForOutput(/Worker \d of service main serves again/, 30_000);
+  await busy.whenEnded();
+  await eventually(() => openDescriptors(sluice.pid) <= before, "the descriptors to be closed");
+  assert.equal((await rawRequest(port, get("/bytes/1"))).status, 200);
+});
+
+Deno.test("engine epoll without the right ffi: engine deno serves, and check and the start say so", async () => {
+  await using origin = await startSimpleOrigin();
+  const config = configFile({ origin: origin.address, listener: { engine: "epoll" } });
+  const options = { config, rights: RIGHTS };
+  const { stdout } = await runSluice((at) => ["check", "-c", `${at}/sluice.yaml`], options);
+  assert.match(stdout, /Listener web\n {2}warning +engine epoll needs Linux and --allow-ffi/);
+  await using sluice = await startSluice(options);
+  await sluice.waitForOutput(/WARN.*Engine epoll on 127\.0\.0\.1:\d+: it needs Linux and/);
+  assert.equal((await rawRequest(sluice.port(), get("/bytes/1"))).status, 200);
+});
+
+Deno.test("engine epoll: check warns of plugins that get the right ffi with their worker", async () => {
+  const config = configFile({
+    origin: "127.0.0.1:9",
+    listener: { engine: "epoll" },
+    plugins: { isolation: { who: "inline" }, trust: ["who"] },
+  });
+  const { stdout } = await runSluice((at) => ["check", "-c", `${at}/sluice.yaml`], {
+    config,
+    plugins: { "who.ts": WHO },
+  });
+  assert.match(stdout, /warning +engine epoll: inline plugins \(who\) get the right ffi/);
 });

@@ -1,6 +1,7 @@
 /** Upgrades, reloads and changes of engine under load: no connection is refused or reset, no request is lost. */
 import assert from "node:assert/strict";
 import { handleEngineAvailable } from "../../src/transport/native_handle.ts";
+import type { SocketEngine } from "../../src/transport/socket.ts";
 import { testCertificates } from "../support/certs.ts";
 import { connectLoad } from "../support/connect_load.ts";
 import { Successor, upgrade } from "../support/handover.ts";
@@ -10,17 +11,15 @@ import { testWith } from "../support/require.ts";
 import { text } from "../support/http_text.ts";
 import { startSimpleOrigin } from "../support/simple_origin.ts";
 import { startSluice } from "../support/sluice.ts";
+import { SOCKET_ENGINES } from "../support/socket_engines.ts";
 
 /** The engines of the listener in clear text and of the one with TLS. */
 interface Engines {
-  readonly clear: "deno" | "handle";
+  readonly clear: SocketEngine;
   readonly secure: "native" | "node";
 }
 
-const [OWN, OTHER]: readonly Engines[] = [
-  { clear: "deno", secure: "native" },
-  { clear: "handle", secure: "node" },
-] as const;
+const OWN: Engines = { clear: "deno", secure: "native" };
 
 testWith(
   ["openssl"],
@@ -51,7 +50,7 @@ testWith(
         upstreams: [{ name: "origin", endpoints: [origin] }],
       });
     await using sluice = await startSluice({
-      config: (directory) => config(directory, OWN!, one.address),
+      config: (directory) => config(directory, OWN, one.address),
       files: { "a.pem": server.cert, "a.key": server.key },
       threads: 2,
     });
@@ -77,20 +76,27 @@ testWith(
     };
     try {
       await settled();
-      await t.step("from engine deno to handle, native to node", () => change(OTHER!, one.address));
-      await t.step("engine handle: another process", async () => {
-        serving = await upgrade(sluice, serving.pid);
-        await settled();
-        assert.equal(await sluice.exited, 0);
-      });
-      await t.step(
-        "engine handle, inherited: other workers",
-        () => change(OTHER!, two.address),
-      );
-      await t.step(
-        "from engine handle to deno, node to native",
-        () => change(OWN!, two.address),
-      );
+      for (const clear of SOCKET_ENGINES.filter((one) => one !== "deno")) {
+        const other = { clear, secure: "node" } as const;
+        await t.step(
+          `from engine deno to ${clear}, native to node`,
+          () => change(other, one.address),
+        );
+        await t.step(`engine ${clear}: another process`, async () => {
+          const before = serving;
+          serving = await upgrade(sluice, serving.pid);
+          await settled();
+          if (before === sluice) assert.equal(await sluice.exited, 0);
+        });
+        await t.step(
+          `engine ${clear}, inherited: other workers`,
+          () => change(other, two.address),
+        );
+        await t.step(
+          `from engine ${clear} to deno, node to native`,
+          () => change(OWN, two.address),
+        );
+      }
       await t.step("engine deno: another process", async () => {
         serving = await upgrade(sluice, serving.pid);
         await settled();

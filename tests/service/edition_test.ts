@@ -26,6 +26,7 @@ Deno.test("an edition that another has followed, and that has no request left, i
     observer,
     tls: new TlsListeners({ credentials: {}, engines: {}, surgery: false }, () => {}),
     borrow: () => Promise.resolve(null),
+    onLoop: () => {},
     onReleased: (edition) => {
       edition.upstreams.release();
       released.push(edition.number);

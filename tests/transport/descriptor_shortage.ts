@@ -8,6 +8,7 @@ import type { TcpAddress } from "../../src/transport/address.ts";
 import { HandedSockets } from "../../src/transport/handed_sockets.ts";
 import { holdPort } from "../../src/transport/hold.ts";
 import { listen } from "../../src/transport/listen.ts";
+import type { SocketEngine } from "../../src/transport/socket.ts";
 import { type Loan, loan } from "../../src/transport/loan.ts";
 import type { Socket } from "../../src/transport/socket.ts";
 
@@ -23,7 +24,7 @@ if (lent === "lent") {
 const listener = await listen({
   name: "short",
   address,
-  engine: engine === "handle" ? "handle" : "deno",
+  engine: engine as SocketEngine,
   loan: offer,
   onSocket: (socket) => void sockets.push(socket),
   onError: (error) => void errors.push(error.type),

@@ -6,12 +6,14 @@
 import type { Address } from "../../src/transport/address.ts";
 import { dial } from "../../src/transport/dial.ts";
 import { listen } from "../../src/transport/listen.ts";
+import { epollAvailable } from "../../src/transport/epoll/system_calls.ts";
 import type { TlsEngine } from "../../src/transport/listener.ts";
 import { handleEngineAvailable } from "../../src/transport/native_handle.ts";
-import type { Socket } from "../../src/transport/socket.ts";
+import type { Socket, SocketEngine } from "../../src/transport/socket.ts";
 import { tlsDial } from "../../src/transport/tls_dial.ts";
 import { hasOpenssl, testCertificates } from "../support/certs.ts";
 import { tlsServer } from "../support/tls_server.ts";
+import { listenBy } from "./listen_by.ts";
 
 /** The other end of a connection: a Deno connection. */
 export type Other = Pick<Deno.TcpConn, "read" | "write" | "close" | "closeWrite">;
@@ -65,6 +67,25 @@ export const ENGINES: readonly EngineCase[] = [
     ignore: !handleEngineAvailable(),
     tls: false,
     pair: () => accepted("handle"),
+  },
+  {
+    name: "epoll, dialled",
+    ignore: !epollAvailable(),
+    tls: false,
+    pair: () =>
+      dialled((port) =>
+        dial({ kind: "tcp", host: HOST, port }, {
+          timeout: 5_000,
+          tcpKeepAlive: 60,
+          engine: "epoll",
+        })
+      ),
+  },
+  {
+    name: "epoll, accepted",
+    ignore: !epollAvailable(),
+    tls: false,
+    pair: () => accepted("epoll"),
   },
   {
     name: "node, dialled",
@@ -134,12 +155,11 @@ async function dialledTls(): Promise<Pair> {
   return { socket, other };
 }
 
-async function accepted(engine: "deno" | "handle"): Promise<Pair> {
+async function accepted(engine: SocketEngine): Promise<Pair> {
   const came = Promise.withResolvers<Socket>();
-  const listener = await listen({
+  const listener = await listenBy(engine, {
     name: "test",
     address: { kind: "tcp", host: HOST, port: 0 },
-    engine,
     onSocket: came.resolve,
     onError: came.reject,
   });

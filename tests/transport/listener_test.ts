@@ -1,16 +1,16 @@
 import { equal, ok, rejects } from "node:assert/strict";
 import { ProxyError } from "../../src/base/error.ts";
 import type { Address } from "../../src/transport/address.ts";
-import { listen } from "../../src/transport/listen.ts";
 import type { Listener, ListenOptions } from "../../src/transport/listener.ts";
 import { handleEngineAvailable } from "../../src/transport/native_handle.ts";
 import type { Socket } from "../../src/transport/socket.ts";
 import { Recorder, settle } from "../support/recorder.ts";
+import { SOCKET_ENGINES } from "../support/socket_engines.ts";
+import { listenBy } from "./listen_by.ts";
 
 const HOST = "127.0.0.1";
-const ENGINES = handleEngineAvailable() ? ["deno", "handle"] as const : ["deno"] as const;
 
-for (const engine of ENGINES) {
+for (const engine of SOCKET_ENGINES) {
   Deno.test(`${engine}: port 0 takes a free port and tells it; another worker can listen on it too`, async () => {
     const first = await start({ engine });
     const { address } = first.listener;
@@ -141,7 +141,7 @@ for (const engine of ENGINES) {
 }
 
 const ACCEPTORS: readonly (readonly [name: string, args: string])[] = [
-  ...ENGINES.map((engine) => [engine, engine] as const),
+  ...SOCKET_ENGINES.map((engine) => [engine, engine === "epoll" ? "epoll lent" : engine] as const),
   ...(handleEngineAvailable()
     ? [["handle, on a descriptor that it was lent", "handle lent"] as const]
     : []),
@@ -234,14 +234,15 @@ interface Started {
 
 async function start(options: Partial<ListenOptions>): Promise<Started> {
   const sockets: Socket[] = [];
-  const listener = await listen({
+  const { engine = "deno", ...rest } = options;
+  const listener = await listenBy(engine, {
     name: "test",
     address: { kind: "tcp", host: HOST, port: 0 },
     onSocket: (socket) => void sockets.push(socket),
     onError: (error) => {
       throw error;
     },
-    ...options,
+    ...rest,
   });
   return { listener, sockets };
 }

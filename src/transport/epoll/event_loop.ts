@@ -1,0 +1,238 @@
+/**
+ * Waits for the sockets of a thread, beside the event loop of the runtime.
+ *
+ * Where there is something to do, the thread asks the kernel for all that is ready, does it, and gives the runtime a
+ * turn. With nothing to do it waits in the kernel for a moment, which ends early if the runtime's own loop has
+ * something; and after a while of nothing it hands the waiting to another thread, so that an idle process sleeps.
+ *
+ * Events are edges: a socket is told once that bytes have come, and has to remember it.
+ *
+ * @module
+ */
+import { setImmediate } from "node:timers";
+import type { LoopOfThread } from "./left_behind.ts";
+import { runtimeLoop } from "./runtime_loop.ts";
+import { type SystemCalls, systemError } from "./system_calls.ts";
+
+/** What a loop can watch. */
+export interface Watched {
+  /** Its descriptor. */
+  readonly descriptor: number;
+  /** Something has happened to it: see {@linkcode READABLE} and so on. */
+  onEvents(events: number): void;
+  /** What {@linkcode EpollLoop.again} was asked for. */
+  onTurn(): void;
+}
+
+/** Bytes, or a connection to accept. */
+export const READABLE = 0x001;
+/** Room for bytes again. */
+export const WRITABLE = 0x004;
+/** It is broken. */
+export const BROKEN = 0x008;
+/** Both directions are over. */
+export const HUNG_UP = 0x010;
+/** The other side writes no more. */
+export const READ_HUNG_UP = 0x2000;
+const EDGE = 0x80000000;
+/** One of several waiters is woken, not all. */
+const EXCLUSIVE = 0x10000000;
+
+const ADD = 1;
+const DELETE = 2;
+const MODIFY = 3;
+const CLOSE_ON_EXEC = 0o2000000;
+
+/** How many events are fetched at once. */
+const BATCH = 256;
+
+/** `struct epoll_event` is packed on x86-64 only. */
+const EVENT_WORDS = Deno.build.arch === "x86_64" ? 3 : 4;
+const DATA_WORD = EVENT_WORDS - 2;
+
+/** Milliseconds that the thread waits in the kernel: what only the runtime knows of, such as timers, is late by no more. */
+const NAP = 1;
+
+/** Turns without an event after which the waiting is handed to another thread; and if the thread may not nap. */
+const IDLE_TURNS = 200;
+const IDLE_TURNS_AWAKE = 8;
+
+/** Milliseconds after which that thread looks whether it is still wanted. */
+const SLEEP = 1_000;
+
+/** The loop of a thread. */
+export class EpollLoop {
+  readonly calls: SystemCalls;
+  readonly #descriptor: number;
+  readonly #watched: (Watched | undefined)[] = [];
+  /** Tells an event of a socket from one of that which had its descriptor before. */
+  readonly #generations: number[] = [];
+  readonly #events = new Uint8Array(BATCH * EVENT_WORDS * 4);
+  readonly #words = new Int32Array(this.#events.buffer);
+  /** For the thread that waits when nothing happens. */
+  readonly #slept = new Uint8Array(BATCH * EVENT_WORDS * 4);
+  readonly #sleptWords = new Int32Array(this.#slept.buffer);
+  readonly #control = new Uint8Array(EVENT_WORDS * 4);
+  readonly #controlWords = new Int32Array(this.#control.buffer);
+  /** By which the runtime waits for its own events, or `null` if that is not known: then this thread may not nap. */
+  readonly #runtime: number | null;
+  #again: Watched[] = [];
+  #count = 0;
+  /** Whether a turn is sure to come. */
+  #turning = false;
+  #sleeping = false;
+  #idleTurns = 0;
+  readonly #turn = (): void => this.#run();
+
+  /** @throws {Error} If the kernel gives no descriptor for it. */
+  constructor(calls: SystemCalls) {
+    this.calls = calls;
+    this.#descriptor = calls.epoll_create1(CLOSE_ON_EXEC);
+    if (this.#descriptor < 0) throw systemError(calls.errno(), "epoll_create1");
+    this.#runtime = runtimeLoop(calls);
+    if (this.#runtime !== null) this.#hearRuntime(ADD, READABLE);
+  }
+
+  /** How others find what it watches, should this thread end before it has closed that. */
+  get place(): LoopOfThread {
+    return { descriptor: this.#descriptor, thread: this.calls.gettid() };
+  }
+
+  /**
+   * Watches a socket for everything.
+   *
+   * @throws {Error} If the kernel refuses.
+   */
+  add(watched: Watched): void {
+    this.#watch(watched, READABLE | WRITABLE | READ_HUNG_UP | EDGE);
+  }
+
+  /**
+   * Watches a socket that other threads watch, too, for connections to accept: one of them is told, again and again
+   * until there are none.
+   *
+   * @throws {Error} If the kernel refuses.
+   */
+  addShared(watched: Watched): void {
+    this.#watch(watched, READABLE | EXCLUSIVE);
+  }
+
+  /** Tells of a socket that is watched to `watched` from now on, which has the same descriptor. */
+  pass(watched: Watched): void {
+    this.#watched[watched.descriptor] = watched;
+  }
+
+  /** Watches it no more, and closes it. */
+  close({ descriptor }: Watched): void {
+    // The kernel forgets a socket that nobody has a descriptor of.
+    this.#forget(descriptor);
+    this.calls.close(descriptor);
+  }
+
+  /** Watches a socket no more that others have descriptors of, too, which the kernel would go on telling of. */
+  removeShared({ descriptor }: Watched): void {
+    if (!this.#forget(descriptor)) return;
+    this.calls.epoll_ctl(this.#descriptor, DELETE, descriptor, this.#control);
+  }
+
+  #forget(descriptor: number): boolean {
+    if (this.#watched[descriptor] === undefined) return false;
+    this.#watched[descriptor] = undefined;
+    this.#count--;
+    return true;
+  }
+
+  /** Gives `watched` a call of `onTurn` in the next turn. */
+  again(watched: Watched): void {
+    this.#again.push(watched);
+    this.#wake();
+  }
+
+  #watch(watched: Watched, events: number): void {
+    const { descriptor } = watched;
+    const generation = (this.#generations[descriptor] ?? 0) + 1 | 0;
+    this.#controlWords[0] = events;
+    this.#controlWords[DATA_WORD] = descriptor;
+    this.#controlWords[DATA_WORD + 1] = generation;
+    if (this.calls.epoll_ctl(this.#descriptor, ADD, descriptor, this.#control) < 0) {
+      throw systemError(this.calls.errno(), "epoll_ctl");
+    }
+    this.#generations[descriptor] = generation;
+    this.#watched[descriptor] = watched;
+    this.#count++;
+    this.#wake();
+  }
+
+  #wake(): void {
+    if (this.#turning) return;
+    this.#turning = true;
+    setImmediate(this.#turn);
+  }
+
+  #run(): void {
+    this.#turning = false;
+    const again = this.#again;
+    if (again.length > 0) this.#again = [];
+    const patience = again.length > 0 || this.#sleeping || this.#runtime === null ? 0 : NAP;
+    const count = this.calls.epoll_wait(this.#descriptor, this.#events, BATCH, patience);
+    const isIdle = !this.#dispatch(this.#words, count) && again.length === 0;
+    for (const one of again) {
+      try {
+        one.onTurn();
+      } catch (error) {
+        reportError(error);
+      }
+    }
+    if (!isIdle) this.#idleTurns = 0;
+    else if (this.#sleeping || this.#count === 0) return;
+    else if (++this.#idleTurns > (this.#runtime === null ? IDLE_TURNS_AWAKE : IDLE_TURNS)) {
+      return void this.#sleep();
+    }
+    this.#wake();
+  }
+
+  /** Returns whether something has happened to a socket. */
+  #dispatch(words: Int32Array, count: number): boolean {
+    let any = false;
+    for (let at = 0; at < count * EVENT_WORDS; at += EVENT_WORDS) {
+      const descriptor = words[at + DATA_WORD]!;
+      if (this.#generations[descriptor] !== words[at + DATA_WORD + 1]) continue;
+      any = true;
+      try {
+        this.#watched[descriptor]?.onEvents(words[at]!);
+      } catch (error) {
+        // The other events of the batch are told only once.
+        reportError(error);
+      }
+    }
+    return any;
+  }
+
+  /** Lets another thread wait, so that the runtime is undisturbed and nothing runs until something happens. */
+  async #sleep(): Promise<void> {
+    this.#sleeping = true;
+    if (this.#runtime !== null) this.#hearRuntime(MODIFY, 0);
+    let count = 0;
+    while (count === 0 && this.#count > 0 && !this.#turning) {
+      count = await this.calls.epoll_wait_elsewhere(
+        this.#descriptor,
+        this.#slept,
+        BATCH,
+        SLEEP,
+      );
+    }
+    if (this.#runtime !== null) this.#hearRuntime(MODIFY, READABLE);
+    this.#sleeping = false;
+    this.#idleTurns = 0;
+    this.#dispatch(this.#sleptWords, count);
+    if (this.#count > 0) this.#wake();
+  }
+
+  /** Says what of the runtime's loop is to end a nap. */
+  #hearRuntime(operation: number, events: number): void {
+    this.#controlWords[0] = events;
+    this.#controlWords[DATA_WORD] = this.#runtime!;
+    this.#controlWords[DATA_WORD + 1] = 0;
+    this.calls.epoll_ctl(this.#descriptor, operation, this.#runtime!, this.#control);
+  }
+}

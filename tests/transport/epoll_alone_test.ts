@@ -1,0 +1,104 @@
+/** Engine `epoll` beyond what all engines have to do: addresses, the runtime's own loop, sleep, and what is left open. */
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import type { Socket } from "../../src/transport/socket.ts";
+import { dialEpoll } from "../../src/transport/epoll/epoll_dial.ts";
+import { LeftBehind } from "../../src/transport/epoll/left_behind.ts";
+import { epollLoop } from "../../src/transport/epoll/loop.ts";
+import { runtimeLoop } from "../../src/transport/epoll/runtime_loop.ts";
+import { packAddress, unpackAddress } from "../../src/transport/epoll/socket_address.ts";
+import { epollAvailable, systemCalls } from "../../src/transport/epoll/system_calls.ts";
+import { Recorder } from "../support/recorder.ts";
+
+const ignore = !epollAvailable();
+
+Deno.test("addresses come back from the kernel's form as they went in", () => {
+  const port = fc.integer({ min: 0, max: 65_535 });
+  fc.assert(fc.property(fc.ipV4(), port, (host, port) => {
+    const address = { kind: "tcp", host, port } as const;
+    assert.deepEqual(unpackAddress(packAddress(address)), address);
+  }));
+  fc.assert(fc.property(fc.ipV6(), port, (host, port) => {
+    const once = unpackAddress(packAddress({ kind: "tcp", host, port }));
+    assert.deepEqual(unpackAddress(packAddress(once)), once);
+    assert.equal(once.port, port);
+  }));
+  const mapped = packAddress({ kind: "tcp", host: "::ffff:192.0.2.7", port: 80 });
+  assert.deepEqual(unpackAddress(mapped), { kind: "tcp", host: "192.0.2.7", port: 80 });
+  const local = packAddress({ kind: "tcp", host: "2001:db8::1", port: 443 });
+  assert.deepEqual(unpackAddress(local), { kind: "tcp", host: "2001:db8::1", port: 443 });
+});
+
+Deno.test({
+  name: "the loop of this runtime is found, so that a thread may nap without being deaf to it",
+  ignore,
+  fn() {
+    const found = runtimeLoop(systemCalls()!);
+    assert.ok(found !== null && found > 2);
+    assert.equal(Deno.readLinkSync(`/proc/self/fd/${found}`), "anon_inode:[eventpoll]");
+  },
+});
+
+/** A connection and its other end. */
+async function pair(): Promise<{ socket: Socket; other: Deno.TcpConn }> {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const [other, socket] = await Promise.all([
+    listener.accept(),
+    dialEpoll(epollLoop()!, { kind: "tcp", host: "127.0.0.1", port: listener.addr.port }, {
+      timeout: 5_000,
+      tcpKeepAlive: 0,
+    }),
+  ]);
+  listener.close();
+  return { socket, other };
+}
+
+Deno.test({
+  name: "a connection is heard after the thread has slept, and what it sends meanwhile goes out",
+  ignore,
+  // Another thread waits for a second at most after the last socket is gone.
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn() {
+    const { socket, other } = await pair();
+    const recorder = new Recorder(socket);
+    recorder.greedy = true;
+    socket.read();
+    for (let round = 1; round <= 2; round++) {
+      await new Promise((resolve) => setTimeout(resolve, 600));
+      await other.write(new TextEncoder().encode("awake? "));
+      await recorder.until(() => recorder.text === "awake? ".repeat(round));
+      await new Promise((resolve) => setTimeout(resolve, 600));
+      socket.write(new TextEncoder().encode("yes"));
+      const answer = new Uint8Array(3);
+      assert.equal(await other.read(answer), 3);
+    }
+    socket.destroy();
+    assert.equal(await other.read(new Uint8Array(1)), null);
+    other.close();
+  },
+});
+
+Deno.test({
+  name: "what a thread leaves behind is cut while it runs, and closed when it has ended",
+  ignore,
+  async fn() {
+    const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    const worker = new Worker(new URL("./epoll_thread.ts", import.meta.url), { type: "module" });
+    const told = new Promise<{ descriptor: number; thread: number }>((resolve) =>
+      worker.onmessage = ({ data }) => resolve(data)
+    );
+    worker.postMessage(listener.addr.port);
+    const [other, loop] = await Promise.all([listener.accept(), told]);
+    listener.close();
+    const left = LeftBehind.load()!;
+    assert.equal(left.close(loop), false, "the thread runs");
+    left.cut(loop);
+    assert.equal(await other.read(new Uint8Array(1)), null);
+    other.close();
+    worker.terminate();
+    while (!left.close(loop)) await new Promise((resolve) => setTimeout(resolve, 10));
+    assert.throws(() => Deno.readLinkSync(`/proc/self/fdinfo/${loop.descriptor}`));
+    left.unload();
+  },
+});
