@@ -151,6 +151,20 @@ Deno.test("engine epoll: a worker that ends leaves no connection and no descript
   assert.equal((await rawRequest(port, get("/bytes/1"))).status, 200);
 });
 
+Deno.test("engine epoll: connections that come one by one are dealt out to all workers", async () => {
+  await using origin = await startSimpleOrigin();
+  await using sluice = await start(origin.address, { engine: "epoll" });
+  await using stack = new AsyncDisposableStack();
+  const dealt = new Map<string, number>();
+  for (let i = 0; i < 16; i++) {
+    const client = stack.use(await RawClient.connect(sluice.port()));
+    const id = text(await client.request(get("/who")));
+    dealt.set(id, (dealt.get(id) ?? 0) + 1);
+  }
+  assert.equal(dealt.size, 2);
+  assert.ok(Math.min(...dealt.values()) >= 2, [...dealt.values()].join(" and "));
+});
+
 Deno.test("engine epoll without the right ffi: engine deno serves, and check and the start say so", async () => {
   await using origin = await startSimpleOrigin();
   const config = configFile({ origin: origin.address, listener: { engine: "epoll" } });

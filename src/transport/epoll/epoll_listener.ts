@@ -19,8 +19,8 @@ const SOCK_CLOEXEC = 0o2000000;
 const IPPROTO_TCP = 6;
 const TCP_NODELAY = 1;
 
-/** Connections that are accepted in one go: what is there already must not wait for all that comes. */
-const BATCH = 32;
+/** Connections that are accepted in one go: what is there already must not wait for all that comes, and others take some. */
+const BATCH = 4;
 
 /** Milliseconds until accepting is tried again when there were no descriptors. */
 const PATIENCE = 50;
@@ -96,7 +96,12 @@ export class EpollListener implements Listener, Watched {
   }
 
   onEvents(): void {
+    const { accepted } = this.#gate;
     this.#acceptSome();
+    if (accepted === this.#gate.accepted || this.#closed || this.#pause !== undefined) return;
+    // The kernel wakes the one of several that has waited from the beginning, who would get all that come one by one.
+    this.#loop.removeShared(this);
+    this.#watch();
   }
 
   onTurn(): void {}
@@ -127,6 +132,7 @@ export class EpollListener implements Listener, Watched {
   }
 
   #watch(): void {
+    this.#pause = undefined;
     try {
       this.#loop.addShared(this);
     } catch (error) {
