@@ -4,6 +4,7 @@
  * @module
  */
 import { literal, type Logger } from "../observe/log.ts";
+import { KernelClock } from "./kernel_clock.ts";
 
 /** What {@linkcode Notifier.open} takes. */
 export interface NotifierOptions {
@@ -19,6 +20,7 @@ export class Notifier {
   readonly #options: NotifierOptions;
   #socket: Deno.DatagramConn | null = null;
   #address: Deno.UnixAddr | null = null;
+  #clock: KernelClock | null = null;
   #timer: ReturnType<typeof setInterval> | undefined;
   #silent = false;
 
@@ -36,6 +38,7 @@ export class Notifier {
         transport: "unixpacket",
         path: `\0sluice-notify-${Deno.pid}-${crypto.randomUUID().slice(0, 8)}`,
       });
+      notifier.#clock = KernelClock.open();
       notifier.#address = { transport: "unixpacket", path: path.replace(/^@/, "\0") };
     } catch (error) {
       options.log.warn(`The service manager cannot be told anything: ${literal(String(error))}`);
@@ -52,7 +55,11 @@ export class Notifier {
 
   /** The config is being read again. */
   reloading(): void {
-    this.#send("RELOADING=1\nSTATUS=Reloading");
+    // By this a service manager that asked for it (`Type=notify-reload`) knows that it is not one from before.
+    const time = this.#clock?.now() ?? null;
+    this.#send(
+      `RELOADING=1\n${time === null ? "" : `MONOTONIC_USEC=${time}\n`}STATUS=Reloading`,
+    );
   }
 
   /** A reload is over, one way or the other. */
@@ -79,6 +86,8 @@ export class Notifier {
       // Closed already.
     }
     this.#socket = null;
+    this.#clock?.close();
+    this.#clock = null;
   }
 
   /** Begins to give signs of life, twice as often as the service manager wants them. */

@@ -134,6 +134,38 @@ export default definePlugin({
   await eventually(async () => await who() === "hello", "the new config", 20_000);
 });
 
+/** CLOCK_MONOTONIC in microseconds, as somebody else reads it. */
+async function monotonicTime(): Promise<number> {
+  const { stdout } = await new Deno.Command("python3", {
+    args: ["-c", "import time; print(time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000)"],
+  }).output();
+  return Number(new TextDecoder().decode(stdout));
+}
+
+testWith(
+  ["python3"],
+  "with the right ffi the service manager is told when a reload began, by the clock of the kernel; without it, that it did",
+  async () => {
+    await using origin = await startSimpleOrigin();
+    for (const ffi of [true, false]) {
+      using manager = await FakeServiceManager.start();
+      await using sluice = await startSluice({
+        config: config("one", origin.address),
+        env: { NOTIFY_SOCKET: manager.path },
+        ...(ffi ? {} : { rights: ["-A", "--deny-ffi"] }),
+      });
+      const before = await monotonicTime();
+      assert.equal(await reload(sluice), true);
+      const told = await manager.heard(/^RELOADING=1/);
+      const time = /^RELOADING=1\nMONOTONIC_USEC=(\d+)\nSTATUS=/.exec(told)?.[1];
+      assert.equal(time !== undefined, ffi, told);
+      if (time === undefined) continue;
+      const after = await monotonicTime();
+      assert.ok(before <= Number(time) && Number(time) <= after, `${before} ${time} ${after}`);
+    }
+  },
+);
+
 Deno.test("the service manager is told: ready, reloading, ready again, and stopping", async () => {
   using manager = await FakeServiceManager.start();
   await using origin = await startSimpleOrigin();
