@@ -27,12 +27,14 @@ export async function withDeadline<T>(
 /** Waits until `done` holds, looking every few milliseconds: for what tells nobody when it changes. */
 export async function eventually(
   done: () => boolean | Promise<boolean>,
-  what: string,
+  what: string | (() => string),
   ms: number = 5_000,
 ): Promise<void> {
   const end = Date.now() + ms;
   while (!(await done())) {
-    if (Date.now() > end) throw new Error(`Waited ${ms} ms for ${what}`);
+    if (Date.now() > end) {
+      throw new Error(`Waited ${ms} ms for ${typeof what === "string" ? what : what()}`);
+    }
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }

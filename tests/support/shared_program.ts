@@ -54,7 +54,7 @@ export class SharedProgram implements ProgramFiles {
 }
 
 /** Large and never changed: another name for the same file will do, where the file system has one. */
-async function link(from: string, to: string): Promise<void> {
+export async function link(from: string, to: string): Promise<void> {
   try {
     await run("cp", ["-rl", from, to]);
   } catch {
@@ -63,17 +63,20 @@ async function link(from: string, to: string): Promise<void> {
   }
 }
 
-async function copy(from: string, to: string): Promise<void> {
+/** Copies a file or a folder. */
+export async function copy(from: string, to: string): Promise<void> {
   await run("cp", ["-rL", from, to]);
 }
 
-async function cacheFolder(): Promise<string> {
+/** Where the runtime keeps the libraries. */
+export async function cacheFolder(): Promise<string> {
   const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json"] }).output();
   const { npmCache } = JSON.parse(new TextDecoder().decode(stdout));
   return dirname(npmCache);
 }
 
-async function run(program: string, args: readonly string[]): Promise<void> {
+/** Runs a program to its end, which has to be a good one. */
+export async function run(program: string, args: readonly string[]): Promise<void> {
   const { success, stderr } = await new Deno.Command(program, { args: [...args] }).output();
   if (!success) throw new Error(`${program}: ${new TextDecoder().decode(stderr)}`);
 }
