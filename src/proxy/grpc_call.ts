@@ -125,8 +125,8 @@ export function readCall(
   return new GrpcCall(kind, asked ?? Infinity, most ?? Infinity);
 }
 
-/** The answer to a call that failed here. */
-export interface GrpcErrorResponse {
+/** The answer to a call that failed, or was answered, here. */
+export interface GrpcStatusResponse {
   readonly head: ResponseHead;
   /** `grpc-status` and `grpc-message`. */
   readonly status: Fields;
@@ -134,7 +134,7 @@ export interface GrpcErrorResponse {
 }
 
 /** Makes the answer to a call that failed: a status in place of one of HTTP. */
-export function grpcErrorResponse(error: ProxyError): GrpcErrorResponse {
+export function grpcErrorResponse(error: ProxyError): GrpcStatusResponse {
   const code = codeOf(error);
   const fields = new Fields();
   const status = new Fields();
@@ -144,6 +144,50 @@ export function grpcErrorResponse(error: ProxyError): GrpcErrorResponse {
   status.appendTrusted("grpc-status", String(code));
   status.appendTrusted("grpc-message", encodeMessage(errorDetail(error)));
   return { head: new ResponseHead(200, fields), status, code };
+}
+
+/** Longest text of an answer that becomes a `grpc-message`, in bytes. */
+const MOST_MESSAGE = 1024;
+
+/**
+ * Makes the answer to a call of what a plugin or a rule has answered: if with the words of HTTP, the status that stands
+ * for its own, its text if it is a short one, and its other fields; if with a status of gRPC and nothing else, that.
+ *
+ * @returns `null` if it is messages of gRPC.
+ */
+export function grpcReply(reply: ResponseHead, body: Uint8Array): GrpcStatusResponse | null {
+  const type = reply.fields.first(CONTENT_TYPE);
+  const own = readStatus(reply.fields);
+  if (own < 0 ? grpcKind(type) !== null : body.length > 0) return null;
+  const code = own < 0 ? statusOfHttp(reply.status) : own;
+  const fields = new Fields();
+  const status = new Fields();
+  fields.appendTrusted("Content-Type", "application/grpc");
+  for (const [name, value] of reply.fields) {
+    if (/^grpc-/i.test(name)) status.append(name, value);
+    // What is said of the content is said of none.
+    else if (!/^content-/i.test(name)) fields.append(name, value);
+  }
+  if (own < 0) {
+    const text = messageOf(type, body);
+    status.set("grpc-status", String(code));
+    status.set("grpc-message", encodeMessage(text === "" ? `HTTP status ${reply.status}` : text));
+  }
+  return { head: new ResponseHead(200, fields), status, code };
+}
+
+/** The text in a content: all of it, or the words of a problem document (RFC 9457); empty if there is none for people. */
+function messageOf(type: string | null, body: Uint8Array): string {
+  if (type === null || body.length > MOST_MESSAGE) return "";
+  const text = new TextDecoder().decode(body).trim();
+  if (/^text\/plain\b/i.test(type)) return text;
+  if (!/^application\/problem\+json\b/i.test(type)) return "";
+  try {
+    const { detail, title } = JSON.parse(text) as Record<string, unknown>;
+    return [detail, title].find((one) => typeof one === "string") as string | undefined ?? "";
+  } catch {
+    return "";
+  }
 }
 
 /** The code for an error: its own where gRPC has a word for it, else that of its HTTP status. */

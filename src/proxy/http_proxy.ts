@@ -15,7 +15,13 @@ import { Attempt, type AttemptTools } from "./attempt.ts";
 import { errorResponse } from "./error_response.ts";
 import { Exchange, type ExchangeOptions } from "./exchange.ts";
 import { judge } from "./failure.ts";
-import { type GrpcCall, grpcErrorResponse, readCall } from "./grpc_call.ts";
+import {
+  type GrpcCall,
+  grpcErrorResponse,
+  grpcReply,
+  type GrpcStatusResponse,
+  readCall,
+} from "./grpc_call.ts";
 import { notReplayable } from "./request_content.ts";
 import { checkLoop } from "./request_path.ts";
 import type { Route } from "./route.ts";
@@ -325,16 +331,20 @@ export class HttpProxy {
   }
 
   async #sendError(exchange: Exchange, error: ProxyError): Promise<void> {
-    if (exchange.grpc !== null) return await this.#sendStatus(exchange, exchange.grpc, error);
+    const { grpc } = exchange;
+    if (grpc !== null) return await this.#sendStatus(exchange, grpc, grpcErrorResponse(error));
     const request = exchange.downstream.head;
     const { head, body } = errorResponse(error, { request, requestId: exchange.id });
     await this.#send(exchange, head, body);
   }
 
-  /** Answers a gRPC call that has failed: by its status, where modules let trailers be trailers, else as they want it. */
-  async #sendStatus(exchange: Exchange, call: GrpcCall, error: ProxyError): Promise<void> {
+  /** Answers a gRPC call by a status alone, where modules let trailers be trailers, else as they want it. */
+  async #sendStatus(
+    exchange: Exchange,
+    call: GrpcCall,
+    { head, status, code }: GrpcStatusResponse,
+  ): Promise<void> {
     const { downstream, modules } = exchange;
-    const { head, status, code } = grpcErrorResponse(error);
     call.status = code;
     exchange.response = head;
     const frame = modules?.responseHead(head)?.trailers?.(status) ?? null;
@@ -349,7 +359,13 @@ export class HttpProxy {
     const ready = "fields" in reply && reply.fields instanceof Fields;
     const fields = ready ? reply.fields.fork() : new Fields();
     if (!ready) { for (const [name, value] of reply.headers) fields.append(name, value); }
-    return this.#send(exchange, new ResponseHead(reply.status, fields), reply.body ?? NOTHING);
+    const head = new ResponseHead(reply.status, fields);
+    const body = reply.body ?? NOTHING;
+    const { grpc } = exchange;
+    const made = grpc === null ? null : grpcReply(head, body);
+    return made === null
+      ? this.#send(exchange, head, body)
+      : this.#sendStatus(exchange, grpc!, made);
   }
 
   #send(exchange: Exchange, head: ResponseHead, body: Uint8Array): void | Promise<void> {

@@ -52,12 +52,34 @@ function config(port: number): string {
       ],
       telemetry: { access_log: { output: "access.jsonl" } },
     },
+    plugins: {},
   });
 }
 
+const ANSWERS = `import { definePlugin } from "@sluice/plugin";
+export default definePlugin({
+  match: { header: { "x-answer": true } },
+  requestFilter(session) {
+    switch (session.request.headers.get("x-answer")) {
+      case "problem":
+        return session.respond(401, { title: "Who?", detail: "say who you are: 100% ü" });
+      case "page":
+        return session.respond(503, "<p>busy</p>", { headers: { "content-type": "text/html" } });
+      case "own":
+        return session.respond(200, null, {
+          headers: { "content-type": "application/grpc", "grpc-status": "8", "grpc-message": "slow%20down" },
+        });
+    }
+  },
+});
+`;
+
 Deno.test("gRPC", async (t) => {
   await using peers = new GrpcPeers();
-  await using sluice = await startSluice({ config: config(await peers.serve()) });
+  await using sluice = await startSluice({
+    config: config(await peers.serve()),
+    plugins: { "answers.ts": ANSWERS },
+  });
   const client = await peers.connect(sluice.port());
   const log = new LogChecks();
 
@@ -153,11 +175,27 @@ Deno.test("gRPC", async (t) => {
     });
   });
 
-  await t.step("an answer of HTTP to a call is read by its status", async () => {
+  await t.step("what a rule answers to a call is a status of gRPC", async () => {
     const end = await client.call("unary", ["x"], { metadata: { "x-route": "denied" } });
-    assert.equal(end.code, CODES.permissionDenied);
-    log.add("ok");
+    assert.deepEqual([end.code, end.details], [CODES.permissionDenied, "no"]);
+    log.add("denied", (line) => {
+      assert.deepEqual([line[STATUS], line["http.response.status_code"]], [7, 200]);
+    });
   });
+
+  await t.step(
+    "what a plugin answers to a call is a status of gRPC, its own or that of HTTP",
+    async () => {
+      const ask = async (how: string) => {
+        const end = await client.call("unary", ["x"], { metadata: { "x-answer": how } });
+        return [end.code, end.details];
+      };
+      assert.deepEqual(await ask("problem"), [16, "say who you are: 100% ü"]);
+      assert.deepEqual(await ask("page"), [CODES.unavailable, "HTTP status 503"]);
+      assert.deepEqual(await ask("own"), [8, "slow down"]);
+      for (const code of [16, 14, 8]) log.add("plugin", (line) => assert.equal(line[STATUS], code));
+    },
+  );
 
   await t.step("a deadline is passed on, and kept", async () => {
     const kept = await client.call("unary", ["x"], { deadline: 20_000 });

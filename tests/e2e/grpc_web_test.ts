@@ -109,6 +109,7 @@ function config(origin: string): string {
           route("short", { timeouts: { grpc: "300ms" } }),
           route("small", { limits: { body_bytes: 8 } }),
           route("plain", { grpc_web: false }),
+          route("denied", { rules: [{ respond: { status: 403, body: "no" } }] }),
           { id: "all", grpc_web: true, upstream: "origin" },
         ],
       }],
@@ -213,6 +214,27 @@ Deno.test("gRPC-web", async (t) => {
       logged(14);
     }
   });
+
+  await t.step(
+    "what a rule answers is a frame, too, and other requests get it as it is",
+    async () => {
+      for (const type of [BINARY, TEXT]) {
+        const sent = type === TEXT ? btoa(message("x")) : message("x");
+        const answer = await rawRequest(port, call("Echo", type, sent, { "X-Route": "denied" }));
+        assert.equal(answer.status, 200);
+        assert.ok(field(answer, "content-type")!.startsWith(type.replace("+proto", "")));
+        const frame = type === TEXT ? atob(body(answer)) : body(answer);
+        assert.deepEqual(frameFields(frame), { "grpc-status": "7", "grpc-message": "no" });
+        logged(7);
+      }
+      const plain = await rawRequest(
+        port,
+        call("Echo", "text/plain", "x", { "X-Route": "denied" }),
+      );
+      assert.deepEqual([plain.status, body(plain)], [403, "no"]);
+      logged(undefined);
+    },
+  );
 
   await t.step(
     "text that is no base64, and content over the limit, are errors of the call",
