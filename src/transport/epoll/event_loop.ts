@@ -69,9 +69,11 @@ export class EpollLoop {
   readonly #generations: number[] = [];
   readonly #events = new Uint8Array(BATCH * EVENT_WORDS * 4);
   readonly #words = new Int32Array(this.#events.buffer);
-  /** For the thread that waits when nothing happens. */
-  readonly #slept = new Uint8Array(BATCH * EVENT_WORDS * 4);
-  readonly #sleptWords = new Int32Array(this.#slept.buffer);
+  /**
+   * For the thread that waits when nothing happens. It may write there when this one has ended and its heap is gone, so
+   * the memory is nobody's, and is left to the process.
+   */
+  readonly #slept: { readonly place: Deno.PointerObject; readonly words: Int32Array };
   readonly #control = new Uint8Array(EVENT_WORDS * 4);
   readonly #controlWords = new Int32Array(this.#control.buffer);
   /** By which the runtime waits for its own events, or `null` if that is not known: then this thread may not nap. */
@@ -84,11 +86,12 @@ export class EpollLoop {
   #idleTurns = 0;
   readonly #turn = (): void => this.#run();
 
-  /** @throws {Error} If the kernel gives no descriptor for it. */
+  /** @throws {Error} If there is no descriptor or no memory for it. */
   constructor(calls: SystemCalls) {
     this.calls = calls;
     this.#descriptor = calls.epoll_create1(CLOSE_ON_EXEC);
     if (this.#descriptor < 0) throw systemError(calls.errno(), "epoll_create1");
+    this.#slept = lastingMemory(calls);
     this.#runtime = runtimeLoop(calls);
     if (this.#runtime !== null) this.#hearRuntime(ADD, READABLE);
   }
@@ -212,19 +215,20 @@ export class EpollLoop {
   async #sleep(): Promise<void> {
     this.#sleeping = true;
     if (this.#runtime !== null) this.#hearRuntime(MODIFY, 0);
+    const { place, words } = this.#slept;
     let count = 0;
-    while (count === 0 && this.#count > 0 && !this.#turning) {
-      count = await this.calls.epoll_wait_elsewhere(
-        this.#descriptor,
-        this.#slept,
-        BATCH,
-        SLEEP,
-      );
+    try {
+      while (count === 0 && this.#count > 0 && !this.#turning) {
+        count = await this.calls.epoll_wait_elsewhere(this.#descriptor, place, BATCH, SLEEP);
+      }
+    } catch (error) {
+      // There is no thread for it: this one goes on to nap.
+      reportError(error);
     }
     if (this.#runtime !== null) this.#hearRuntime(MODIFY, READABLE);
     this.#sleeping = false;
     this.#idleTurns = 0;
-    this.#dispatch(this.#sleptWords, count);
+    this.#dispatch(words, count);
     if (this.#count > 0) this.#wake();
   }
 
@@ -235,4 +239,11 @@ export class EpollLoop {
     this.#controlWords[DATA_WORD + 1] = 0;
     this.calls.epoll_ctl(this.#descriptor, operation, this.#runtime!, this.#control);
   }
+}
+
+function lastingMemory(calls: SystemCalls): { place: Deno.PointerObject; words: Int32Array } {
+  const bytes = BATCH * EVENT_WORDS * 4;
+  const place = calls.malloc(bytes);
+  if (place === null) throw systemError(calls.errno(), "malloc");
+  return { place, words: new Int32Array(Deno.UnsafePointerView.getArrayBuffer(place, bytes)) };
 }

@@ -10,10 +10,10 @@ const SYMBOLS = {
   epoll_create1: { parameters: ["i32"], result: "i32" },
   epoll_ctl: { parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
   epoll_wait: { parameters: ["i32", "buffer", "i32", "i32"], result: "i32" },
-  /** The same on a thread that has nothing else to do. */
+  /** The same on a thread that has nothing else to do, and that may outlive this one. */
   epoll_wait_elsewhere: {
     name: "epoll_wait",
-    parameters: ["i32", "buffer", "i32", "i32"],
+    parameters: ["i32", "pointer", "i32", "i32"],
     result: "i32",
     nonblocking: true,
   },
@@ -26,6 +26,7 @@ const SYMBOLS = {
   close: { parameters: ["i32"], result: "i32" },
   open: { parameters: ["buffer", "i32"], result: "i32" },
   read: { parameters: ["i32", "buffer", "u32"], result: "i32" },
+  malloc: { parameters: ["u32"], result: "pointer" },
   gettid: { parameters: [], result: "i32" },
   eventfd: { parameters: ["u32", "i32"], result: "i32" },
   listen: { parameters: ["i32", "i32"], result: "i32" },
@@ -94,6 +95,7 @@ const NAMES: Readonly<Record<number, string>> = {
   22: "EINVAL",
   23: "ENFILE",
   24: "EMFILE",
+  28: "ENOSPC",
   32: "EPIPE",
   98: "EADDRINUSE",
   99: "EADDRNOTAVAIL",
