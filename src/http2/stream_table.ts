@@ -5,6 +5,7 @@
  */
 import { PROTOCOL_ERROR } from "./constants.ts";
 import { Http2Error } from "./error.ts";
+import { Numbered } from "./numbered.ts";
 import { Http2Stream, type StreamHost } from "./stream.ts";
 import * as states from "./stream_state.ts";
 
@@ -21,7 +22,7 @@ export class StreamTable {
   /** Streams that are open, or that somebody is still busy with. */
   live = 0;
   readonly #server: boolean;
-  readonly #open = new Map<number, Http2Stream>();
+  readonly #open = new Numbered<Http2Stream>();
   /** State of streams that were reset, the latest at the end. */
   readonly #reset = new Map<number, number>();
   #nextOwn: number;
@@ -39,12 +40,12 @@ export class StreamTable {
 
   /** The stream of that number if it is not over. */
   get(id: number): Http2Stream | null {
-    return this.#open.get(id) ?? null;
+    return this.#open.get(id);
   }
 
   /** All that are not over. */
   values(): Http2Stream[] {
-    return [...this.#open.values()];
+    return this.#open.all;
   }
 
   /** Opens a stream of ours. */
@@ -102,7 +103,7 @@ export class StreamTable {
 
   #add(host: StreamHost, id: number): Http2Stream {
     const stream = new Http2Stream(host, id);
-    this.#open.set(id, stream);
+    this.#open.add(stream);
     this.live++;
     return stream;
   }

@@ -107,6 +107,8 @@ class HandleListener implements Listener {
   readonly #local: Address | null;
   /** Whether what is accepted has Nagle's algorithm off from the start. */
   readonly #inheritsNoDelay: boolean;
+  /** How many had come when {@linkcode #revive} last looked. */
+  #arrived = 0;
   #closed = false;
 
   constructor(
@@ -159,9 +161,15 @@ class HandleListener implements Listener {
 
   /**
    * The native side drops the error of an accept that found no descriptor, and never tries again by itself. Listening
-   * again wakes it up; on a handle that is well it changes nothing. Whether descriptors are short has to be asked.
+   * again wakes it up; on a handle that is well it changes nothing. Whether descriptors are short has to be asked, which
+   * costs the more the more connections the port has; so not while it goes on accepting.
    */
   #revive(): void {
+    const arrived = this.#gate.accepted + this.#gate.rejected;
+    if (arrived !== this.#arrived) {
+      this.#arrived = arrived;
+      return;
+    }
     const probe = new this.#native.TCP(this.#native.types.SERVER);
     const error = statusError(bind(probe, this.address), "accept");
     probe.close();

@@ -31,6 +31,8 @@ export class NativeTlsSocket extends DenoSocket {
   }
 
   protected override startFarewell(): boolean {
+    // Said when our direction was ended, and with the kernel.
+    if (this.#connection.ended) return false;
     // Ending our direction sends the alert that says so (RFC 8446 §6.1).
     const done = () => this.farewellDone();
     this.#connection.closeWrite().then(done, done);
@@ -45,6 +47,7 @@ class Tracked implements DenoConnection {
   readonly #surgeon: SocketSurgeon | null;
   #pending = 0;
   #closing = false;
+  #ending = false;
   readonly #settled = (): void => {
     if (--this.#pending === 0 && this.#closing) this.#close();
   };
@@ -53,6 +56,11 @@ class Tracked implements DenoConnection {
     this.#connection = connection;
     this.#facts = facts;
     this.#surgeon = surgeon;
+  }
+
+  /** Whether our direction was ended, and the runtime has nothing more to write. */
+  get ended(): boolean {
+    return this.#ending && this.#pending === 0;
   }
 
   read(into: Uint8Array): Promise<number | null> {
@@ -67,6 +75,7 @@ class Tracked implements DenoConnection {
   }
 
   closeWrite(): Promise<void> {
+    this.#ending = true;
     this.#pending++;
     const ended = this.#connection.closeWrite();
     ended.then(this.#settled, this.#settled);
