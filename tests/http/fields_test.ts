@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { FIELD_NAMES, fieldId, fieldIdOf, HOST, VIA } from "../../src/http/field_names.ts";
-import { checkFieldValue, FieldError } from "../../src/http/field_checks.ts";
+import { checkFieldName, checkFieldValue, FieldError } from "../../src/http/field_checks.ts";
 import { Fields } from "../../src/http/fields.ts";
 import { bytes, text } from "../support/http1.ts";
 
@@ -75,6 +75,37 @@ Deno.test("names and values that would not be one field are refused", () => {
   }
   assert.equal(checkFieldValue("a", "\t b\xe9 \t"), "b\xe9");
   assert.equal(fields.size, 0);
+});
+
+Deno.test("of all characters, names take those of tokens and values those of RFC 9110 §5.5", () => {
+  const takes = (check: () => void) => {
+    try {
+      check();
+      return true;
+    } catch (error) {
+      assert.ok(error instanceof FieldError);
+      return false;
+    }
+  };
+  const beyond = [0x1ff, 0x20ac, 0xd800, 0xdfff, 0xfffd, 0xffff];
+  for (const code of [...Array.from({ length: 0x120 }, (_, i) => i), ...beyond]) {
+    const text = String.fromCharCode(code);
+    const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]$/.test(text);
+    const visible = /^[\t\x20-\x7e\x80-\xff]$/.test(text);
+    for (const around of ["", "a"]) {
+      assert.equal(takes(() => checkFieldName(around + text)), token, `U+${code.toString(16)}`);
+      const value = around + text + around;
+      assert.equal(takes(() => checkFieldValue("a", value)), visible, `U+${code.toString(16)}`);
+    }
+  }
+});
+
+Deno.test("white space around a value is taken off, and within it is left", () => {
+  const space = fc.constantFrom("", " ", "\t", " \t ");
+  const inner = fc.stringMatching(/^([!-~\u00a0-\u00ff]([\t ]{0,3}[!-~])*)?$/);
+  fc.assert(fc.property(space, inner, space, (before, value, after) => {
+    assert.equal(checkFieldValue("a", before + value + after), value);
+  }));
 });
 
 Deno.test("every known name has its id, in any case", () => {
