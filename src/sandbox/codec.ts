@@ -238,10 +238,14 @@ export class ValueReader {
     return this.#bytes.slice(start, this.position);
   }
 
-  /** Copies so many bytes to where there is room for them. */
-  copy(into: Uint8Array, at: number, length: number): void {
-    const start = this.#take(length);
-    into.set(this.#bytes.subarray(start, this.position), at);
+  /** What is read from. With snapshots, its bytes stay as they are. */
+  get source(): Uint8Array<ArrayBuffer> {
+    return this.#bytes;
+  }
+
+  /** Steps over so many bytes; says where they begin in `source`. */
+  skip(length: number): number {
+    return this.#take(length);
   }
 
   /** A text of known length, a byte per character. */

@@ -7,7 +7,10 @@ import { decodeMessage, type SnapshotDecoder } from "./codec.ts";
 import { PREFIX } from "./frame_writer.ts";
 import { ProtocolError } from "./protocol.ts";
 
-const FIRST_SIZE: number = 16 * 1024;
+/** Bytes that a reader begins with. What lies in a piece of this size may be kept there; longer ones are too much. */
+export const FIRST_SIZE: number = 16 * 1024;
+/** With less room than this at the end of a piece that stays as it is, another is begun. */
+const LEAST_ROOM = 1024;
 /** A reader that grew beyond this lets go of its memory once it is empty. */
 const KEPT_SIZE: number = 1024 * 1024;
 
@@ -21,7 +24,8 @@ export class FrameReader {
 
   /**
    * @param most Bytes that one frame may have.
-   * @param snapshots Reads what calls hold. Only for a side that gets calls.
+   * @param snapshots Reads what calls hold. Only for a side that gets calls. Snapshots stay where they came: no byte is
+   * ever written over then.
    */
   constructor(most: number, snapshots: SnapshotDecoder | null = null) {
     this.#most = most;
@@ -30,17 +34,15 @@ export class FrameReader {
 
   /** Where the next bytes go. Never empty; as long as a multiple of four if all pieces were. */
   room(): Uint8Array<ArrayBuffer> {
-    if (this.#start === this.#end) {
-      this.#start = this.#end = 0;
-      if (this.#bytes.length > KEPT_SIZE) this.#bytes = new Uint8Array(FIRST_SIZE);
-    }
+    const stays = this.#snapshots !== null;
+    if (this.#start === this.#end) this.#empty(stays);
     const waiting = this.#end - this.#start;
     const needed = waiting >= PREFIX ? this.#whole() : waiting + PREFIX;
     if (this.#bytes.length - this.#start < Math.max(needed, waiting + PREFIX)) {
       // Doubled, so that a long frame is not copied once per read; never by what a frame only claims.
-      const grown = Math.min(needed, waiting * 2 + FIRST_SIZE);
-      const size = Math.max(this.#bytes.length, (grown + 3) & ~3);
-      if (size > this.#bytes.length) {
+      const grown = needed > waiting ? Math.min(needed, waiting * 2 + FIRST_SIZE) : waiting * 2;
+      const size = Math.max(stays ? FIRST_SIZE : this.#bytes.length, (grown + 3) & ~3);
+      if (stays || size > this.#bytes.length) {
         const larger = new Uint8Array(size);
         larger.set(this.#bytes.subarray(this.#start, this.#end));
         this.#bytes = larger;
@@ -83,6 +85,14 @@ export class FrameReader {
     const from = this.#start + PREFIX;
     this.#start += whole;
     return decodeMessage(this.#bytes, from, from + length, this.#snapshots);
+  }
+
+  /** Nothing waits: goes on where there is room. */
+  #empty(stays: boolean): void {
+    const { length } = this.#bytes;
+    if (stays && length === FIRST_SIZE && length - this.#end >= LEAST_ROOM) return;
+    this.#start = this.#end = 0;
+    if (stays || length > KEPT_SIZE) this.#bytes = new Uint8Array(FIRST_SIZE);
   }
 
   /** Bytes of the frame that comes next, with what stands around its message. */

@@ -19,6 +19,7 @@ import {
   writeValue,
 } from "./codec.ts";
 import { FieldLines, LINE } from "./field_lines.ts";
+import { FIRST_SIZE } from "./frame_reader.ts";
 import type { FrameWriter } from "./frame_writer.ts";
 import { type KeptRequests, MAX_KEPT } from "./kept_requests.ts";
 import {
@@ -65,70 +66,57 @@ const HAS_REQUEST = 4;
 /** `TlsFacts` as they are sent. */
 type WireTls = [string, string, string, string, boolean, ClientCertificate | null];
 
-/** The texts of several calls are in one piece of memory: making one takes longer than filling it. */
-const POOL = 16 * 1024;
-/** Texts longer than this get memory of their own. */
-const MAX_POOLED = 4096;
-let pool = new Uint8Array(POOL);
-let pooled = 0;
+/** Bytes before the lengths of texts: width, bytes of texts, number of lines, their bytes. */
+const TEXTS_HEAD = 1 + 4 + 4 + 4;
 
-/** Texts and the lines of a field section, as they were sent. */
+/** Texts and the lines of a field section, as they were sent; nothing is read of them before it is asked for. */
 class Texts {
   readonly #bytes: Uint8Array<ArrayBuffer>;
-  /** Where the texts begin. */
+  /** Where the lengths of the texts begin, in characters; the texts stand behind them. */
   readonly #at: number;
-  /** Where each text ends, in characters; negative: it is `null`, and begins where the next one does. */
-  readonly #ends: readonly number[];
+  readonly #count: number;
   readonly #wide: boolean;
   readonly #linesAt: number;
   readonly #lines: number;
 
-  /** @param texts How many there are. */
-  constructor(reader: ValueReader, texts: number) {
+  /** @param count How many texts there are. */
+  constructor(reader: ValueReader, count: number) {
+    this.#count = count;
     this.#wide = reader.byte() === 1;
-    const ends: number[] = [];
-    let end = 0;
-    for (let i = 0; i < texts; i++) {
-      const length = reader.int();
-      if (length !== ABSENT) end += length;
-      ends.push(length === ABSENT ? ~end : end);
-    }
-    this.#ends = ends;
+    const before = count * 4 + reader.int();
     this.#lines = reader.int();
-    const lineBytes = reader.int();
-    const before = this.#wide ? end * 2 : end;
-    const length = before + this.#lines * LINE + lineBytes;
-    if (length > MAX_POOLED) {
+    const length = before + this.#lines * LINE + reader.int();
+    if (reader.source.length === FIRST_SIZE) {
+      this.#bytes = reader.source;
+      this.#at = reader.skip(length);
+    } else {
       this.#bytes = reader.bytes(length);
       this.#at = 0;
-    } else {
-      if (pooled + length > pool.length) {
-        pool = new Uint8Array(POOL);
-        pooled = 0;
-      }
-      this.#bytes = pool;
-      this.#at = pooled;
-      reader.copy(pool, pooled, length);
-      pooled += length;
     }
     this.#linesAt = this.#at + before;
   }
 
   /** One of the texts. */
   text(which: number): string | null {
-    const end = this.#ends[which]!;
-    if (end < 0) return null;
-    const before = which === 0 ? 0 : this.#ends[which - 1]!;
-    const start = before < 0 ? ~before : before;
-    if (!this.#wide) return latin1(this.#bytes, this.#at + start, this.#at + end);
-    const from = this.#at + start * 2;
-    return Buffer.from(this.#bytes.buffer, from, (end - start) * 2).toString("utf16le");
+    let from = 0;
+    for (let i = 0; i < which; i++) from += Math.max(0, this.#length(i));
+    const length = this.#length(which);
+    if (length === ABSENT) return null;
+    const texts = this.#at + this.#count * 4;
+    if (!this.#wide) return latin1(this.#bytes, texts + from, texts + from + length);
+    return Buffer.from(this.#bytes.buffer, texts + from * 2, length * 2).toString("utf16le");
   }
 
   /** @param base Where lines that stand elsewhere are. */
   lines(base: FieldLines | null): FieldLines {
     const at = this.#linesAt;
     return new FieldLines(this.#bytes, at + this.#lines * LINE, at, this.#lines, base);
+  }
+
+  #length(which: number): number {
+    const b = this.#bytes;
+    const i = this.#at + which * 4;
+    return b[i]! | (b[i + 1]! << 8) | (b[i + 2]! << 16) | (b[i + 3]! << 24);
   }
 }
 
@@ -306,7 +294,7 @@ function writeRequest(out: FrameWriter, live: HostSession, fields: Fields): void
     rewindTexts(out, texts, REQUEST_TEXTS);
     writeRequestTexts(out, texts, live, wideText);
   }
-  writeLines(out, texts + REQUEST_TEXTS * 4, fields, null);
+  endTexts(out, texts, REQUEST_TEXTS, fields, null);
   const { tls } = client;
   writeValue(out, tls === null ? null : takeTls(tls));
 }
@@ -328,7 +316,7 @@ function writeState(
     writeCallTexts(out, texts, section, live, wideText);
   }
   const fields = section === NO_SECTION ? null : live.fields(SECTIONS[section]!);
-  writeLines(out, texts + CALL_TEXTS * 4, fields, received);
+  endTexts(out, texts, CALL_TEXTS, fields, received);
   writeValue(out, takeVars(live));
   writeValue(out, shape.over ? takeOutcome(live) : null);
 }
@@ -375,19 +363,35 @@ function writeCallTexts(
 }
 
 /** Makes room for what stands before texts; says where their lengths go. */
-function beginTexts(out: FrameWriter, texts: number): number {
+function beginTexts(out: FrameWriter, count: number): number {
+  out.reserve(TEXTS_HEAD + count * 4);
   out.byte(0);
-  const lengths = out.position;
-  out.reserve((texts + 2) * 4);
-  out.position += (texts + 2) * 4;
-  return lengths;
+  out.position += TEXTS_HEAD - 1 + count * 4;
+  return out.position - count * 4;
 }
 
 /** Begins again, for texts of two bytes per character. */
-function rewindTexts(out: FrameWriter, lengths: number, texts: number): void {
-  out.position = lengths - 1;
+function rewindTexts(out: FrameWriter, lengths: number, count: number): void {
+  out.position = lengths - TEXTS_HEAD;
   out.byte(1);
-  out.position = lengths + (texts + 2) * 4;
+  out.position = lengths + count * 4;
+}
+
+/**
+ * Writes a field section behind texts, and before them how long all is.
+ *
+ * @param base The section that its lines may stand in.
+ */
+function endTexts(
+  out: FrameWriter,
+  lengths: number,
+  count: number,
+  fields: Fields | null,
+  base: Fields | null,
+): void {
+  out.intAt(lengths - 12, out.position - lengths - count * 4);
+  out.intAt(lengths - 8, fields === null ? 0 : fields.size);
+  out.intAt(lengths - 4, fields === null ? 0 : out.lines(fields, base));
 }
 
 function narrowText(out: FrameWriter, lengths: number, which: number, text: string | null) {
@@ -399,17 +403,6 @@ function wideText(out: FrameWriter, lengths: number, which: number, text: string
   out.intAt(lengths + which * 4, text === null ? ABSENT : text.length);
   if (text !== null) out.wide(text);
   return true;
-}
-
-/**
- * Writes a field section behind texts.
- *
- * @param at Where the number of its lines goes, and that of their bytes.
- * @param base The section that its lines may stand in.
- */
-function writeLines(out: FrameWriter, at: number, fields: Fields | null, base: Fields | null) {
-  out.intAt(at, fields === null ? 0 : fields.size);
-  out.intAt(at + 4, fields === null ? 0 : out.lines(fields, base));
 }
 
 function statusOf(section: number, live: HostSession): number {

@@ -81,6 +81,15 @@ Deno.test("frames are the same however the stream is cut", () => {
   ));
 });
 
+Deno.test("many short frames that come as one long piece are all read", () => {
+  const out = new FrameWriter();
+  for (let i = 0; i < 64; i++) encodeMessage(out, [i, "x".repeat(1000)]);
+  const reader = new FrameReader(1 << 20);
+  reader.feed(out.bytes.slice(0, out.position));
+  for (let i = 0; i < 64; i++) assert.equal(reader.next()![0], i);
+  assert.equal(reader.next(), null);
+});
+
 Deno.test("a frame longer than the buffer is read whole, and the reader goes on after it", () => {
   const body = new Uint8Array(3_000_000).map((_, i) => i);
   const long = [body, "x".repeat(100_000), "€".repeat(1000)];
