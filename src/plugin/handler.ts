@@ -44,7 +44,7 @@ export interface HostSession
     FinishedSession {
   /** Names the session within its service worker; smaller than 2^31, and not used again for a long time. */
   readonly key: number;
-  /** A field section, to be copied at once, or `null` if there is none yet. */
+  /** A field section, or `null` if there is none yet. Who changes it has asked whether and how the hook may. */
   fields(section: Section): Fields | null;
   /** What others keep of the request. */
   readonly kept: Kept | null;

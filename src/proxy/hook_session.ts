@@ -346,12 +346,18 @@ class LiveRequest implements RequestView {
 class LiveUpstreamRequest implements UpstreamRequest {
   readonly #source: HookSource;
   readonly #guard: (action: string) => void;
-  readonly headers: MutableHeaders;
+  #headers: HeadersView | null = null;
 
   constructor(source: HookSource, guard: (action: string) => void) {
     this.#source = source;
     this.#guard = guard;
-    this.headers = new HeadersView(() => source.upstreamRequest().fields, guard);
+  }
+
+  get headers(): MutableHeaders {
+    return this.#headers ??= new HeadersView(
+      () => this.#source.upstreamRequest().fields,
+      this.#guard,
+    );
   }
 
   get method(): string {
@@ -381,7 +387,7 @@ class LiveResponse implements ResponseView {
   readonly #source: HookSource;
   readonly #guard: (action: string) => void;
   readonly #handler: () => PhaseHandler;
-  readonly headers: MutableHeaders;
+  #headers: HeadersView | null = null;
 
   constructor(
     source: HookSource,
@@ -391,7 +397,10 @@ class LiveResponse implements ResponseView {
     this.#source = source;
     this.#guard = guard;
     this.#handler = handler;
-    this.headers = new HeadersView(() => this.#head().fields, guard);
+  }
+
+  get headers(): MutableHeaders {
+    return this.#headers ??= new HeadersView(() => this.#head().fields, this.#guard);
   }
 
   get status(): number {

@@ -3,10 +3,11 @@
  *
  * @module
  */
+import type { Fields } from "../http/fields.ts";
 import { checkTarget } from "../http/message.ts";
 import type { HostSession } from "../plugin/handler.ts";
-import type { Cloneable, Failure, MutableHeaders } from "../plugin/session.ts";
-import { checkField, checkMethod } from "./field_rules.ts";
+import type { Cloneable, Failure } from "../plugin/session.ts";
+import { checkField, checkMethod, isSingle } from "./field_rules.ts";
 import {
   APPEND,
   DELETE,
@@ -20,11 +21,11 @@ import {
   ProtocolError,
   RESPONSE,
   RETRY,
+  SECTIONS,
   SET,
   SKIP_BODY,
   STATUS,
   TARGET,
-  TRAILERS,
   UPSTREAM_REQUEST,
   UPSTREAM_RESPONSE,
   VAR_DELETE,
@@ -161,7 +162,7 @@ function isName(name: unknown): name is string {
 }
 
 /**
- * Applies checked effects.
+ * Applies checked effects. Fields are changed without a second look: what a hook may do to them was asked before.
  *
  * @throws {TypeError} If the session refuses one.
  */
@@ -176,13 +177,14 @@ export function applyEffects(
     const b = effects[i + 2] as string;
     switch (effects[i] as number) {
       case SET:
-        headersOf(session, a as number).set(b, effects[i + 3] as string);
+        fieldsOf(session, a as number).set(b, effects[i + 3] as string);
         break;
       case APPEND:
-        headersOf(session, a as number).append(b, effects[i + 3] as string);
+        if (isSingle(b)) fieldsOf(session, a as number).set(b, effects[i + 3] as string);
+        else fieldsOf(session, a as number).append(b, effects[i + 3] as string);
         break;
       case DELETE:
-        headersOf(session, a as number).delete(b);
+        fieldsOf(session, a as number).delete(b);
         break;
       case METHOD:
         session.upstreamRequest.method = a as string;
@@ -211,15 +213,8 @@ export function applyEffects(
   }
 }
 
-function headersOf(session: HostSession, section: number): MutableHeaders {
-  switch (section) {
-    case UPSTREAM_REQUEST:
-      return session.upstreamRequest.headers;
-    case UPSTREAM_RESPONSE:
-      return session.upstreamResponse.headers;
-    case TRAILERS:
-      return session.trailers;
-    default:
-      return session.response.headers;
-  }
+function fieldsOf(session: HostSession, section: number): Fields {
+  const fields = session.fields(SECTIONS[section]!);
+  if (fields === null) throw new TypeError("Cannot change a field: there are none yet");
+  return fields;
 }

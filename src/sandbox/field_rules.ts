@@ -4,10 +4,10 @@
  *
  * @module
  */
+import { isAuthority } from "../http/authority.ts";
 import { CONTENT_LENGTH, fieldId, HOST, IS_HOP_BY_HOP } from "../http/field_names.ts";
 import { checkFieldName, checkFieldValue, FieldError } from "../http/field_checks.ts";
 
-const AUTHORITY = /^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::\d{0,5})?$/;
 const METHOD = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}$/;
 
 /**
@@ -22,7 +22,7 @@ export function checkField(name: string, value: string): void {
   if (id === CONTENT_LENGTH || IS_HOP_BY_HOP[id] === 1) {
     throw new FieldError(`Cannot set field "${name}": Sluice writes it from what is really sent`);
   }
-  if (id === HOST && !AUTHORITY.test(value)) {
+  if (id === HOST && !isAuthority(value)) {
     throw new FieldError(
       `Cannot set field "host": ${JSON.stringify(value)} is not a host and port`,
     );

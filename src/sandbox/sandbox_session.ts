@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { systemClock } from "../base/clock.ts";
 import { requestUrl } from "../http/authority.ts";
 import { checkTarget } from "../http/message.ts";
 import type { PhaseName } from "../plugin/phases.ts";
@@ -64,7 +65,7 @@ export class SandboxSession
   readonly #snapshot: Snapshot;
   readonly #effects: EffectList;
   readonly #readBody: (limit?: number) => Promise<Uint8Array>;
-  readonly #born = performance.now();
+  readonly #born = systemClock.now();
   #request: SnapshotRequest | null = null;
   #client: Client | null = null;
   #vars: Vars | null = null;
