@@ -129,8 +129,7 @@ function normalizeListener(
     address: absolute(data.address, context.resolve),
     tls: normalizeListenerTls(data, context),
     proxyProtocol: normalizeProxyProtocol(data),
-    // Ports of engine handle are bound by each worker, which has become another user by then.
-    engine: context.identity ? "deno" : socketEngine(data),
+    engine: socketEngine(data),
     unixMode: data.unix_mode,
     unixOwner: data.unix_owner ?? null,
     backlog: data.backlog,

@@ -32,13 +32,11 @@ export function checkServer(
 function checkOtherUser(findings: Findings, listeners: readonly unknown[]): void {
   listeners.forEach((listener, i) => {
     const { engine, unix_owner: owner } = rawMap(listener);
-    if (engine === "handle" || engine === "epoll") {
+    if (engine === "epoll") {
       findings.at(
         ["listeners", i, "engine"],
-        engine === "handle"
-          ? "with server.user, workers cannot bind ports of their own"
-          : "with server.user, the right ffi is not given to workers",
-        "write engine: deno",
+        "with server.user, the right ffi is not given to workers",
+        "write engine: handle",
       );
     }
     if (owner !== undefined) {

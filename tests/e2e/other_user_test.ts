@@ -162,6 +162,12 @@ testAsRoot(
       assert.equal(secure.stdout, "200", secure.stderr);
     };
     await fetches();
+    // Native handles listen on low ports, too: each worker is lent the socket that root has bound.
+    const admin = { path: `${directory}/run/admin.sock` };
+    const { listeners } = JSON.parse(
+      text(await rawRequest(admin, get("/config", { Host: "localhost" }))),
+    );
+    assert.equal(listeners[0].engine, "handle");
     for (const where of ["worker", "process"]) {
       assert.equal(text(await rawRequest(web, get(`/who/${where}`))), `in${where}`);
     }
