@@ -74,7 +74,6 @@ export async function memoryOfReloads(plan: ReloadMemoryPlan): Promise<ReloadMem
       plugins: {
         isolation: { weigh: "inline" },
         trust: ["weigh"],
-        disabled: ["touch", "weigh"],
       },
       top: {
         services: [{

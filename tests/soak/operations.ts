@@ -5,6 +5,7 @@
  * @module
  */
 import { join } from "node:path";
+import type { SocketEngine } from "../../src/transport/socket.ts";
 import { eventually } from "../support/deadline.ts";
 import { text } from "../support/http_text.ts";
 import { Authority } from "../support/authority.ts";
@@ -22,6 +23,8 @@ export interface SoakPlan {
   readonly upgrades: number;
   readonly kills: number;
   readonly crashes: number;
+  /** Of the listener for clear text. Default `deno`. */
+  readonly engine?: SocketEngine;
   /** Whether wrk and h2load run during each step, but for those in which a worker is ended. Default `false`. */
   readonly generators?: boolean;
   /** Told of each step. */
@@ -86,7 +89,7 @@ export async function soak(plan: SoakPlan): Promise<SoakResult> {
   const signed = authority.sign("127.0.0.1");
   const files = { "cert.pem": signed.cert, "key.pem": signed.key };
   const config = (version: number) => (directory: string) =>
-    soakConfig(directory, [origin, other], version);
+    soakConfig(directory, [origin, other], version, plan.engine ?? "deno");
   await using sluice = await startSluice({
     config: config(0),
     files,
@@ -269,13 +272,14 @@ function soakConfig(
   directory: string,
   origins: readonly SimpleOrigin[],
   version: number,
+  engine: SocketEngine,
 ): string {
   const [first, second] = origins.map(({ address }) => address);
   return JSON.stringify({
     admin: { listen: `unix:${directory}/admin.sock` },
     server: { grace_period: "60s", threads: 2 },
     listeners: [
-      { name: "web", address: "127.0.0.1:0" },
+      { name: "web", address: "127.0.0.1:0", engine },
       {
         name: "tls",
         address: "127.0.0.1:0",
@@ -303,7 +307,6 @@ function soakConfig(
       directory: "plugins",
       isolation: { end: "inline" },
       trust: ["end"],
-      disabled: ["fragile", "end", "touch"],
     },
   });
 }

@@ -3,17 +3,25 @@
  * hundreds of reloads. Prints what it came to; exits 1 if something was lost that need not be, or if memory grows.
  *
  * ```text
- *   deno task soak [operations | memory] [--short]
+ *   deno task soak [operations | memory] [--short] [--engine deno|handle|epoll]
  * ```
  *
  * @module
  */
+import { parseArgs } from "node:util";
+import type { SocketEngine } from "../../src/transport/socket.ts";
 import { excessOf, growthOf, memoryOfReloads } from "./memory.ts";
 import { soak } from "./operations.ts";
 
 const say = (text: string) => console.log(`${new Date().toISOString()} ${text}`);
-const short = Deno.args.includes("--short");
-const parts = Deno.args.filter((arg) => arg !== "--short");
+const { values: { short, engine }, positionals: parts } = parseArgs({
+  options: {
+    short: { type: "boolean", default: false },
+    // Of the listener for clear text.
+    engine: { type: "string", default: "deno" },
+  },
+  allowPositionals: true,
+});
 const wants = (part: string) => parts.length === 0 || parts.includes(part);
 let good = true;
 
@@ -21,7 +29,12 @@ if (wants("operations")) {
   const plan = short
     ? { reloads: 10, upgrades: 2, kills: 4, crashes: 4 }
     : { reloads: 50, upgrades: 10, kills: 10, crashes: 20 };
-  const { load, failures, kills, generated } = await soak({ ...plan, generators: true, say });
+  const { load, failures, kills, generated } = await soak({
+    ...plan,
+    engine: engine as SocketEngine,
+    generators: true,
+    say,
+  });
   const sum = (key: keyof typeof kills[0]) => kills.reduce((all, kill) => all + kill[key], 0);
   console.log(JSON.stringify({ ...load.counts, generated }));
   console.log(
