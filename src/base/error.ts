@@ -58,7 +58,8 @@ export const ERROR_TYPES = {
   response_head_too_large: { status: 502, token: "http_response_header_section_size" },
   upstream_status: { status: 502, token: "http_protocol_error" },
   upgrade_failed: { status: 502, token: "http_upgrade_failed" },
-  // A tunnel that went on for too long, or not at all
+  // A tunnel that there is no place for, or that went on for too long, or not at all
+  tunnel_limit: { status: 503, token: "proxy_internal_response" },
   tunnel_idle_timeout: { status: 504, token: "" },
   tunnel_timeout: { status: 504, token: "" },
   // What a client did

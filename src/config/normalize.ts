@@ -134,6 +134,7 @@ function normalizeListener(
     unixOwner: data.unix_owner ?? null,
     backlog: data.backlog,
     maxConnections: data.max_connections,
+    maxTunnels: data.max_tunnels,
     protocols: data.protocols,
     limits,
     http2: normalizeHttp2(data.http2, limits),

@@ -138,6 +138,11 @@ const listener = () =>
       10_000,
       "Most open connections per service worker; further ones are closed at once.",
     ),
+    max_tunnels: withDefault(
+      integer(0),
+      10_000,
+      "Most tunnels (WebSockets, other upgrades, CONNECT) at a time per service worker, with requests that wait to become one; further ones are answered 503.",
+    ),
     limits: withDefault(limits(), {}, "What a client may do, and how long it may take."),
     plugin_body_buffer: withDefault(
       size(0, 256 * 1024 * 1024),

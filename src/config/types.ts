@@ -146,6 +146,8 @@ export interface ListenerConfig {
   readonly backlog: number;
   /** Most open connections per service worker; further ones are closed at once. */
   readonly maxConnections: number;
+  /** Most tunnels at a time per service worker, with requests that wait to become one. */
+  readonly maxTunnels: number;
   readonly protocols: readonly ListenerProtocol[];
   readonly limits: DownstreamLimits;
   readonly http2: Http2Limits;

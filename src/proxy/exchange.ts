@@ -4,7 +4,7 @@
  * @module
  */
 import { systemClock } from "../base/clock.ts";
-import type { ProxyError } from "../base/error.ts";
+import { ProxyError } from "../base/error.ts";
 import { Deadline, type TimerWheel } from "../base/timer_wheel.ts";
 import type { Peer } from "../connector/peer.ts";
 import type { ModuleRuns } from "../modules/module.ts";
@@ -22,6 +22,7 @@ import { checkHost, type HostPolicy } from "./host_check.ts";
 import { clientAddress, type ForwardPolicy, makeUpstreamRequest } from "./request_path.ts";
 import { RequestContent } from "./request_content.ts";
 import type { Route } from "./route.ts";
+import type { TunnelGate } from "./tunnel_gate.ts";
 import type { TunnelRecord } from "./tunnel_record.ts";
 import type { Choice } from "./upstreams.ts";
 
@@ -34,6 +35,8 @@ export interface ExchangeOptions {
   readonly bodyBuffer: number;
   /** What TLS connections of the listener may be used for; `null` on a listener without TLS. */
   readonly hosts?: HostPolicy | null;
+  /** Places for tunnels; default: as many as are wanted. */
+  readonly tunnels?: TunnelGate;
 }
 
 /** One request on its way through the phases. */
@@ -97,6 +100,8 @@ export class Exchange implements HookSource, SelectionInput {
   #clientAddress: string | null = null;
   #abort: AbortController | null = null;
   #finished = 0;
+  /** Where it has a place, if it wants to become a tunnel. */
+  #tunnelGate: TunnelGate | null = null;
   #time: { readonly wheel: TimerWheel; readonly deadline: Deadline } | null = null;
 
   constructor(downstream: DownstreamSession, options: ExchangeOptions) {
@@ -113,6 +118,25 @@ export class Exchange implements HookSource, SelectionInput {
   checkHost(): void {
     const { hosts } = this.#options;
     if (hosts) checkHost(this.downstream, hosts);
+  }
+
+  /**
+   * Takes a place for the tunnel that it is to become, if it asks for one.
+   *
+   * @throws {ProxyError} `tunnel_limit` if there is none.
+   */
+  enterTunnels(): void {
+    const { tunnels } = this.#options;
+    const { upgrade, head } = this.downstream;
+    if (tunnels === undefined || (upgrade === "" && head.method !== "CONNECT")) return;
+    if (!tunnels.enter()) {
+      throw new ProxyError(
+        "tunnel_limit",
+        `Cannot open a tunnel: the listener has as many as it may have at a time (max_tunnels, ${tunnels.most})`,
+        { source: "internal" },
+      );
+    }
+    this.#tunnelGate = tunnels;
   }
 
   /** The session that hooks get; made for the first one. */
@@ -231,6 +255,8 @@ export class Exchange implements HookSource, SelectionInput {
   /** Stops the clock: all that is left is to log. */
   finish(): void {
     this.#finished = systemClock.now();
+    this.#tunnelGate?.leave();
+    this.#tunnelGate = null;
     if (this.#time !== null) this.#time.wheel.cancel(this.#time.deadline);
     this.#abort?.abort();
   }

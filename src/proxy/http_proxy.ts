@@ -99,6 +99,7 @@ export class HttpProxy {
   /** Makes attempts until one has gone well, or there is to be no other. */
   async #forward(exchange: Exchange): Promise<void> {
     try {
+      exchange.enterTunnels();
       exchange.route!.retry.request();
       for (let done = false; !done;) {
         const attempt = new Attempt(exchange, this.#options);

@@ -4,6 +4,7 @@
  * @module
  */
 import type { ErrorType } from "../base/error.ts";
+import { TunnelGate } from "../proxy/tunnel_gate.ts";
 import type { SampleSink } from "../observe/metrics/book.ts";
 
 /** Why a connection was closed before its first request. */
@@ -38,6 +39,8 @@ export class ListenerCounts {
   readonly refused: ReadonlyMap<RefusalReason, { count: number }> = new Map(
     [...new Set(Object.values(REASONS))].map((reason) => [reason, { count: 0 }]),
   );
+  /** Places for its tunnels. */
+  readonly tunnels: TunnelGate = new TunnelGate();
   /** Of the sockets that it had before the one that it has. */
   readonly #before = { accepted: 0, rejected: 0 };
   #accepted = 0;
@@ -106,6 +109,7 @@ export class ConnectionCounts {
       for (const [reason, { count }] of counts.refused) {
         sink.add("sluice_connections_rejected_total", [listener, reason], count);
       }
+      sink.add("sluice_tunnels_rejected_total", [listener], counts.tunnels.refused);
       for (const [protocol, { open, opened }] of counts.protocols) {
         sink.add("sluice_connections", [listener, protocol], open);
         sink.add("sluice_connections_opened_total", [listener, protocol], opened);

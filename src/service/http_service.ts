@@ -393,7 +393,7 @@ export class HttpService {
     const door: Mutable<Door> = {
       config,
       tls: secure,
-      exchange: exchangeOptions(config, secure?.server ?? null),
+      exchange: this.#exchangeOptions(config, secure?.server ?? null),
       codec: undefined!,
       connections,
       outdated: false,
@@ -438,7 +438,7 @@ export class HttpService {
 
   #refit(door: Door, config: ListenerConfig): void {
     door.config = config;
-    door.exchange = exchangeOptions(config, door.tls?.server ?? null);
+    door.exchange = this.#exchangeOptions(config, door.tls?.server ?? null);
     door.codec = this.#codecOptions(door);
     if (door.tls !== null && this.#options.tls.refresh(config.name)) {
       this.#recall(door);
@@ -470,6 +470,21 @@ export class HttpService {
         return answer;
       },
       onFault: (error, facts) => observer.connectionFailed(name, facts, error),
+    };
+  }
+
+  #exchangeOptions(listener: ListenerConfig, tls: TlsServer | null): ExchangeOptions {
+    const { tunnels } = this.#counts.of(listener.name);
+    tunnels.most = listener.maxTunnels;
+    return {
+      forward: {
+        trusted: new TrustedNetworks(listener.trustedProxies),
+        fields: listener.forwarded,
+        clientCert: listener.tls?.forwardClientCert ?? "off",
+      },
+      bodyBuffer: listener.pluginBodyBuffer,
+      hosts: tls && hostPolicy(listener, tls),
+      tunnels,
     };
   }
 
@@ -540,18 +555,6 @@ function unmapped(address: Address): Address {
 }
 
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
-
-function exchangeOptions(listener: ListenerConfig, tls: TlsServer | null): ExchangeOptions {
-  return {
-    forward: {
-      trusted: new TrustedNetworks(listener.trustedProxies),
-      fields: listener.forwarded,
-      clientCert: listener.tls?.forwardClientCert ?? "off",
-    },
-    bodyBuffer: listener.pluginBodyBuffer,
-    hosts: tls && hostPolicy(listener, tls),
-  };
-}
 
 function proxyHeaderPolicy({ proxyProtocol }: ListenerConfig): ProxyHeaderPolicy | null {
   if (proxyProtocol === null) return null;

@@ -90,6 +90,11 @@ export const FAMILIES = {
     help: "Open tunnels: WebSockets, other upgrades, and CONNECT.",
     labels: ["service"],
   },
+  sluice_tunnels_rejected_total: {
+    type: "counter",
+    help: "Requests for a tunnel that were one too many for `max_tunnels` of the listener.",
+    labels: ["listener"],
+  },
   sluice_tunnel_duration_seconds: {
     type: "histogram",
     help:
