@@ -13,14 +13,12 @@ import type { ListenerConfig } from "../config/types.ts";
 import { Connector } from "../connector/connector.ts";
 import type { DownstreamConnection } from "../http/downstream.ts";
 import type { ConnectionFacts, DownstreamSession } from "../http/session.ts";
-import { TrustedNetworks } from "../http/trusted_networks.ts";
 import { UPSTREAM_LIMITS } from "../http/limits.ts";
 import { CHUNK_LIMITS } from "../http1/limits.ts";
 import type { SampleSink } from "../observe/metrics/book.ts";
 import { PhaseEngine } from "../proxy/engine.ts";
 import { errorResponse } from "../proxy/error_response.ts";
 import type { ExchangeOptions } from "../proxy/exchange.ts";
-import type { HostPolicy } from "../proxy/host_check.ts";
 import { listen } from "../transport/listen.ts";
 import type { LoopOfThread } from "../transport/epoll/left_behind.ts";
 import { epollLoop } from "../transport/epoll/loop.ts";
@@ -29,7 +27,6 @@ import type { Listener } from "../transport/listener.ts";
 import type { Loan } from "../transport/loan.ts";
 import { type Address, type TcpAddress, unmapIpv4 } from "../transport/address.ts";
 import type { Admission } from "../transport/connection_setup.ts";
-import type { ProxyHeaderPolicy } from "../transport/proxy_accept.ts";
 import type { Socket, SocketEngine } from "../transport/socket.ts";
 import type { CertificateFinder, TlsServer } from "../transport/tls_server.ts";
 import { CertificateLookup } from "./certificate_lookup.ts";
@@ -37,6 +34,7 @@ import { chooseCodec, type CodecOptions } from "./choose_codec.ts";
 import { ConnectionCounts } from "./connection_counts.ts";
 import { Edition, type EditionOptions, type EditionTools } from "./edition.ts";
 import type { WorkerLoad } from "./control.ts";
+import { askedBy, exchangeOptions, proxyHeaderPolicy, socketPart } from "./listener_parts.ts";
 import { OpenConnection } from "./open_connection.ts";
 import type { ServiceObserver } from "./service_observer.ts";
 import type { TlsListeners } from "./tls_listeners.ts";
@@ -393,7 +391,7 @@ export class HttpService {
     const door: Mutable<Door> = {
       config,
       tls: secure,
-      exchange: this.#exchangeOptions(config, secure?.server ?? null),
+      exchange: exchangeOptions(config, secure?.server ?? null, this.#counts.of(name)),
       codec: undefined!,
       connections,
       outdated: false,
@@ -438,7 +436,7 @@ export class HttpService {
 
   #refit(door: Door, config: ListenerConfig): void {
     door.config = config;
-    door.exchange = this.#exchangeOptions(config, door.tls?.server ?? null);
+    door.exchange = exchangeOptions(config, door.tls?.server ?? null, this.#counts.of(config.name));
     door.codec = this.#codecOptions(door);
     if (door.tls !== null && this.#options.tls.refresh(config.name)) {
       this.#recall(door);
@@ -470,21 +468,6 @@ export class HttpService {
         return answer;
       },
       onFault: (error, facts) => observer.connectionFailed(name, facts, error),
-    };
-  }
-
-  #exchangeOptions(listener: ListenerConfig, tls: TlsServer | null): ExchangeOptions {
-    const { tunnels } = this.#counts.of(listener.name);
-    tunnels.most = listener.maxTunnels;
-    return {
-      forward: {
-        trusted: new TrustedNetworks(listener.trustedProxies),
-        fields: listener.forwarded,
-        clientCert: listener.tls?.forwardClientCert ?? "off",
-      },
-      bodyBuffer: listener.pluginBodyBuffer,
-      hosts: tls && hostPolicy(listener, tls),
-      tunnels,
     };
   }
 
@@ -555,47 +538,3 @@ function unmapped(address: Address): Address {
 }
 
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
-
-function proxyHeaderPolicy({ proxyProtocol }: ListenerConfig): ProxyHeaderPolicy | null {
-  if (proxyProtocol === null) return null;
-  const { trusted, required, timeout } = proxyProtocol;
-  const networks = new TrustedNetworks(trusted);
-  return { trusts: (host) => networks.includes(host), required, timeout };
-}
-
-function hostPolicy({ tls }: ListenerConfig, server: TlsServer): HostPolicy {
-  const { strictHost, hostAuth } = tls!;
-  return {
-    strict: strictHost,
-    demand: hostAuth.length === 0 ? null : (host) => server.demandFor(host),
-  };
-}
-
-/** What clients of a listener have to show. */
-function askedBy({ tls }: ListenerConfig) {
-  return tls && { clientAuth: tls.clientAuth, hostAuth: tls.hostAuth };
-}
-
-/** What of a listener its socket is opened with. Certificates are shown by the next handshake, whichever they are. */
-function socketPart(
-  { address, engine, unixMode, unixOwner, maxConnections, proxyProtocol, tls }: ListenerConfig,
-) {
-  return {
-    address,
-    engine,
-    unixMode,
-    unixOwner,
-    maxConnections,
-    proxyProtocol,
-    tls: tls && {
-      ...tls,
-      certificates: [],
-      clientAuth: tls.clientAuth && tls.clientAuth.mode,
-      hostAuth: tls.hostAuth.map(({ host, mode }) => [host, mode]),
-      forwardClientCert: null,
-      strictHost: null,
-      watch: null,
-      expiryWarning: null,
-    },
-  };
-}
