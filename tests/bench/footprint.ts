@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { type Load, run } from "./load.ts";
 import { PEERS } from "./peers.ts";
 import type { Scenario } from "./scenarios.ts";
 import { setStage, type Target } from "./stage.ts";
@@ -35,13 +36,17 @@ const QUIET: Scenario = {
   aim: null,
 };
 
+/** New connections, as many as it takes. */
+const FIRST_LOAD: Load = { tool: "wrk", connections: 64, path: "/small", fresh: true };
+
 /** Measures. */
 export async function measureFootprint(): Promise<Footprint> {
   const peers: PeerFootprint[] = [];
   {
     await using stage = await setStage(QUIET, PEERS);
     for (const target of stage.targets) {
-      // What a first load leaves behind is no cost of a connection.
+      // What a first load leaves behind, compiled code and a heap that has grown, is no cost of a connection.
+      await run(FIRST_LOAD, target.port, 5, stage.folder);
       await hold(target, 200);
       const idle = residentBytes(target);
       peers.push({
