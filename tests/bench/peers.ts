@@ -41,10 +41,18 @@ export interface Peer {
   readonly command: (job: Job) => Promise<readonly string[] | null>;
   /** The processes that do the work, given the one that was started. */
   readonly workers: (pid: number) => readonly number[];
+  /** Whether its answers say that code has run, where a scenario has some. Default `false`. */
+  readonly hooks?: boolean;
 }
 
-function runsCode(work: Job["work"]): boolean {
+/** Whether code of the operator's runs in each request and in each response. */
+export function runsCode(work: Job["work"]): boolean {
   return work !== "forward" && work !== "answer";
+}
+
+/** How often it does. */
+function timesOf(work: Job["work"]): number {
+  return work === "five" ? 5 : 1;
 }
 
 const LUA_MODULES = "/usr/lib/nginx/modules";
@@ -84,9 +92,13 @@ function nginx(name: string, lua: boolean): Peer {
       const tls = secure
         ? `ssl_certificate ${certificate.cert}; ssl_certificate_key ${certificate.key}; ssl_session_cache off; ssl_protocols TLSv1.2 TLSv1.3;`
         : "";
+      const times = timesOf(work);
       const code = `
-        access_by_lua_block { if ngx.req.get_headers()["user-agent"] then ngx.req.set_header("x-hook", "1") end }
-        header_filter_by_lua_block { ngx.header["x-hooked"] = "1" }`;
+        access_by_lua_block { ${
+        'if ngx.req.get_headers()["user-agent"] then ngx.req.set_header("x-hook", "1") end '
+          .repeat(times)
+      }}
+        header_filter_by_lua_block { ${'ngx.header["x-hooked"] = "1" '.repeat(times)}}`;
       const location = work === "answer" ? `return 200 "${"x".repeat(115)}";` : `
         proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection "";
         proxy_set_header Host $host; proxy_set_header X-Forwarded-For $remote_addr;
@@ -111,6 +123,7 @@ function nginx(name: string, lua: boolean): Peer {
       return ["nginx", "-c", `${folder}/nginx.conf`, "-p", folder];
     },
     workers: childrenOf,
+    hooks: lua,
   };
 }
 
@@ -154,7 +167,7 @@ frontend in
             ? `http-request return status 200 content-type text/plain string ${"x".repeat(115)}`
             : ""
         }
-  ${lua ? "http-request lua.hook\n  http-response lua.hooked" : ""}
+  ${lua ? "http-request lua.hook\n  http-response lua.hooked\n  ".repeat(timesOf(work)) : ""}
   default_backend origin
 backend origin
   http-reuse always
@@ -165,6 +178,7 @@ backend origin
       return ["haproxy", "-db", "-f", `${folder}/haproxy.cfg`];
     },
     workers: SELF,
+    hooks: lua,
   };
 }
 
@@ -235,7 +249,7 @@ function sluice(name: string, engine: string | null): Peer {
       const isolation = work === "five" ? "worker" : work;
       const names = work === "forward" || work === "answer"
         ? []
-        : Array.from({ length: work === "five" ? 5 : 1 }, (_, i) => `hook${i}`);
+        : Array.from({ length: timesOf(work) }, (_, i) => `hook${i}`);
       await Deno.mkdir(`${folder}/plugins`, { recursive: true });
       for (const one of names) {
         await Deno.writeTextFile(`${folder}/plugins/${one}.ts`, PLUGIN.replace("NAME", one));
@@ -305,6 +319,7 @@ function sluice(name: string, engine: string | null): Peer {
       ];
     },
     workers: familyOf,
+    hooks: true,
   };
 }
 

@@ -4,7 +4,7 @@
  * @module
  */
 import { findProgram } from "./programs.ts";
-import { type Certificate, type Job, nginxConfig, type Peer } from "./peers.ts";
+import { type Certificate, type Job, nginxConfig, type Peer, runsCode } from "./peers.ts";
 import type { Scenario } from "./scenarios.ts";
 
 /** A proxy that is running. */
@@ -103,6 +103,7 @@ export async function setStage(scenario: Scenario, peers: readonly Peer[]): Prom
       const startup = performance.now() - begun;
       targets.push({ name: peer.name, port, pids: () => peer.workers(pid), startup });
       if (front === "h1" && work !== "answer") await compare(origin, port, peer.name);
+      if (front === "h1" && runsCode(work) && peer.hooks === true) await runs(port, peer.name);
     }
     return { folder, targets, [Symbol.asyncDispose]: strike };
   } catch (error) {
@@ -190,4 +191,12 @@ async function compare(origin: number, port: number, name: string): Promise<void
     const same = wanted!.length === found!.length && wanted!.every((byte, i) => byte === found![i]);
     if (!same) throw new Error(`${name} answers ${path} with something else than the origin`);
   }
+}
+
+/** Whatever is quick must have done its work. */
+async function runs(port: number, name: string): Promise<void> {
+  const response = await fetch(`http://127.0.0.1:${port}/small`);
+  await response.body?.cancel();
+  const found = response.headers.get("x-hooked");
+  if (found !== "1") throw new Error(`${name} answers with "x-hooked: ${found}" in place of 1`);
 }
