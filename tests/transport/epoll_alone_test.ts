@@ -9,6 +9,7 @@ import { runtimeLoop } from "../../src/transport/epoll/runtime_loop.ts";
 import { packAddress, unpackAddress } from "../../src/transport/epoll/socket_address.ts";
 import { epollAvailable, systemCalls } from "../../src/transport/epoll/system_calls.ts";
 import { Recorder } from "../support/recorder.ts";
+import { listenBy } from "./listen_by.ts";
 
 const ignore = !epollAvailable();
 
@@ -76,6 +77,67 @@ Deno.test({
     socket.destroy();
     assert.equal(await other.read(new Uint8Array(1)), null);
     other.close();
+  },
+});
+
+Deno.test({
+  name: "the runtime gets to its own sockets while those of the loop are busy",
+  ignore,
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn() {
+    // Two sockets of the loop that never let each other rest.
+    let rounds = 0;
+    let over = false;
+    const echo = (socket: Socket) => {
+      const bytes = new Uint8Array(64);
+      socket.handler = {
+        readBuffer: () => bytes,
+        onRead(length) {
+          rounds++;
+          if (over || length === 0) return socket.destroy();
+          socket.write(bytes.slice(0, length));
+          socket.read();
+        },
+        onDrain: () => {},
+        onError: () => {},
+      };
+      socket.read();
+    };
+    const came = Promise.withResolvers<Socket>();
+    const options = { name: "echo", onSocket: came.resolve, onError: came.reject };
+    const address = { kind: "tcp", host: "127.0.0.1", port: 0 } as const;
+    const listener = await listenBy("epoll", { ...options, address });
+    const { port } = listener.address as typeof address;
+    const near = await dialEpoll(epollLoop()!, { ...address, port }, {
+      timeout: 5_000,
+      tcpKeepAlive: 0,
+    });
+    const far = await came.promise;
+    listener.close();
+    echo(near);
+    echo(far);
+    near.write(new Uint8Array([1]));
+    // A socket of the runtime, which another thread answers a hundred times.
+    const thread = new Worker(new URL("./echo_thread.ts", import.meta.url), { type: "module" });
+    const at = await new Promise<number>((resolve) =>
+      thread.onmessage = (event) => resolve(event.data)
+    );
+    const plain = await Deno.connect({ hostname: "127.0.0.1", port: at });
+    const byte = new Uint8Array(1);
+    const before = rounds;
+    for (let i = 0; i < 100; i++) {
+      await plain.write(byte);
+      await plain.read(byte);
+    }
+    const meanwhile = rounds - before;
+    over = true;
+    plain.close();
+    thread.terminate();
+    assert.ok(meanwhile > 0, "the sockets of the loop stood still");
+    assert.ok(meanwhile < 4_000, `${meanwhile} turns for 100 answers`);
+    near.destroy();
+    far.destroy();
   },
 });
 
