@@ -37,6 +37,8 @@ export interface PluginHostOptions {
   readonly lateTimeout?: number;
   /** How long calls of a replaced sandbox may take. Default 10 000. */
   readonly drainTimeout?: number;
+  /** Gives up starting. Default: never. */
+  readonly signal?: AbortSignal;
 }
 
 /** How a plugin is. */
@@ -110,15 +112,23 @@ export class PluginHost {
    *
    * @throws {PluginLoadError} If one cannot be loaded; none runs then.
    * @throws {PluginLoadErrors} If several cannot.
+   * @throws The reason of the signal, if that came first.
    */
   static async start(options: PluginHostOptions): Promise<PluginHost> {
+    const { plugins, signal } = options;
     const host = new PluginHost(options);
+    const givenUp = Promise.withResolvers<never>();
+    const giveUp = () => givenUp.reject(signal?.reason);
+    if (signal?.aborted) giveUp();
+    signal?.addEventListener("abort", giveUp);
     try {
-      const change = await host.prepare(options.plugins);
+      const change = await Promise.race([host.prepare(plugins), givenUp.promise]);
       change.commit();
     } catch (error) {
       await host.close();
       throw error;
+    } finally {
+      signal?.removeEventListener("abort", giveUp);
     }
     return host;
   }
@@ -163,6 +173,7 @@ export class PluginHost {
    */
   async prepare(plugins: readonly PluginSpec[]): Promise<PluginChange> {
     const digests = await Promise.all(plugins.map(({ root }) => contentDigest(root)));
+    if (this.#closed) throw new Error("Cannot prepare plugins: their host is closed");
     await this.#makeDirectory(plugins);
     const fresh: Slot[] = [];
     const slots = plugins.map((spec, i) => {

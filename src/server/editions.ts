@@ -39,6 +39,8 @@ export interface EditionsOptions {
   readonly logLevel: (config: Config) => LogLevel;
   /** Called when everything is ready and nothing listens yet; tells what the process before this one knows. */
   readonly onPrepared: () => Promise<ServicesHealth>;
+  /** Aborted when the program begins to end: what has not started by then need not. */
+  readonly signal: AbortSignal;
   /** Told of what happens to plugins. */
   readonly onPlugin: (event: PluginEvent) => void;
   /** Key of the sticky cookies that have none of their own. Default: drawn. */
@@ -155,6 +157,7 @@ export class Editions {
             this.#config,
             this.#endpoints,
             this.#options.onPlugin,
+            this.#options.signal,
           );
         },
         stop: () => this.#host!.close(),

@@ -78,16 +78,19 @@ export class PluginStartError extends Error {
  *
  * @param endpoints Takes the endpoints that they name.
  * @param onEvent Told of what happens to them.
+ * @param signal Gives it up.
  * @throws {PluginStartError} If one cannot be loaded: tells of all that cannot.
  */
 export async function startPlugins(
   config: Config,
   endpoints: PluginEndpoints,
   onEvent: (event: PluginEvent) => void,
+  signal: AbortSignal,
 ): Promise<PluginHost> {
   try {
     return await PluginHost.start({
       plugins: config.plugins,
+      signal,
       onEvent: (event) => {
         onEvent(event);
         if (event.kind === "endpoints") endpoints.found(event.plugin, event.list);

@@ -178,6 +178,7 @@ class Program {
       config,
       binds,
       held,
+      signal: this.#ending.signal,
       log: logger,
       metrics,
       surgery: this.#surgery,
@@ -278,7 +279,9 @@ class Program {
     const reason = await Promise.race([started.then(() => null), this.#stop.asked]);
     if (reason === null) return true;
     logger.info(`Stopping: ${reason}, before anything served`);
-    return await Promise.race([started, pause(START_PATIENCE).then(() => false)]);
+    this.#ending.abort(new Error("the program is stopping"));
+    const settled = started.catch(() => false);
+    return await Promise.race([settled, pause(START_PATIENCE).then(() => false)]);
   }
 
   /** Everything serves. */

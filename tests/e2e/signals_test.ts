@@ -170,12 +170,18 @@ Deno.test("one more signal while it is cut ends the process without another word
   assert.doesNotMatch(sluice.stderr(), /Stopped/);
 });
 
-for (const signal of ["SIGTERM", "SIGINT"] as const) {
-  Deno.test(`${signal} to a program that is still starting ends it, even if it would never be ready`, async () => {
+const STARTING = [["SIGTERM", "worker"], ["SIGINT", "process"]] as const;
+
+for (const [signal, isolation] of STARTING) {
+  Deno.test(`${signal} to a program that is still starting ends it, even if a plugin (${isolation}) would never be ready`, async () => {
     const directory = await Deno.makeTempDir({ prefix: "sluice-" });
     await Deno.mkdir(`${directory}/plugins`);
     await Deno.writeTextFile(`${directory}/plugins/stuck.ts`, STUCK);
-    const config = configFile({ origin: "127.0.0.1:9", plugins: {} });
+    await Deno.mkdir(`${directory}/tmp`);
+    const config = configFile({
+      origin: "127.0.0.1:9",
+      plugins: { isolation: { stuck: isolation } },
+    });
     await Deno.writeTextFile(`${directory}/sluice.yaml`, config);
     const root = new URL("../../", import.meta.url).pathname;
     const child = new Deno.Command(Deno.execPath(), {
@@ -183,7 +189,7 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
         ...["run", "-A", "--no-prompt", "--config", `${root}deno.json`, `${root}main.ts`],
         ...["run", "-c", `${directory}/sluice.yaml`],
       ],
-      env: { XDG_RUNTIME_DIR: directory },
+      env: { XDG_RUNTIME_DIR: directory, TMPDIR: `${directory}/tmp` },
       stdout: "null",
       stderr: "piped",
     }).spawn();
@@ -198,6 +204,7 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
       assert.equal((await child.status).code, 0, said);
       assert.match(said, new RegExp(`Stopping: ${signal}, before anything served`));
       assert.doesNotMatch(said, /ready on/);
+      assert.deepEqual([...Deno.readDirSync(`${directory}/tmp`)], []);
     } finally {
       if (isAlive(child.pid)) child.kill("SIGKILL");
       await Deno.remove(directory, { recursive: true });
