@@ -99,7 +99,7 @@ export class CertificateLookup {
     const running = this.#asking.get(host);
     if (running !== undefined) return running;
     const network = client === null ? null : clientNetwork(client);
-    const refusal = this.#budget.take(network);
+    const refusal = old === null ? this.#budget.take(network) : this.#budget.renew();
     if (refusal !== null) {
       const why = refusal === "all"
         ? "too many names are being asked for (lookups_per_second)"

@@ -65,6 +65,18 @@ export class LookupBudget {
     return null;
   }
 
+  /**
+   * Takes a lookup for a name that was found before, if need be of what is to come: new names wait for it, and so cannot
+   * keep known ones from being asked for again.
+   */
+  renew(): LookupRefusal {
+    const { lookupsPerSecond } = this.#rates;
+    fill(this.#all, lookupsPerSecond, this.#now());
+    if (this.#all.tokens < 1 - burst(lookupsPerSecond)) return "all";
+    this.#all.tokens--;
+    return null;
+  }
+
   #takeOfAll(): LookupRefusal {
     if (this.#all.tokens < 1) return "all";
     this.#all.tokens--;

@@ -217,3 +217,40 @@ Deno.test("the clients that a budget remembers are no more than could ask", () =
   now -= 3_600_000;
   assert.equal(budget.take("b"), null);
 });
+
+testWith(
+  ["openssl"],
+  "new names, however many, do not keep known ones from being asked for again",
+  async () => {
+    using bench = new Bench({ lookupsPerSecond: 4, maxNames: 100 });
+    for (const host of ["a.test", "b.test"]) await bench.find(host);
+    bench.now += 60_000;
+    const answer = bench.answer;
+    bench.answer = () => undefined;
+    for (let i = 0; i < 50; i++) await bench.find(`x${i}.test`, `192.0.2.${i}`);
+    assert.equal(bench.asked.length, 2 + 4);
+    bench.answer = answer;
+    for (const host of ["a.test", "b.test"]) assert.notEqual(await bench.find(host), null);
+    assert.deepEqual(bench.asked.slice(6), ["a.test", "b.test"]);
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    // What they took is made up for by new names.
+    bench.now += 500;
+    assert.equal(await bench.find("y.test"), null);
+    assert.equal(bench.asked.length, 8);
+    bench.now += 250;
+    assert.notEqual(await bench.find("z.test"), null);
+  },
+);
+
+Deno.test("known names are asked for no faster than twice what was agreed, and on average no faster", () => {
+  let now = 0;
+  const budget = new LookupBudget({ lookupsPerSecond: 10, lookupsPerClient: 10 }, () => now);
+  let renewed = 0;
+  for (let i = 0; i < 10_000; i++) {
+    now++;
+    if (budget.renew() === null) renewed++;
+  }
+  assert.ok(renewed <= 10 * 10 + 2 * 10, String(renewed));
+  assert.ok(renewed >= 10 * 10, String(renewed));
+  assert.equal(budget.take(null), "all");
+});
