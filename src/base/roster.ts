@@ -7,7 +7,7 @@
 /** What a {@linkcode Roster} can hold. It stands in no more than one. */
 export interface RosterMember {
   /** Where it stands; `-1` from the beginning, and when it stands in none. */
-  place: number;
+  rosterPlace: number;
 }
 
 /**
@@ -32,21 +32,21 @@ export class Roster<Member extends RosterMember> {
 
   /** Takes one in that stands in none. */
   add(member: Member): void {
-    member.place = this.#members.length;
+    member.rosterPlace = this.#members.length;
     this.#members.push(member);
   }
 
   /** Lets one go. Returns whether it was here. */
   delete(member: Member): boolean {
-    const { place } = member;
+    const { rosterPlace } = member;
     const members = this.#members;
-    if (members[place] !== member) return false;
+    if (members[rosterPlace] !== member) return false;
     const last = members.pop()!;
     if (last !== member) {
-      members[place] = last;
-      last.place = place;
+      members[rosterPlace] = last;
+      last.rosterPlace = rosterPlace;
     }
-    member.place = -1;
+    member.rosterPlace = -1;
     return true;
   }
 }

@@ -5,6 +5,7 @@
  */
 import { type Clock, systemClock } from "../base/clock.ts";
 import { ProxyError } from "../base/error.ts";
+import { Roster, type RosterMember } from "../base/roster.ts";
 import { young } from "../base/young.ts";
 import type { UpstreamSession } from "../http/session.ts";
 import type { ConnectTimes } from "../transport/dial.ts";
@@ -33,15 +34,20 @@ export interface ConnectorOptions extends MakerOptions {
   readonly warmBackoff?: BackoffOptions;
 }
 
+/** Gives up making a connection. */
+class Attempt extends AbortController implements RosterMember {
+  rosterPlace = -1;
+}
+
 /** Gives sessions on connections to peers. One per service worker. */
 export class Connector {
   readonly #options: ConnectorOptions;
   readonly #open: OpenConnection;
   readonly #pools = new Map<string, Pool>();
-  readonly #all = new Set<PooledConnection>();
+  readonly #all = new Roster<PooledConnection>();
   readonly #idle = new IdleList<PooledConnection>();
   /** One for each connection being made. */
-  readonly #attempts = new Set<AbortController>();
+  readonly #attempts = new Roster<Attempt>();
   readonly #histories = new Histories();
   readonly #clock: Clock;
   readonly #protocols: ProtocolMemory;
@@ -166,7 +172,7 @@ export class Connector {
 
   /** What is there now and what has happened so far. */
   stats(): ConnectorStats {
-    const { all, perPeer } = countPools(this.#pools.values(), this.#all);
+    const { all, perPeer } = countPools(this.#pools.values(), this.#all.all);
     return {
       ...all,
       perPeer,
@@ -184,7 +190,7 @@ export class Connector {
     for (let one = this.#idle.oldest; one !== null; one = this.#idle.oldest) {
       this.#discard(one, "shutdown");
     }
-    for (const pooled of [...this.#all]) if (pooled.shared !== null) this.#onSlots(pooled);
+    for (const pooled of this.#all.all) if (pooled.shared !== null) this.#onSlots(pooled);
   }
 
   /** Closes everything at once; who waits or connects gets `shutting_down`. */
@@ -192,7 +198,7 @@ export class Connector {
     if (this.#closed) return;
     this.#closed = true;
     this.drain();
-    for (const attempt of [...this.#attempts]) attempt.abort();
+    for (const attempt of this.#attempts.all) attempt.abort();
     for (const pool of [...this.#pools.values()]) {
       pool.warmer?.stop();
       pool.warmer = null;
@@ -201,7 +207,7 @@ export class Connector {
       }
       this.#forget(pool);
     }
-    for (const pooled of [...this.#all]) this.#discard(pooled, "shutdown");
+    for (const pooled of this.#all.all) this.#discard(pooled, "shutdown");
   }
 
   async #connect(pool: Pool, { peer, method, signal }: Request): Promise<UpstreamSession> {
@@ -259,7 +265,7 @@ export class Connector {
     gathering: Gathering | null = null,
   ): Promise<PooledConnection> {
     pool.connecting++;
-    const attempt = new AbortController();
+    const attempt = new Attempt();
     const giveUp = () => attempt.abort(abortError(signal!, `Connecting to ${peer.label}`));
     if (signal?.aborted) giveUp();
     signal?.addEventListener("abort", giveUp, { once: true });

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { RosterMember } from "../base/roster.ts";
 import { Deadline, type TimerWheel } from "../base/timer_wheel.ts";
 import type { UpstreamSession } from "../http/session.ts";
 import type { Gathering } from "./gathering.ts";
@@ -54,11 +55,12 @@ export function asShared(connection: PoolableConnection): SharedConnection | nul
 export type Place = "busy" | "idle" | "gone";
 
 /** A connection with its place in a pool. */
-export class PooledConnection extends IdleNode {
+export class PooledConnection extends IdleNode implements RosterMember {
   readonly connection: PoolableConnection;
   /** The same, if it carries several exchanges at a time. */
   readonly shared: SharedConnection | null;
   readonly pool: Pool;
+  rosterPlace = -1;
   /** Whose options hold: the peer that used it last. */
   peer: Peer;
   place: Place = "busy";

@@ -10,7 +10,7 @@ import type { ListenerCounts, ProtocolCounts } from "./connection_counts.ts";
 
 /** Stands in a roster from when it is made until it is closed. */
 export class OpenConnection implements CodecEvents, RosterMember {
-  place = -1;
+  rosterPlace = -1;
   /** Set right after. */
   connection!: DownstreamConnection;
   readonly #roster: Roster<OpenConnection>;

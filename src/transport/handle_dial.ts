@@ -4,6 +4,8 @@
  * @module
  */
 import { isIPv6 } from "node:net";
+import { Roster, type RosterMember } from "../base/roster.ts";
+import { young } from "../base/young.ts";
 import { type Address, formatAddress, type TcpAddress, unmapIpv4 } from "./address.ts";
 import { attempt } from "./attempt.ts";
 import { HandleSocket } from "./handle_socket.ts";
@@ -11,8 +13,12 @@ import { connectError } from "./io_error.ts";
 import { type NativeAddress, nativeTcp, statusError, type TcpHandle } from "./native_handle.ts";
 import type { Socket } from "./socket.ts";
 
-/** Connects being made: a handle that nobody holds could be collected. */
-const connecting = new Set<TcpHandle>();
+/** A connect being made: a handle that nobody holds could be collected. */
+interface Connecting extends RosterMember {
+  readonly handle: TcpHandle;
+}
+
+const connecting = new Roster<Connecting>();
 
 /** How {@linkcode dialHandle} connects. */
 export interface HandleDialOptions {
@@ -41,26 +47,27 @@ export function dialHandle(to: TcpAddress, options: HandleDialOptions): Promise<
     signal: options.signal,
   }, (end) => {
     const handle = new native.TCP(native.types.SOCKET);
+    const one: Connecting = { rosterPlace: -1, handle };
     const drop = () => {
-      if (connecting.delete(handle)) handle.close();
+      if (connecting.delete(one)) handle.close();
     };
     const refuse = (error: unknown) => {
       drop();
       end.reject(connectError(error, context));
     };
-    connecting.add(handle);
+    connecting.add(one);
     const request = new native.TCPConnectWrap();
-    request.oncomplete = (status) => {
+    request.oncomplete = young((status) => {
       // Given up before: the handle is closed already.
-      if (!connecting.has(handle)) return;
+      if (one.rosterPlace < 0) return;
       if (status < 0) return refuse(statusError(status, "connect"));
-      connecting.delete(handle);
+      connecting.delete(one);
       handle.setNoDelay(true);
       if (options.tcpKeepAlive > 0) handle.setKeepAlive(true, options.tcpKeepAlive);
       end.resolve(
         new HandleSocket(native, handle, { remote: to, local: localAddress(handle), tls: null }),
       );
-    };
+    });
     try {
       const status = isIPv6(to.host)
         ? handle.connect6(request, to.host, to.port)

@@ -31,7 +31,7 @@ let spare: WriteRequest | null = null;
 /** A socket over an established native handle. */
 export class HandleSocket extends PushSocket implements RosterMember {
   /** Where it stands among those that live. */
-  place = -1;
+  rosterPlace = -1;
   readonly #native: NativeTcp;
   readonly #handle: TcpHandle;
   #length = 0;

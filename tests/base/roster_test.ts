@@ -3,7 +3,7 @@ import { Roster } from "../../src/base/roster.ts";
 import { survivors } from "../support/survivors.ts";
 
 interface Named {
-  place: number;
+  rosterPlace: number;
   readonly name: number;
 }
 
@@ -14,13 +14,13 @@ Deno.test("a roster holds what a set would hold, whatever comes and goes", () =>
   const random = (below: number) => (seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31) % below;
   for (let step = 0; step < 5_000; step++) {
     if (set.size === 0 || random(5) < (step < 2_500 ? 3 : 2)) {
-      const member = { place: -1, name: step };
+      const member = { rosterPlace: -1, name: step };
       roster.add(member);
       set.add(member);
     } else {
       const member = [...set][random(set.size)]!;
       assert.equal(roster.delete(member), set.delete(member));
-      assert.equal(member.place, -1);
+      assert.equal(member.rosterPlace, -1);
     }
     assert.equal(roster.size, set.size);
     if (step % 100 === 0) assert.deepEqual(new Set(roster.all), set);
@@ -29,9 +29,9 @@ Deno.test("a roster holds what a set would hold, whatever comes and goes", () =>
 
 Deno.test("who stands in no roster, or in another one, is not let go", () => {
   const [one, other] = [new Roster<Named>(), new Roster<Named>()];
-  const member = { place: -1, name: 1 };
+  const member = { rosterPlace: -1, name: 1 };
   assert.equal(one.delete(member), false);
-  other.add({ place: -1, name: 2 });
+  other.add({ rosterPlace: -1, name: 2 });
   one.add(member);
   assert.equal(other.delete(member), false);
   assert.equal(one.delete(member), true);
@@ -41,7 +41,7 @@ Deno.test("who stands in no roster, or in another one, is not let go", () => {
 
 Deno.test("all members are those of the moment: they may go while they are gone through", () => {
   const roster = new Roster<Named>();
-  for (let name = 0; name < 10; name++) roster.add({ place: -1, name });
+  for (let name = 0; name < 10; name++) roster.add({ rosterPlace: -1, name });
   for (const member of roster.all) roster.delete(member);
   assert.equal(roster.size, 0);
 });
@@ -54,7 +54,7 @@ Deno.test("who has left a roster dies young, who has left a set does not", async
       const here = Array.from({ length: 32 });
       const pass = () => new Promise((resolve) => setTimeout(resolve));
       const come = (i) => {
-        const one = { place: -1, ballast: new Array(200).fill(1) };
+        const one = { rosterPlace: -1, ballast: new Array(200).fill(1) };
         if (here[i % 32] !== undefined) books.delete(here[i % 32]);
         books.add(here[i % 32] = one);
       };
