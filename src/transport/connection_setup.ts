@@ -82,6 +82,21 @@ export async function checkAdmission(remote: Address, admission: Admission | nul
   });
 }
 
+/** Hands a connection on that is set up, if the client may come in. What he sends meanwhile waits in the socket. */
+export function passAdmitted(
+  socket: Socket,
+  admission: Admission | null,
+  gate: ConnectionGate,
+): void {
+  if (admission?.needed !== true) return gate.pass(socket);
+  checkAdmission(socket.remote, admission).then(() => gate.pass(socket), (error) => {
+    socket.destroy();
+    gate.refused(
+      ProxyError.wrap(error, "internal_error", "Cannot admit a connection", "internal"),
+    );
+  });
+}
+
 /** Closes a connection that may be closed. */
 export function closeQuietly(connection: { close(): void }): void {
   try {

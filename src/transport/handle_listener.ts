@@ -6,9 +6,8 @@
  */
 import { isIPv6 } from "node:net";
 import type { Address, TcpAddress } from "./address.ts";
-import { ProxyError } from "../base/error.ts";
 import { ConnectionGate, type GateOptions } from "./connection_gate.ts";
-import { type Admission, checkAdmission } from "./connection_setup.ts";
+import { type Admission, passAdmitted } from "./connection_setup.ts";
 import { localAddress, remoteAddress } from "./handle_dial.ts";
 import { HandleSocket } from "./handle_socket.ts";
 import { isDescriptorShortage } from "./io_error.ts";
@@ -177,20 +176,6 @@ class HandleListener implements Listener {
     this.#handle.listen(this.#backlog);
   }
 
-  /** Never rejects. What the client sends meanwhile waits in the socket. */
-  async #admit(socket: HandleSocket): Promise<void> {
-    try {
-      await checkAdmission(socket.remote, this.#admission);
-    } catch (error) {
-      socket.destroy();
-      this.#gate.refused(
-        ProxyError.wrap(error, "internal_error", "Cannot admit a connection", "internal"),
-      );
-      return;
-    }
-    this.#gate.pass(socket);
-  }
-
   #serve(status: number, client: TcpHandle | undefined): void {
     // Called by native code: whatever is thrown from here would end the process.
     try {
@@ -206,8 +191,7 @@ class HandleListener implements Listener {
         tls: null,
         onReleased: this.#gate.onReleased,
       });
-      if (this.#admission?.needed === true) void this.#admit(socket);
-      else this.#gate.pass(socket);
+      passAdmitted(socket, this.#admission, this.#gate);
     } catch (error) {
       this.#gate.acceptFailed(error);
     }

@@ -4,9 +4,8 @@
  * @module
  */
 import type { TcpAddress } from "../address.ts";
-import { ProxyError } from "../../base/error.ts";
 import { ConnectionGate, type GateOptions } from "../connection_gate.ts";
-import { type Admission, checkAdmission } from "../connection_setup.ts";
+import { type Admission, passAdmitted } from "../connection_setup.ts";
 import { isDescriptorShortage } from "../io_error.ts";
 import type { Listener } from "../listener.ts";
 import { EpollSocket } from "./epoll_socket.ts";
@@ -158,22 +157,7 @@ export class EpollListener implements Listener, Watched {
       this.#gate.onReleased();
       return this.#gate.acceptFailed(error);
     }
-    if (this.#admission?.needed === true) void this.#admit(socket);
-    else this.#gate.pass(socket);
-  }
-
-  /** Never rejects. What the client sends meanwhile waits in the socket. */
-  async #admit(socket: EpollSocket): Promise<void> {
-    try {
-      await checkAdmission(socket.remote, this.#admission);
-    } catch (error) {
-      socket.destroy();
-      this.#gate.refused(
-        ProxyError.wrap(error, "internal_error", "Cannot admit a connection", "internal"),
-      );
-      return;
-    }
-    this.#gate.pass(socket);
+    passAdmitted(socket, this.#admission, this.#gate);
   }
 }
 
