@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { startBulkOrigin } from "../support/bulk.ts";
 import { testCertificates } from "../support/certs.ts";
 import { configFile } from "../support/config.ts";
+import { eventually } from "../support/deadline.ts";
 import { openDescriptors, untilDescriptors } from "../support/descriptors.ts";
 import { testWith } from "../support/require.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
@@ -88,9 +89,9 @@ for (const engine of ["native", "node"] as const) {
       return client;
     }));
     try {
-      assert.ok(openDescriptors(sluice.pid) > before + 200);
+      await eventually(() => openDescriptors(sluice.pid) > before + 200, "all connections", 15_000);
       await isServed(sluice.port(), ca);
-      await untilDescriptors(sluice.pid, before + ROOM, 30_000);
+      await untilDescriptors(sluice.pid, before + ROOM, 90_000);
       await isServed(sluice.port(), ca);
     } finally {
       for (const client of clients) client.close();
