@@ -68,6 +68,8 @@ export class Image implements AsyncDisposable {
       ? ["setpriv", `--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups"]
       : [];
     const [program, ...args] = [...through, ...user, ...command];
+    // Libraries are kept under the name of the registry that they came from.
+    const registry = Deno.env.get("NPM_CONFIG_REGISTRY");
     return new Deno.Command(program!, {
       args,
       cwd: this.#workdir,
@@ -76,6 +78,7 @@ export class Image implements AsyncDisposable {
         PATH: `${join(this.directory, "bin")}:/usr/bin:/bin:/usr/sbin:/sbin`,
         DENO_DIR: this.#cache,
         NO_COLOR: "1",
+        ...(registry === undefined ? {} : { NPM_CONFIG_REGISTRY: registry }),
         ...env,
       },
       stdin: "null",
