@@ -1,20 +1,19 @@
 /** Connections whose clients said that they send nothing after their request, by both engines. */
 import assert from "node:assert/strict";
-import { handleEngineAvailable } from "../../src/transport/native_handle.ts";
 import { configFile } from "../support/config.ts";
 import { withDeadline } from "../support/deadline.ts";
 import { text } from "../support/http_text.ts";
 import { get, RawClient } from "../support/raw_client.ts";
 import { pattern, startSimpleOrigin } from "../support/simple_origin.ts";
 import { startSluice } from "../support/sluice.ts";
+import { SOCKET_ENGINES } from "../support/socket_engines.ts";
 
 const LAST = { Connection: "close" };
 
-for (const engine of ["deno", "handle"]) {
+for (const engine of SOCKET_ENGINES) {
   Deno.test({
     name:
       `engine ${engine}: a connection ends with its last answer, which is whole for whoever reads it`,
-    ignore: engine === "handle" && !handleEngineAvailable(),
     async fn() {
       const gone = Promise.withResolvers<void>();
       const asked = Promise.withResolvers<void>();

@@ -1,9 +1,11 @@
-import { equal, ok, rejects } from "node:assert/strict";
+import { deepEqual, equal, ok, rejects } from "node:assert/strict";
 import { ProxyError } from "../../src/base/error.ts";
-import type { Address } from "../../src/transport/address.ts";
+import type { Address, TcpAddress } from "../../src/transport/address.ts";
+import { libcAvailable, openLibc } from "../../src/transport/libc.ts";
 import type { Listener, ListenOptions } from "../../src/transport/listener.ts";
 import { handleEngineAvailable } from "../../src/transport/native_handle.ts";
 import type { Socket } from "../../src/transport/socket.ts";
+import { descriptorsOf, endText, readTable } from "../../src/transport/socket_table.ts";
 import { Recorder, settle } from "../support/recorder.ts";
 import { SOCKET_ENGINES } from "../support/socket_engines.ts";
 import { listenBy } from "./listen_by.ts";
@@ -122,6 +124,42 @@ for (const engine of SOCKET_ENGINES) {
       return true;
     });
     taken.close();
+  });
+
+  Deno.test(`${engine}: both ends of a connection are told as its client sees them, on any address`, async () => {
+    for (const host of [HOST, "0.0.0.0"]) {
+      const { listener, sockets } = await start({
+        engine,
+        address: { kind: "tcp", host, port: 0 },
+      });
+      const clients = [await connect(listener.address), await connect(listener.address)];
+      await until(() => sockets.length === 2);
+      const seen = sockets.map(({ local, remote }) => [local, remote]);
+      const wanted = clients.map(({ localAddr, remoteAddr }) =>
+        [remoteAddr, localAddr].map((end) => {
+          const { hostname, port } = end as Deno.NetAddr;
+          return { kind: "tcp", host: hostname, port };
+        })
+      );
+      const byPort = (one: Address[], other: Address[]) => portOf(one[1]!) - portOf(other[1]!);
+      deepEqual(seen.sort(byPort), (wanted as Address[][]).sort(byPort));
+      listener.close();
+      for (const one of [...clients, ...sockets.map((socket) => closer(socket))]) one.close();
+    }
+  });
+
+  Deno.test({
+    name: `${engine}: what is accepted sends small pieces at once`,
+    ignore: !libcAvailable(),
+    async fn() {
+      const { listener, sockets } = await start({ engine });
+      const client = await connect(listener.address);
+      await until(() => sockets.length === 1);
+      equal(noDelayOf(sockets[0]!), 1);
+      listener.close();
+      client.close();
+      sockets[0]!.destroy();
+    },
   });
 
   Deno.test(`${engine}: listens on IPv6, and shows an IPv4 client as what it is`, async () => {
@@ -279,4 +317,31 @@ function unixTest(what: string, run: (path: string) => Promise<void>): void {
       Deno.removeSync(directory, { recursive: true });
     }
   });
+}
+
+function portOf(address: Address): number {
+  return address.kind === "tcp" ? address.port : 0;
+}
+
+function closer(socket: Socket): { close(): void } {
+  return { close: () => socket.destroy() };
+}
+
+/** The option TCP_NODELAY of a socket of this process. */
+function noDelayOf({ local, remote }: Socket): number {
+  const [own, other] = [endText(local as TcpAddress), endText(remote as TcpAddress)];
+  const inodes = new Set<string>();
+  for (const row of readTable()) {
+    if (row.local === own && row.remote === other) inodes.add(row.inode);
+  }
+  const [descriptor] = descriptorsOf(inodes).keys();
+  const libc = openLibc({
+    getsockopt: { parameters: ["i32", "i32", "i32", "buffer", "buffer"], result: "i32" },
+  })!;
+  const value = new Int32Array(1);
+  const length = new Uint32Array([4]);
+  // IPPROTO_TCP and TCP_NODELAY.
+  const status = libc.symbols.getsockopt(descriptor!, 6, 1, value, length);
+  libc.close();
+  return status === 0 ? value[0]! : status;
 }
