@@ -6,6 +6,7 @@
 import { isIP } from "node:net";
 import type { Address } from "../transport/address.ts";
 import type { SocketEngine } from "../transport/socket.ts";
+import { libcAvailable } from "../transport/libc.ts";
 import { handleEngineAvailable } from "../transport/native_handle.ts";
 
 /** The part of a listener that decides. */
@@ -28,11 +29,13 @@ export function engineObstacle(
 
 /**
  * The engine that a listener is to have. Where the runtime has no native handles, that is `deno` for whom they were
- * meant; whether `epoll` can work is found out when it is needed, for it depends on rights.
+ * meant, and so it is for `auto` where handles could not share an accept queue; whether `epoll` can work is found out
+ * when it is needed.
  */
 export function socketEngine(listener: EngineWish): SocketEngine {
   const { engine } = listener;
   if (engine === "deno" || engineObstacle(listener) !== null) return "deno";
   if (engine === "epoll") return "epoll";
+  if (engine === "auto" && !libcAvailable()) return "deno";
   return handleEngineAvailable() ? "handle" : "deno";
 }

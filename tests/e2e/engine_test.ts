@@ -27,6 +27,7 @@ const RIGHTS = ["net", "read", "write", "env", "sys", "run", "import"].map((one)
   `--allow-${one}`
 );
 const ignore = !handleEngineAvailable();
+const HANDLE_OR_DENO = ignore ? "deno" : "handle";
 
 function start(origin: string, listener: Readonly<Record<string, unknown>>, threads = 2) {
   return startSluice({
@@ -127,8 +128,16 @@ Deno.test({
   },
 });
 
-Deno.test("engine auto falls back where handles cannot serve", async () => {
+Deno.test("engine auto falls back where handles cannot serve, or could lose who waits for them", async () => {
   await using origin = await startSimpleOrigin();
+  const config = configFile({ origin: origin.address, listener: { engine: "auto" } });
+  for (const [rights, engine] of [[["-A"], HANDLE_OR_DENO], [RIGHTS, "deno"]] as const) {
+    const dump = await runSluice((at) => ["config", "dump", "-c", `${at}/sluice.yaml`], {
+      config,
+      rights,
+    });
+    assert.equal(JSON.parse(dump.stdout).listeners[0].engine, engine);
+  }
   await using sluice = await start(origin.address, { engine: "auto", address: "localhost:0" });
   assert.equal((await rawRequest(sluice.port(), get("/bytes/1"))).status, 200);
 });
