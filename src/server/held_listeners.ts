@@ -51,6 +51,7 @@ export class HeldListeners {
   #next: readonly Held[] = [];
   /** Unix sockets that service workers listen on, or the process that leaves. */
   #paths: ReadonlySet<string>;
+  #closed = false;
 
   /**
    * @param inherited Sockets to listen on instead of binding.
@@ -125,6 +126,8 @@ export class HeldListeners {
         }),
       ),
       commit: () => {
+        // The program ends; what was bound before is let go of already.
+        if (this.#closed) return abort();
         for (const held of this.#held) if (!next.includes(held)) held.port.close();
         this.#held = next;
         this.#next = [];
@@ -136,6 +139,7 @@ export class HeldListeners {
 
   /** Lets go of them; harmless when that has been done. */
   close(): void {
+    this.#closed = true;
     for (const { port } of this.#held) port.close();
     this.#held = [];
     for (const borrower of [...this.#lent.keys()]) this.takeBack(borrower);

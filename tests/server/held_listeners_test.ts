@@ -135,3 +135,19 @@ Deno.test({
     held.close();
   },
 });
+
+Deno.test("a reload that is ready when the program ends lets go of what was bound for it, and of nothing twice", async () => {
+  const held = new HeldListeners();
+  const parts = { origin: "127.0.0.1:9" };
+  const first = await held.prepare(await configOf(configFile(parts)));
+  first.commit();
+  const config = await configOf(configFile(parts));
+  const { name: _, ...more } = config.listeners[0]!;
+  const listeners = [...first.config.listeners, { ...more, name: "more" }];
+  const late = await held.prepare({ ...config, listeners });
+  const { port } = late.config.listeners[1]!.address as TcpAddress;
+  held.close();
+  late.commit();
+  held.close();
+  Deno.listen({ hostname: "127.0.0.1", port }).close();
+});
