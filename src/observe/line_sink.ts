@@ -26,9 +26,10 @@ const LOOK_INTERVAL = 1_000;
 
 /**
  * Opens a file for appending. Each write goes to the end of the file as one piece, whoever else writes to it. A file
- * that is not there any more is begun anew: what is written to one that was removed, nobody ever reads.
+ * that is not there any more is begun anew: what is written to one that was removed, nobody ever reads. Where another
+ * is there in its place, that is written to.
  *
- * @param onGone Called when that has happened.
+ * @param onGone Called when one was begun anew.
  * @throws {Error} If it cannot be opened.
  */
 export function fileSink(path: string, onGone?: () => void): LineSink {
@@ -58,7 +59,9 @@ export function fileSink(path: string, onGone?: () => void): LineSink {
   const look = async () => {
     lookedAt = performance.now();
     try {
-      await Deno.stat(path);
+      const [there, own] = await Promise.all([Deno.stat(path), file.stat()]);
+      // Another thread has begun it anew, or whoever rotates logs has.
+      if (there.ino !== own.ino || there.dev !== own.dev) await reopen();
       return;
     } catch (error) {
       // It may only be hidden; then there is nothing to do about it.

@@ -27,7 +27,7 @@ export interface LogOptions {
 
 /** A log that was started. */
 export interface RunningLog {
-  /** Lines dropped because nobody read them. */
+  /** Lines dropped because they could not be written, or nobody read them. */
   readonly dropped: number;
   /** The least severe lines that are written. */
   readonly level: Level;
@@ -56,7 +56,8 @@ export function literal(text: string): string {
 }
 
 /**
- * Starts the log of this isolate. A sink that stalls or is closed costs lines, never time, and never an error.
+ * Starts the log of this isolate. A sink that stalls or is closed costs lines, never time, and never an error. That a
+ * file cannot be written is said on stderr, once until it can.
  *
  * Started again, it replaces the one before.
  *
@@ -64,14 +65,17 @@ export function literal(text: string): string {
  */
 export function startLog(options: LogOptions = {}): RunningLog {
   const format = options.format === "json" ? jsonLine : textLine;
+  const gone = () =>
+    logger("log").warn(`The log ${literal(options.file ?? "")} was gone; it was begun anew`);
   const writer = new LineWriter({
-    sink: options.sink ?? (options.file ? fileSink(options.file) : standardSink("stderr")),
+    sink: options.sink ?? (options.file ? fileSink(options.file, gone) : standardSink("stderr")),
     flushInterval: 0,
+    onError: (error) => complain(options, error),
     droppedLine: (dropped) =>
       format({
         category: [ROOT, "log"],
         level: "warning",
-        message: [`${dropped} log lines were dropped because nobody read them`],
+        message: [`${dropped} log lines were dropped because they could not be written`],
         rawMessage: "",
         timestamp: Date.now(),
         properties: {},
@@ -109,6 +113,24 @@ export function startLog(options: LogOptions = {}): RunningLog {
       await writer.close();
     },
   };
+}
+
+/** Says on stderr that the file of the log cannot be written; once, until it can. */
+function complain({ file }: LogOptions, error: unknown): void {
+  if (!file) return;
+  const line = textLine({
+    category: [ROOT, "log"],
+    level: "error",
+    message: [`The log ${file} cannot be written, and lines are dropped until it can: ${error}`],
+    rawMessage: "",
+    timestamp: Date.now(),
+    properties: {},
+  });
+  try {
+    Deno.stderr.writeSync(new TextEncoder().encode(`${line}\n`));
+  } catch {
+    // Then nobody is told; the lines are counted.
+  }
 }
 
 /** Starts the log as asked for; if its file cannot be opened, it goes to stderr, and says so. */

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { reserveDescriptors } from "../observe/descriptors.ts";
 import type { LoadOrder, SandboxMessage } from "./control.ts";
 import { PluginLoadError, readFailure } from "./load_error.ts";
 import { readManifest } from "./manifest.ts";
@@ -37,11 +38,42 @@ async function probeSocket(): Promise<string> {
   return `${await (directory ??= socketDirectory())}/probe-${nextSocket++}.sock`;
 }
 
-/** Starts a sandbox of the level that a plugin is to run in. */
+/** Descriptors that a sandbox opens: its threads and their loops, or its pipes and its socket. */
+const DESCRIPTORS = { process: 12, thread: 14 } as const;
+
+/**
+ * Starts a sandbox of the level that a plugin is to run in.
+ *
+ * @throws {PluginLoadError} If there are too few descriptors for one.
+ */
 export function startSandbox(options: SandboxOptions, socket: string): Sandbox {
-  return options.spec.isolation === "process"
-    ? startProcessSandbox({ ...options, socket })
-    : startWorkerSandbox(options);
+  const { spec, onMessage, onExit } = options;
+  const opened = reserve(spec);
+  const watched: SandboxOptions = {
+    ...options,
+    onMessage(message) {
+      opened();
+      onMessage(message);
+    },
+    onExit(exit) {
+      opened();
+      onExit(exit);
+    },
+  };
+  const sandbox = spec.isolation === "process"
+    ? startProcessSandbox({ ...watched, socket })
+    : startWorkerSandbox(watched);
+  void sandbox.gone.then(opened);
+  return sandbox;
+}
+
+function reserve(spec: PluginSpec): () => void {
+  const count = spec.isolation === "process" ? DESCRIPTORS.process : DESCRIPTORS.thread;
+  try {
+    return reserveDescriptors(count, `the sandbox of plugin "${spec.name}"`);
+  } catch (error) {
+    throw new PluginLoadError((error as Error).message, { file: spec.file, cause: error });
+  }
 }
 
 /**

@@ -52,12 +52,24 @@ export class PidFile {
     try {
       Deno.writeTextFileSync(draft, text, { mode: 0o644 });
     } catch (error) {
-      if (!isDenied(error)) throw error;
+      if (!isDenied(error)) {
+        // A full disk still has room for an empty one.
+        removeQuietly(draft);
+        throw error;
+      }
       // A file in a folder of root, given to the user that this process has become.
       Deno.writeTextFileSync(this.#path, text, { create: false });
       return;
     }
     Deno.renameSync(draft, this.#path);
+  }
+}
+
+function removeQuietly(path: string): void {
+  try {
+    Deno.removeSync(path);
+  } catch {
+    // It is not there.
   }
 }
 

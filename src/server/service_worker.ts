@@ -12,6 +12,7 @@ import type {
 } from "../service/control.ts";
 import type { GroupTrafficHealth, TrafficHealth } from "../service/traffic_health.ts";
 import type { UpstreamState } from "../service/upstream_runtime.ts";
+import { reserveDescriptors } from "../observe/descriptors.ts";
 import type { WorkerPermissions } from "./worker_permissions.ts";
 
 /** How long a worker may take to load its code and to make its first edition ready, in milliseconds. */
@@ -56,6 +57,9 @@ interface Waiter {
   reject(error: Error): void;
 }
 
+/** Descriptors that its thread opens to begin with. */
+const DESCRIPTORS = 10;
+
 /** A service worker. */
 export class ServiceWorker {
   readonly permissions: WorkerPermissions;
@@ -63,6 +67,8 @@ export class ServiceWorker {
   readonly #worker: Worker;
   /** Who waits for which answer. */
   readonly #waiters = new Map<string, Waiter>();
+  /** To be called when its thread has its descriptors, or is no more. */
+  readonly #opened: () => void;
   #edition = 0;
   #drained: ((cut: number) => void) | null = null;
   #listening = false;
@@ -71,9 +77,11 @@ export class ServiceWorker {
   #load: WorkerLoad = { connections: 0, requests: 0, retiredEditions: 0 };
   #shown: { readonly groups: readonly GroupTrafficHealth[]; readonly at: number } | null = null;
 
+  /** @throws {DescriptorShortage} If there are too few descriptors for its thread. */
   constructor(options: ServiceWorkerOptions) {
     this.#options = options;
     this.permissions = options.permissions;
+    this.#opened = reserveDescriptors(DESCRIPTORS, `service worker ${options.name}`);
     this.#worker = new Worker(options.inline ? PLUGIN_WORKER : WORKER, {
       type: "module",
       name: options.name,
@@ -126,7 +134,11 @@ export class ServiceWorker {
    * @throws {Error} If it cannot start.
    */
   async start(make: () => { setup: WorkerSetup; transfer: Transferable[] }): Promise<void> {
-    await this.#answer("loaded", START_TIMEOUT, "it did not start");
+    try {
+      await this.#answer("loaded", START_TIMEOUT, "it did not start");
+    } finally {
+      this.#opened();
+    }
     const { setup, transfer } = make();
     const prepared = this.#answer(
       `prepared ${setup.edition.number}`,

@@ -230,10 +230,7 @@ export class Supervisor {
         work.push(slot.worker.prepare(change.edition));
         continue;
       }
-      // In place of one that is being started by the old edition, too.
-      const next = this.#make(index, change.terms);
-      slot.next = next;
-      work.push(this.#begin(next, index, change.edition));
+      work.push(this.#beginNext(slot, change));
     }
     const results = await Promise.allSettled(work);
     for (const result of results) if (result.status === "rejected") throw result.reason;
@@ -358,6 +355,12 @@ export class Supervisor {
     });
   }
 
+  /** In place of one that is being started by the old edition, too. */
+  async #beginNext(slot: Slot, { terms, edition }: WorkerChange): Promise<void> {
+    slot.next = this.#make(slot.index, terms);
+    await this.#begin(slot.next, slot.index, edition);
+  }
+
   async #begin(worker: ServiceWorker, index: number, edition: WorkerEdition | null): Promise<void> {
     try {
       await worker.start(() => this.#options.setup(worker, index, edition));
@@ -440,8 +443,13 @@ export class Supervisor {
 
   async #restart(slot: Slot): Promise<void> {
     if (this.#stopping) return;
-    const worker = this.#make(slot.index, this.#terms);
-    slot.worker = worker;
+    let worker: ServiceWorker;
+    try {
+      worker = slot.worker = this.#make(slot.index, this.#terms);
+    } catch (error) {
+      const { message: reason } = error as Error;
+      return this.#scheduleRestart(slot, { reason, hangs: false, load: null });
+    }
     try {
       await this.#begin(worker, slot.index, null);
       if (slot.worker !== worker) return;

@@ -15,6 +15,7 @@ const PACKAGES = {
   nghttpd: "nghttp2-server",
   chromium: "chromium",
   python3: "python3-minimal",
+  prlimit: "util-linux",
 } as const;
 
 /** A program that tests may need. */

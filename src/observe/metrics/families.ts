@@ -368,7 +368,7 @@ export const FAMILIES = {
   },
   sluice_log_lines_dropped_total: {
     type: "counter",
-    help: "Log lines dropped because nobody took them in time.",
+    help: "Log lines dropped because they could not be written, or nobody took them in time.",
     labels: ["log"],
   },
   sluice_unhandled_errors_total: {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { descriptors } from "../descriptors.ts";
 import type { Collector } from "./book.ts";
 
 /** Ticks per second in /proc/PID/stat; the same on every Linux that runs Deno. */
@@ -28,16 +29,6 @@ function cpuSeconds(): number | null {
   // The second field is the name of the program, which may hold anything.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
-}
-
-function descriptors(): { open: number | null; most: number | null } {
-  const most = /^Max open files\s+(\d+)/m.exec(read("/proc/self/limits") ?? "");
-  let open: number | null = null;
-  try {
-    // One of them is the folder being read.
-    open = [...Deno.readDirSync("/proc/self/fd")].length - 1;
-  } catch { /* There is no such folder here. */ }
-  return { open, most: most === null ? null : Number(most[1]) };
 }
 
 function read(path: string): string | null {
