@@ -200,6 +200,7 @@ for (const isolation of ["worker", "process"]) {
       }),
       plugins: {
         "own.ts": plugin(`
+          limits: { timeout: "30s" },
           async requestFilter({ request }) {
             if (request.path.endsWith("slow")) await new Promise((done) => setTimeout(done, 5));
           },
