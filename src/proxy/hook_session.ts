@@ -294,6 +294,7 @@ export class HookSession implements HostSession {
 class LiveRequest implements RequestView {
   readonly #source: HookSource;
   #headers: HeadersView | null = null;
+  #authority: string | null = null;
 
   constructor(source: HookSource) {
     this.#source = source;
@@ -324,7 +325,7 @@ class LiveRequest implements RequestView {
   }
 
   get authority(): string {
-    return this.#source.downstream.head.authority;
+    return this.#authority ??= this.#source.downstream.head.authority;
   }
 
   get httpVersion(): string {
