@@ -29,7 +29,7 @@ if (wants("operations")) {
   const plan = short
     ? { reloads: 10, upgrades: 2, kills: 4, crashes: 4 }
     : { reloads: 50, upgrades: 10, kills: 10, crashes: 20 };
-  const { load, failures, kills, generated } = await soak({
+  const { load, failures, kills, generated, stderr } = await soak({
     ...plan,
     engine: engine as SocketEngine,
     generators: true,
@@ -45,6 +45,9 @@ if (wants("operations")) {
     } of them not idle; ${failures.length} else`,
   );
   for (const failure of failures) console.error(failure);
+  if (failures.length > 0) {
+    console.error(`The end of what the program said:\n${stderr.slice(-8_000)}`);
+  }
   good &&= failures.length === 0;
 }
 
