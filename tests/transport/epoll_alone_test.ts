@@ -3,6 +3,13 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { Socket } from "../../src/transport/socket.ts";
 import { dialEpoll } from "../../src/transport/epoll/epoll_dial.ts";
+import { EpollSocket } from "../../src/transport/epoll/epoll_socket.ts";
+import {
+  type EpollLoop,
+  READABLE,
+  type Watched,
+  WRITABLE,
+} from "../../src/transport/epoll/event_loop.ts";
 import { LeftBehind } from "../../src/transport/epoll/left_behind.ts";
 import { epollLoop } from "../../src/transport/epoll/loop.ts";
 import { runtimeLoop } from "../../src/transport/epoll/runtime_loop.ts";
@@ -38,6 +45,42 @@ Deno.test({
     assert.ok(found !== null && found > 2);
     assert.equal(Deno.readLinkSync(`/proc/self/fd/${found}`), "anon_inode:[eventpoll]");
   },
+});
+
+Deno.test("a socket that has closed its descriptor touches it no more: it is somebody else's at once", () => {
+  const touched: string[] = [];
+  const turns: Watched[] = [];
+  const call = (name: string, result: number) => () => {
+    touched.push(name);
+    return result;
+  };
+  const loop = {
+    calls: {
+      recv: call("recv", 1),
+      send: call("send", -1),
+      shutdown: call("shutdown", 0),
+      errno: () => 11,
+    },
+    again: (watched: Watched) => turns.push(watched),
+    close: call("close", 0),
+  } as unknown as EpollLoop;
+  const nowhere = { kind: "tcp", host: "127.0.0.1", port: 1 } as const;
+  const socket = new EpollSocket(loop, 3, { remote: nowhere, local: nowhere, tls: null });
+  // Bytes come, are asked for in the next turn, and the socket is closed before that; something else is not sent yet.
+  socket.onEvents(READABLE);
+  socket.read();
+  socket.write(new Uint8Array(8));
+  assert.equal(turns.length, 1);
+  socket.destroy();
+  touched.length = 0;
+  turns[0]!.onTurn();
+  socket.onEvents(READABLE | WRITABLE);
+  socket.read();
+  socket.write(new Uint8Array(8));
+  socket.closeWrite();
+  socket.close();
+  socket.destroy();
+  assert.deepEqual(touched, []);
 });
 
 /** A connection and its other end. */

@@ -45,6 +45,8 @@ export class EpollSocket extends PushSocket implements Watched {
   #asked = false;
   /** A buffer of the handler that was asked for and is still empty. */
   #into: Uint8Array | null = null;
+  /** Whether the descriptor is no longer its own. */
+  #released = false;
   /** What waits for room. */
   #unsent: Uint8Array | null = null;
   #sent = 0;
@@ -57,6 +59,7 @@ export class EpollSocket extends PushSocket implements Watched {
   }
 
   onEvents(events: number): void {
+    if (this.#released) return;
     if ((events & COMES) !== 0) {
       this.#readable = true;
       if ((events & ENDS) !== 0) this.#ending = true;
@@ -94,6 +97,9 @@ export class EpollSocket extends PushSocket implements Watched {
   }
 
   protected override release(): void {
+    // A turn that was asked for, or an event of the same batch, would read from whoever has the descriptor by then.
+    this.#readable = false;
+    this.#released = true;
     this.#into = null;
     this.#unsent = null;
     this.#loop.close(this);
