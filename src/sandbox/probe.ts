@@ -60,11 +60,16 @@ export function startSandbox(options: SandboxOptions, socket: string): Sandbox {
       onExit(exit);
     },
   };
-  const sandbox = spec.isolation === "process"
-    ? startProcessSandbox({ ...watched, socket })
-    : startWorkerSandbox(watched);
-  void sandbox.gone.then(opened);
-  return sandbox;
+  try {
+    const sandbox = spec.isolation === "process"
+      ? startProcessSandbox({ ...watched, socket })
+      : startWorkerSandbox(watched);
+    void sandbox.gone.then(opened);
+    return sandbox;
+  } catch (error) {
+    opened();
+    throw error;
+  }
 }
 
 function reserve(spec: PluginSpec): () => void {

@@ -82,11 +82,16 @@ export class ServiceWorker {
     this.#options = options;
     this.permissions = options.permissions;
     this.#opened = reserveDescriptors(DESCRIPTORS, `service worker ${options.name}`);
-    this.#worker = new Worker(options.inline ? PLUGIN_WORKER : WORKER, {
-      type: "module",
-      name: options.name,
-      deno: { permissions: options.permissions },
-    });
+    try {
+      this.#worker = new Worker(options.inline ? PLUGIN_WORKER : WORKER, {
+        type: "module",
+        name: options.name,
+        deno: { permissions: options.permissions },
+      });
+    } catch (error) {
+      this.#opened();
+      throw error;
+    }
     this.#worker.onerror = (event) => {
       // Without this the whole program would end with the worker.
       event.preventDefault();
