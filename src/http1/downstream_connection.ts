@@ -84,6 +84,8 @@ export class Http1DownstreamConnection
   #pumping = false;
   #eof = false;
   #draining = false;
+  /** Whether a drain closes what is idle, though its last response promised that another request may come. */
+  #hurries = false;
   #last = false;
   /** Whether the client said with a whole request that it sends nothing after it (RFC 9112 §9.6). */
   #parting = false;
@@ -132,6 +134,7 @@ export class Http1DownstreamConnection
   /** Closes when idle, else after the response being made, which says so if its head is not yet written. */
   drain(gently: boolean = false): void {
     this.#draining = true;
+    this.#hurries = !gently;
     if (this.idle && !gently) this.#close();
   }
 
@@ -304,7 +307,7 @@ export class Http1DownstreamConnection
     try {
       while (this.#state <= HEAD) {
         if (this.input.size === 0 && this.#state !== HEAD) {
-          if (this.#draining || this.#eof) this.#close();
+          if (this.#hurries || this.#eof) this.#close();
           else this.#ask();
           return;
         }
@@ -415,7 +418,8 @@ export class Http1DownstreamConnection
       return;
     }
     this.output.flush();
-    this.#last = isTunnel || !keepAlive || !this.reusable;
+    // Whether more may come was settled, and said, when the head was written.
+    this.#last = isTunnel || !keepAlive || this.#hurries || this.#eof;
     if (isTunnel) this.#parting = false;
     this.#disarm();
     this.#state = FLUSHING;
@@ -466,7 +470,7 @@ export class Http1DownstreamConnection
     this.#deadlineIsHead = false;
     this.input.releaseHeld(this.#socket.readsAhead !== true);
     if (this.input.size === 0) {
-      if (this.#draining || this.#eof) return this.#close();
+      if (this.#hurries || this.#eof) return this.#close();
       this.#arm(this.limits.keepAliveTimeout);
       this.#ask();
     } else {

@@ -528,6 +528,44 @@ Deno.test("drain closes an idle connection, and a busy one after its response", 
   assert.match(half.socket.text, /^HTTP\/1.1 200 .*Connection: close/s);
 });
 
+Deno.test("a gentle drain lets one more request come where the response has not said that none may", async () => {
+  const gate = Promise.withResolvers<void>();
+  const { socket, connection, sessions } = connectDownstream({
+    async serve(session) {
+      session.writeHead(new ResponseHead(200), { kind: "length", length: 4 });
+      await session.writeBody(bytes("ab"), false);
+      await gate.promise;
+      await session.writeBody(bytes("cd"), true);
+    },
+  });
+  socket.feed(GET);
+  await settled();
+  // Its head is on its way, and promises to go on.
+  connection.drain(true);
+  gate.resolve();
+  await settled();
+  assert.doesNotMatch(socket.text, /Connection: close/);
+  assert.equal(socket.closed, false);
+  assert(connection.idle);
+  socket.feed(GET);
+  await settled();
+  assert.equal(sessions.length, 2);
+  assert.match(socket.text, /Connection: close/);
+  assert(socket.finished);
+});
+
+Deno.test("a gentle drain that has waited long enough closes what is idle", async () => {
+  const { socket, connection } = connectDownstream();
+  socket.feed(GET);
+  await settled();
+  connection.drain(true);
+  await settled();
+  assert.equal(socket.closed, false);
+  connection.drain();
+  await settled();
+  assert(socket.closed);
+});
+
 Deno.test("destroy ends a request that is served, and onClosed waits for it", async () => {
   let failure: ProxyError | null = null;
   const gate = Promise.withResolvers<void>();
