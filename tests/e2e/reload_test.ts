@@ -334,6 +334,8 @@ Deno.test("a download that runs over a replaced worker arrives whole", async () 
     await connection.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst");
     await gate;
     await connection.send("last.");
+    await connection.request();
+    await connection.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     await connection.whenEnded();
   });
   await using origin = await startSimpleOrigin();
@@ -345,6 +347,8 @@ Deno.test("a download that runs over a replaced worker arrives whole", async () 
   assert.equal(await mark(sluice.port()), "two");
   go();
   assert.equal(await client.takeUntil("last."), "last.");
+  // Its head has promised that the connection goes on, and so it does, with the last word on the next request.
+  assert.equal(field(await client.request(get("/")), "connection"), "close");
   // Nothing keeps the old worker after that.
   await sluice.waitForOutput(/which was replaced, has ended cut=0/, 20_000);
 });

@@ -57,6 +57,9 @@ const NAP = 1;
 const IDLE_TURNS = 200;
 const IDLE_TURNS_AWAKE = 8;
 
+/** Turns that the runtime's own events may wait. */
+const PATIENCE = 2;
+
 /** Milliseconds after which that thread looks whether it is still wanted. */
 const SLEEP = 1_000;
 
@@ -83,7 +86,10 @@ export class EpollLoop {
   /** Whether a turn is sure to come. */
   #turning = false;
   #sleeping = false;
+  #isDeaf = false;
   #idleTurns = 0;
+  /** Turns in which the runtime has had events of its own that it has not taken. */
+  #runtimeTurns = 0;
   readonly #turn = (): void => this.#run();
 
   /** @throws {Error} If there is no descriptor or no memory for it. */
@@ -186,20 +192,29 @@ export class EpollLoop {
         reportError(error);
       }
     }
-    if (!isIdle) this.#idleTurns = 0;
-    else if (this.#sleeping || this.#count === 0) return;
+    if (!isIdle) {
+      this.#idleTurns = 0;
+      // Whoever sleeps for us hears of the runtime again, now that it may have to wait for its turn.
+      this.#deafen(false);
+    } else if (this.#sleeping || this.#count === 0) return;
     else if (++this.#idleTurns > (this.#runtime === null ? IDLE_TURNS_AWAKE : IDLE_TURNS)) {
-      return void this.#sleep();
+      return void this.#sleep(SLEEP);
     }
-    this.#wake();
+    // Where one immediate call follows another, the runtime looks at its own sockets only once in a while.
+    if (this.#runtimeTurns > PATIENCE && !this.#sleeping) void this.#sleep(0);
+    else this.#wake();
   }
 
   /** Returns whether something has happened to a socket. */
   #dispatch(words: Int32Array, count: number): boolean {
     let any = false;
+    let runtimeReady = false;
     for (let at = 0; at < count * EVENT_WORDS; at += EVENT_WORDS) {
       const descriptor = words[at + DATA_WORD]!;
-      if (this.#generations[descriptor] !== words[at + DATA_WORD + 1]) continue;
+      if (this.#generations[descriptor] !== words[at + DATA_WORD + 1]) {
+        if (descriptor === this.#runtime) runtimeReady = true;
+        continue;
+      }
       any = true;
       try {
         this.#watched[descriptor]?.onEvents(words[at]!);
@@ -208,28 +223,39 @@ export class EpollLoop {
         reportError(error);
       }
     }
+    this.#runtimeTurns = runtimeReady ? this.#runtimeTurns + 1 : 0;
     return any;
   }
 
-  /** Lets another thread wait, so that the runtime is undisturbed and nothing runs until something happens. */
-  async #sleep(): Promise<void> {
+  /**
+   * Lets another thread wait, so that the runtime gets to its own events, and nothing runs until something happens.
+   *
+   * @param ms Milliseconds to wait at a time; with `0` there is one look.
+   */
+  async #sleep(ms: number): Promise<void> {
     this.#sleeping = true;
-    if (this.#runtime !== null) this.#hearRuntime(MODIFY, 0);
+    if (ms > 0) this.#deafen(true);
     const { place, words } = this.#slept;
     let count = 0;
     try {
-      while (count === 0 && this.#count > 0 && !this.#turning) {
-        count = await this.calls.epoll_wait_elsewhere(this.#descriptor, place, BATCH, SLEEP);
-      }
+      do {
+        count = await this.calls.epoll_wait_elsewhere(this.#descriptor, place, BATCH, ms);
+      } while (count === 0 && ms > 0 && this.#count > 0 && !this.#turning);
     } catch (error) {
       // There is no thread for it: this one goes on to nap.
       reportError(error);
     }
-    if (this.#runtime !== null) this.#hearRuntime(MODIFY, READABLE);
+    this.#deafen(false);
     this.#sleeping = false;
-    this.#idleTurns = 0;
-    this.#dispatch(words, count);
+    if (this.#dispatch(words, count) || ms > 0) this.#idleTurns = 0;
     if (this.#count > 0) this.#wake();
+  }
+
+  /** Whether the runtime's events end a wait. They are its own business while this thread has nothing to do. */
+  #deafen(isDeaf: boolean): void {
+    if (this.#isDeaf === isDeaf || this.#runtime === null) return;
+    this.#isDeaf = isDeaf;
+    this.#hearRuntime(MODIFY, isDeaf ? 0 : READABLE);
   }
 
   /** Says what of the runtime's loop is to end a nap. */
