@@ -24,7 +24,7 @@ import { setStage, type Target } from "./stage.ts";
 import { estimate, median } from "./statistics.ts";
 
 const HELP = `deno task bench [options]
-  --quick           few scenarios, Sluice and nginx only, about a minute
+  --quick           three scenarios and "code", nginx and two engines of Sluice, about a minute
   --only NAME       a scenario, "code", "code-h2", "code-h2-h2" or "footprint"; may be repeated
   --rounds N        rounds, at least 5 (default 9; quick 5)
   --seconds N       whole seconds per slice (default 2; quick 1)
@@ -48,6 +48,9 @@ const options = parseArgs({
     help: { type: "boolean", default: false },
   },
 }).values;
+
+/** Who is compared by --quick. */
+const QUICK = ["nginx", "sluice", "sluice epoll"];
 
 const BASELINE = fileURLToPath(new URL("./baseline.json", import.meta.url));
 
@@ -129,7 +132,7 @@ interface Slice extends Seen {
 async function measure(scenario: Scenario, rounds: number, seconds: number): Promise<Row[]> {
   const packages = options.packages === undefined ? null : resolve(options.packages);
   const peers = options.quick
-    ? PEERS.filter(({ name }) => name === "nginx" || name.startsWith("sluice"))
+    ? PEERS.filter(({ name }) => QUICK.includes(name))
     : [...PEERS, ...scenario.javascript ? javascriptPeers(packages) : []];
   await using stage = await setStage(scenario, peers);
   const { targets, folder } = stage;

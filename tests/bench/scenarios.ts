@@ -79,7 +79,6 @@ export const SCENARIOS: readonly Scenario[] = [
     ...plain,
     load: wrk(32, "/small", { fresh: true }),
     aim: 1.3,
-    quick: true,
   },
   {
     name: "down-100k",
@@ -88,7 +87,6 @@ export const SCENARIOS: readonly Scenario[] = [
     load: wrk(16, "/100k"),
     bytes: 100 * KIB,
     aim: 0.65,
-    quick: true,
     javascript: true,
   },
   {
