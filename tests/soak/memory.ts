@@ -138,32 +138,47 @@ async function weigh(sluice: Sluice, inspector: Inspector, port: number): Promis
   };
 }
 
-/** How much more there is in the second half than in the first, for each reload: from median to median. */
+/**
+ * How much more there is in the second half than in the first, for each reload: bytes from median to median, threads
+ * and descriptors from least to least, for what is on its way out or idles for a while is no growth.
+ */
 export function growthOf(weights: readonly Weight[], reloads: number): Weight {
   const half = Math.floor(weights.length / 2);
-  const growth = (key: keyof Weight) => {
-    const median = (some: readonly Weight[]) =>
-      some.map((one) => one[key]).sort((a, b) => a - b)[some.length >> 1]!;
-    return (median(weights.slice(half)) - median(weights.slice(0, half))) / (reloads / 2);
+  const growth = (key: keyof Weight, place: (count: number) => number) => {
+    const at = (some: readonly Weight[]) =>
+      some.map((one) => one[key]).sort((a, b) => a - b)[place(some.length)]!;
+    return (at(weights.slice(half)) - at(weights.slice(0, half))) / (reloads / 2);
   };
+  const median = (count: number) => count >> 1;
+  const least = () => 0;
   return {
-    main: growth("main"),
-    worker: growth("worker"),
-    resident: growth("resident"),
-    threads: growth("threads"),
-    descriptors: growth("descriptors"),
+    main: growth("main", median),
+    worker: growth("worker", median),
+    resident: growth("resident", median),
+    threads: growth("threads", least),
+    descriptors: growth("descriptors", least),
   };
 }
 
-/** What each reload may leave behind on average, in bytes. */
+/** What each reload may leave behind on average. */
 export interface GrowthLimits {
+  /** Bytes. */
   readonly heap: number;
+  /** Bytes. */
   readonly resident: number;
+  /** Threads and descriptors, each. */
+  readonly handles: number;
 }
 
 /** What grows more than it may, in words; nothing is as it should be. */
-export function excessOf(growth: Weight, { heap, resident }: GrowthLimits): string[] {
-  const most: Weight = { main: heap, worker: heap, resident, threads: 0.05, descriptors: 0.05 };
+export function excessOf(growth: Weight, { heap, resident, handles }: GrowthLimits): string[] {
+  const most: Weight = {
+    main: heap,
+    worker: heap,
+    resident,
+    threads: handles,
+    descriptors: handles,
+  };
   return (Object.keys(most) as (keyof Weight)[])
     .filter((key) => growth[key] > most[key])
     .map((key) => `${key} grows by ${growth[key].toFixed(2)} with each reload, not ${most[key]}`);

@@ -57,7 +57,11 @@ if (wants("memory")) {
   for (const kind of ["configs", "plugins"] as const) {
     const growth = growthOf(memory[kind], plan[kind]);
     console.log(`${kind}: ${JSON.stringify(growth)} for each reload`);
-    const excess = excessOf(growth, { heap: 20_000, resident: short ? 600_000 : 60_000 });
+    const excess = excessOf(growth, {
+      heap: 20_000,
+      resident: short ? 600_000 : 60_000,
+      handles: short ? 0.3 : 0.05,
+    });
     for (const text of excess) console.error(`${kind}: ${text}`);
     good &&= excess.length === 0;
   }
