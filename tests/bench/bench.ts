@@ -28,6 +28,8 @@ const HELP = `deno task bench [options]
   --only NAME       a scenario, "code", "code-h2", "code-h2-h2" or "footprint"; may be repeated
   --rounds N        rounds, at least 5 (default 9; quick 5)
   --seconds N       whole seconds per slice (default 2; quick 1)
+  --warm N          seconds of load before what is compiled while it runs counts (default 6; quick 2)
+  --peer NAME       nginx and this one only; may be repeated
   --packages DIR    a folder with npm's packages, for the proxies of Node
   --json FILE       writes all figures
   --check           fails if a ratio is more than 15 % over that of baseline.json, for sure
@@ -40,6 +42,8 @@ const options = parseArgs({
     only: { type: "string", multiple: true, default: [] },
     rounds: { type: "string" },
     seconds: { type: "string" },
+    warm: { type: "string" },
+    peer: { type: "string", multiple: true, default: [] },
     packages: { type: "string" },
     json: { type: "string" },
     check: { type: "boolean", default: false },
@@ -64,6 +68,12 @@ async function main(): Promise<void> {
       `${"code".padEnd(14)}  our own code alone, over sockets in memory; code-h2, code-h2-h2`,
     );
     return console.log(`${"footprint".padEnd(14)}  memory and time to start`);
+  }
+  const names = [...PEERS, ...javascriptPeers(".")].map(({ name }) => name);
+  const unknown = options.peer.find((name) => !names.includes(name));
+  if (unknown !== undefined) {
+    console.error(`--peer: expected one of ${names.join(", ")}, found ${unknown}`);
+    Deno.exit(2);
   }
   const missing = missingPackages(NEEDED);
   if (missing.length > 0) {
@@ -131,9 +141,13 @@ interface Slice extends Seen {
 
 async function measure(scenario: Scenario, rounds: number, seconds: number): Promise<Row[]> {
   const packages = options.packages === undefined ? null : resolve(options.packages);
-  const peers = options.quick
-    ? PEERS.filter(({ name }) => QUICK.includes(name))
-    : [...PEERS, ...scenario.javascript ? javascriptPeers(packages) : []];
+  const all = [...PEERS, ...scenario.javascript ? javascriptPeers(packages) : []];
+  const wanted = options.peer.length > 0
+    ? ["nginx", ...options.peer]
+    : options.quick
+    ? QUICK
+    : null;
+  const peers = wanted === null ? all : all.filter(({ name }) => wanted.includes(name));
   await using stage = await setStage(scenario, peers);
   const { targets, folder } = stage;
   const slice = async ({ name, port, pids }: Target, length: number): Promise<Slice> => {
@@ -146,7 +160,8 @@ async function measure(scenario: Scenario, rounds: number, seconds: number): Pro
     }
   };
   // Code is compiled and pools are filled before anything counts.
-  for (let i = 0; i < 2; i++) for (const target of targets) await slice(target, 1);
+  const warm = Number(options.warm ?? (options.quick ? 2 : 6));
+  for (const target of targets) await slice(target, target.compiles ? warm : 1);
   const slices = new Map<Target, Slice[]>(targets.map((target) => [target, []]));
   for (let round = 0; round < rounds; round++) {
     const order = round % 2 === 0 ? targets : targets.toReversed();

@@ -28,6 +28,7 @@ function ofNode(name: string, packages: string): Peer {
           : null,
       ),
     workers: SELF,
+    compiles: true,
   };
 }
 
@@ -44,6 +45,7 @@ const ofDeno: Peer = {
         : null,
     ),
   workers: SELF,
+  compiles: true,
 };
 
 /**

@@ -43,6 +43,8 @@ export interface Peer {
   readonly workers: (pid: number) => readonly number[];
   /** Whether its answers say that code has run, where a scenario has some. Default `false`. */
   readonly hooks?: boolean;
+  /** Whether its code is compiled while it runs, so that it is at its best only after a while. Default `false`. */
+  readonly compiles?: boolean;
 }
 
 /** Whether code of the operator's runs in each request and in each response. */
@@ -320,6 +322,7 @@ function sluice(name: string, engine: string | null): Peer {
     },
     workers: familyOf,
     hooks: true,
+    compiles: true,
   };
 }
 

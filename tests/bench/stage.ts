@@ -15,6 +15,8 @@ export interface Target {
   readonly pids: () => readonly number[];
   /** Milliseconds from its start to its first answer. */
   readonly startup: number;
+  /** Whether it is at its best only after a while. */
+  readonly compiles: boolean;
 }
 
 /** A scenario's proxies. */
@@ -101,7 +103,8 @@ export async function setStage(scenario: Scenario, peers: readonly Peer[]): Prom
         throw new Error(`${peer.name} does not answer (${error.message}):\n${said}`);
       });
       const startup = performance.now() - begun;
-      targets.push({ name: peer.name, port, pids: () => peer.workers(pid), startup });
+      const { name, compiles = false } = peer;
+      targets.push({ name, port, pids: () => peer.workers(pid), startup, compiles });
       if (front === "h1" && work !== "answer") await compare(origin, port, peer.name);
       if (front === "h1" && runsCode(work) && peer.hooks === true) await runs(port, peer.name);
     }

@@ -138,6 +138,8 @@ Deno.test({
         readBuffer: () => bytes,
         onRead(length) {
           rounds++;
+          // As long as a turn takes that serves a few requests.
+          for (const end = performance.now() + 0.2; performance.now() < end;);
           if (over || length === 0) return socket.destroy();
           socket.write(bytes.slice(0, length));
           socket.read();
@@ -178,7 +180,7 @@ Deno.test({
     plain.close();
     thread.terminate();
     assert.ok(meanwhile > 0, "the sockets of the loop stood still");
-    assert.ok(meanwhile < 2_500, `${meanwhile} turns for 100 answers`);
+    assert.ok(meanwhile < 1_500, `${meanwhile} turns for 100 answers`);
     near.destroy();
     far.destroy();
   },

@@ -57,8 +57,10 @@ const NAP = 1;
 const IDLE_TURNS = 200;
 const IDLE_TURNS_AWAKE = 8;
 
-/** Turns that the runtime's own events may wait. */
+/** Turns that the runtime's own events may wait, */
 const PATIENCE = 2;
+/** and milliseconds after it had its turn before it is given another: to hand over takes as long as a few requests. */
+const SHARE = 0.5;
 
 /** Milliseconds after which that thread looks whether it is still wanted. */
 const SLEEP = 1_000;
@@ -90,6 +92,8 @@ export class EpollLoop {
   #idleTurns = 0;
   /** Turns in which the runtime has had events of its own that it has not taken. */
   #runtimeTurns = 0;
+  /** When the runtime was last given a turn, by `performance.now()`. */
+  #gaveWay = 0;
   readonly #turn = (): void => this.#run();
 
   /** @throws {Error} If there is no descriptor or no memory for it. */
@@ -201,8 +205,16 @@ export class EpollLoop {
       return void this.#sleep(SLEEP);
     }
     // Where one immediate call follows another, the runtime looks at its own sockets only once in a while.
-    if (this.#runtimeTurns > PATIENCE && !this.#sleeping) void this.#sleep(0);
+    if (this.#owesTurn()) void this.#sleep(0);
     else this.#wake();
+  }
+
+  #owesTurn(): boolean {
+    if (this.#runtimeTurns <= PATIENCE || this.#sleeping) return false;
+    const now = performance.now();
+    if (now - this.#gaveWay < SHARE) return false;
+    this.#gaveWay = now;
+    return true;
   }
 
   /** Returns whether something has happened to a socket. */
