@@ -10,7 +10,7 @@ import type { Identity } from "./accounts.ts";
 import type { ConfigDocument } from "./document.ts";
 import type { FoundPlugin } from "./found_plugins.ts";
 import { normalizeHttp2 } from "./normalize_http2.ts";
-import { socketEngine } from "./socket_engine.ts";
+import { type EngineSurroundings, socketEngine } from "./socket_engine.ts";
 import { normalizeListenerTls, normalizeProxyProtocol } from "./normalize_listener_tls.ts";
 import { normalizeServices, PluginUses } from "./normalize_services.ts";
 import { normalizeUpstream } from "./normalize_upstreams.ts";
@@ -25,6 +25,7 @@ import type {
   PidFileConfig,
   PluginConfig,
   ServerConfig,
+  ServiceConfig,
 } from "./types.ts";
 
 /** What {@linkcode normalize} needs besides the data. */
@@ -73,17 +74,21 @@ export function normalize(data: FileData, context: NormalizeContext): Config {
     nameServers: data.server.name_servers,
     upstreamKeepalivePoolSize: data.server.upstream_keepalive_pool_size,
   };
-  const listeners = data.listeners.map((listener) =>
-    normalizeListener(listener, data.trusted_proxies, context)
-  );
   const caFile = data.server.ca_file;
   const ca = caFile === undefined ? null : context.file(caFile);
   const plugins = [...context.plugins].sort((a, b) => a.name < b.name ? -1 : 1);
   const uses = new PluginUses(plugins, data.plugins.disabled, context.document);
   const services = normalizeServices(data, uses, {
-    listeners: listeners.map((listener) => listener.name),
+    listeners: data.listeners.map(nameOf),
     threads: (wanted) => wanted === undefined ? server.threads : threads(wanted, context.cores),
   });
+  const configured = plugins.map((plugin, i) => normalizePlugin(plugin, data.plugins, uses.of(i)));
+  const listeners = data.listeners.map((listener) =>
+    normalizeListener(listener, data.trusted_proxies, context, {
+      ...around(nameOf(listener), data.listeners, services, configured),
+      changesUser: server.identity !== null,
+    })
+  );
   return {
     version: 1,
     server,
@@ -91,7 +96,7 @@ export function normalize(data: FileData, context: NormalizeContext): Config {
     services,
     upstreams: data.upstreams.map((upstream) => normalizeUpstream(upstream, ca, context)),
     pluginDirectory: pathOf(data.plugins.directory, context),
-    plugins: plugins.map((plugin, i) => normalizePlugin(plugin, data.plugins, uses.of(i))),
+    plugins: configured,
     accessLog: normalizeAccessLog(data.telemetry.access_log, context),
     log: { ...data.telemetry.log, file: pathOf(data.server.error_log, context) },
     metrics: normalizeMetrics(data.telemetry.metrics, context),
@@ -118,18 +123,40 @@ function threads(wanted: number | "auto", cores: number): number {
   return wanted === "auto" ? Math.max(1, cores) : wanted;
 }
 
+function nameOf({ name, address }: FileData["listeners"][number]): string {
+  return name ?? formatAddress(address);
+}
+
+/** What shares workers with a listener. */
+function around(
+  name: string,
+  listeners: FileData["listeners"],
+  services: readonly ServiceConfig[],
+  plugins: readonly PluginConfig[],
+): Pick<EngineSurroundings, "siblings" | "inline"> {
+  const served = services.filter((service) => service.listeners.includes(name));
+  const inline = served.some(({ routes }) =>
+    routes.some((route) => route.plugins.some((use) => plugins[use.plugin]!.isolation === "inline"))
+  );
+  const siblings = listeners.filter((one) =>
+    served.some((service) => service.listeners.includes(nameOf(one)))
+  );
+  return { siblings, inline };
+}
+
 function normalizeListener(
   data: FileData["listeners"][number],
   trustedProxies: readonly string[],
   context: NormalizeContext,
+  surroundings: EngineSurroundings,
 ): ListenerConfig {
   const limits = normalizeLimits(data.limits);
   return {
-    name: data.name ?? formatAddress(data.address),
+    name: nameOf(data),
     address: absolute(data.address, context.resolve),
     tls: normalizeListenerTls(data, context),
     proxyProtocol: normalizeProxyProtocol(data),
-    engine: socketEngine(data),
+    engine: socketEngine(data, surroundings),
     unixMode: data.unix_mode,
     unixOwner: data.unix_owner ?? null,
     backlog: data.backlog,

@@ -123,8 +123,8 @@ const listener = () =>
     ),
     engine: withDefault(
       z.enum(["deno", "handle", "epoll", "auto"]),
-      "deno",
-      "What carries clear-text connections over TCP: see below. `auto` takes `handle` where it can serve without a drawback.",
+      "auto",
+      "What carries clear-text connections over TCP: see below. `auto` takes the cheapest that can serve without a drawback.",
     ),
     unix_mode: withDefault(unixMode(), "0660", "Mode of a unix socket file."),
     unix_owner: optional(unixOwner(), "Who owns a unix socket file. Default: whoever runs this."),

@@ -27,15 +27,39 @@ export function engineObstacle(
   return isIP(address.host) === 0 ? "the host name, which is no IP address" : null;
 }
 
+/** What `auto` depends on beside the listener. */
+export interface EngineSurroundings {
+  /** The listeners of the services that it serves, itself among them. */
+  readonly siblings: readonly EngineWish[];
+  /** Whether a plugin runs in the workers of these services themselves. */
+  readonly inline: boolean;
+  /** Whether the program becomes another user. */
+  readonly changesUser: boolean;
+}
+
 /**
  * The engine that a listener is to have. Where the runtime has no native handles, that is `deno` for whom they were
  * meant, and so it is for `auto` where handles could not share an accept queue; whether `epoll` can work is found out
  * when it is needed.
+ *
+ * With `auto` nobody gets the right `ffi` who was not known when it was given to the program: workers in which plugins
+ * run do without. And a worker does not wait in two ways: one listener that has to be carried by the runtime is enough
+ * for it to carry all.
  */
-export function socketEngine(listener: EngineWish): SocketEngine {
+export function socketEngine(listener: EngineWish, around: EngineSurroundings): SocketEngine {
   const { engine } = listener;
   if (engine === "deno" || engineObstacle(listener) !== null) return "deno";
   if (engine === "epoll") return "epoll";
-  if (engine === "auto" && !libcAvailable()) return "deno";
+  if (engine === "auto") {
+    if (!libcAvailable()) return "deno";
+    if (!around.changesUser && !around.inline && around.siblings.every(mayHaveEpoll)) {
+      return "epoll";
+    }
+  }
   return handleEngineAvailable() ? "handle" : "deno";
+}
+
+function mayHaveEpoll(sibling: EngineWish): boolean {
+  return (sibling.engine === "auto" || sibling.engine === "epoll") &&
+    engineObstacle(sibling) === null;
 }

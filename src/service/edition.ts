@@ -115,17 +115,16 @@ export class Edition {
   }
 
   /**
-   * What carries clear text to upstreams: what carries it to clients. Handles on one side and Deno's connections on the
-   * other are two ways to wait for bytes, and dearer than either.
+   * What carries clear text to upstreams: what carries it to clients, for two ways to wait for bytes are dearer than
+   * one. Behind TLS the runtime is busy with its own connections, and handles are cheaper than more of these.
    */
   get clearTextEngine(): SocketEngine {
-    const { listeners } = this.service;
-    const has = (wanted: SocketEngine) =>
-      this.config.listeners.some(({ name, engine }) =>
-        engine === wanted && listeners.includes(name)
-      );
-    if (has("epoll") && epollAvailable()) return "epoll";
-    return has("handle") && handleEngineAvailable() ? "handle" : "deno";
+    const own = this.config.listeners.filter(({ name }) => this.service.listeners.includes(name));
+    if (own.some(({ engine }) => engine === "epoll") && epollAvailable()) return "epoll";
+    return own.some(({ engine, tls }) => engine === "handle" || tls !== null) &&
+        handleEngineAvailable()
+      ? "handle"
+      : "deno";
   }
 
   /** Requests that something is still done for. */

@@ -54,7 +54,7 @@ const options = parseArgs({
 }).values;
 
 /** Who is compared by --quick. */
-const QUICK = ["nginx", "sluice", "sluice epoll"];
+const QUICK = ["nginx", "sluice", "sluice deno"];
 
 const BASELINE = fileURLToPath(new URL("./baseline.json", import.meta.url));
 

@@ -332,7 +332,7 @@ export const PEERS: readonly Peer[] = [
   nginx("nginx again", false),
   sluice("sluice", null),
   sluice("sluice handle", "handle"),
-  sluice("sluice epoll", "epoll"),
+  sluice("sluice deno", "deno"),
   haproxy("haproxy", false),
   caddy,
   nginx("nginx+lua", true),

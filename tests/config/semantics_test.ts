@@ -246,6 +246,4 @@ upstreams: [{ name: app, endpoints: ["127.0.0.1:3000"] }]`;
   assert.equal(epoll.listeners[0]!.engine, "epoll");
   const auto = await configOf(config(`{ address: "localhost:8080", engine: auto }`));
   assert.equal(auto.listeners[0]!.engine, "deno");
-  const plain = await configOf(config(`{ address: "127.0.0.1:8080" }`));
-  assert.equal(plain.listeners[0]!.engine, "deno");
 });

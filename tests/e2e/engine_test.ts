@@ -1,5 +1,6 @@
 /** Listeners of engines `handle` and `epoll`: on the socket that the main thread holds, or beside it. */
 import assert from "node:assert/strict";
+import { libcAvailable } from "../../src/transport/libc.ts";
 import { handleEngineAvailable } from "../../src/transport/native_handle.ts";
 import { configFile } from "../support/config.ts";
 import { eventually } from "../support/deadline.ts";
@@ -27,7 +28,7 @@ const RIGHTS = ["net", "read", "write", "env", "sys", "run", "import"].map((one)
   `--allow-${one}`
 );
 const ignore = !handleEngineAvailable();
-const HANDLE_OR_DENO = ignore ? "deno" : "handle";
+const EPOLL_OR_DENO = libcAvailable() ? "epoll" : "deno";
 
 function start(origin: string, listener: Readonly<Record<string, unknown>>, threads = 2) {
   return startSluice({
@@ -128,17 +129,17 @@ Deno.test({
   },
 });
 
-Deno.test("engine auto falls back where handles cannot serve, or could lose who waits for them", async () => {
+Deno.test("engine auto, the default, falls back where the others cannot serve, or could lose who waits for them", async () => {
   await using origin = await startSimpleOrigin();
-  const config = configFile({ origin: origin.address, listener: { engine: "auto" } });
-  for (const [rights, engine] of [[["-A"], HANDLE_OR_DENO], [RIGHTS, "deno"]] as const) {
+  const config = configFile({ origin: origin.address });
+  for (const [rights, engine] of [[["-A"], EPOLL_OR_DENO], [RIGHTS, "deno"]] as const) {
     const dump = await runSluice((at) => ["config", "dump", "-c", `${at}/sluice.yaml`], {
       config,
       rights,
     });
     assert.equal(JSON.parse(dump.stdout).listeners[0].engine, engine);
   }
-  await using sluice = await start(origin.address, { engine: "auto", address: "localhost:0" });
+  await using sluice = await start(origin.address, { address: "localhost:0" });
   assert.equal((await rawRequest(sluice.port(), get("/bytes/1"))).status, 200);
 });
 

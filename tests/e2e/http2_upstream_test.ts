@@ -503,8 +503,8 @@ Deno.test("a gRPC health check decides who gets requests", async () => {
           active: {
             type: "grpc",
             service: "shop.Cart",
-            interval: "500ms",
-            timeout: "450ms",
+            interval: "1s",
+            timeout: "900ms",
             healthy: 1,
             unhealthy: 1,
           },
