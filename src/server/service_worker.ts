@@ -23,8 +23,8 @@ const PREPARE_TIMEOUT = 30_000;
 const COMMIT_TIMEOUT = 10_000;
 const WORKER = new URL("../service/worker.ts", import.meta.url);
 const PLUGIN_WORKER = new URL("../service/plugin_worker.ts", import.meta.url);
-/** What a worker gets beyond the grace period, or when it is told to, to say that it has cut what was left, in milliseconds. */
-const LAST_WORDS = 1_000;
+/** What a worker gets after the grace period, or when it is told to, to say that it has cut what was left, in milliseconds. */
+const LAST_WORDS = 3_000;
 
 /** What a {@linkcode ServiceWorker} is made from. */
 export interface ServiceWorkerOptions {
@@ -230,8 +230,11 @@ export class ServiceWorker {
     }
     this.#listening = false;
     const cut = await new Promise<number>((resolve) => {
-      // A worker that hangs cannot say that it is done.
-      const timer = setTimeout(() => resolve(0), grace + LAST_WORDS);
+      // A worker that hangs cannot say that it is done. One after the other: where the machine has stood still beyond
+      // both times, the worker still gets the second one to write its log.
+      let timer = setTimeout(() => {
+        timer = setTimeout(() => resolve(0), LAST_WORDS);
+      }, grace);
       this.#drained = (count) => {
         clearTimeout(timer);
         resolve(count);

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { configFile } from "../support/config.ts";
 import { eventually } from "../support/deadline.ts";
 import { get, RawClient, rawRequest, request } from "../support/raw_client.ts";
-import { deadPort, startRawOrigin } from "../support/raw_origin.ts";
+import { freePort } from "../support/ports.ts";
+import { startRawOrigin } from "../support/raw_origin.ts";
 import { startSimpleOrigin } from "../support/simple_origin.ts";
 import { type AccessLine, runSluice, startSluice } from "../support/sluice.ts";
 
@@ -60,7 +61,7 @@ Deno.test("every path of a request writes exactly one line", async () => {
     config: configFile({
       upstreams: [
         { name: "origin", endpoints: [origin.address] },
-        { name: "dead", endpoints: [`127.0.0.1:${deadPort()}`] },
+        { name: "dead", endpoints: [`127.0.0.1:${freePort()}`] },
       ],
       limits: { body_bytes: 100, target_bytes: 100, header_timeout: "300ms" },
       top: {

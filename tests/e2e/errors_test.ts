@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { configFile } from "../support/config.ts";
 import { field, type RawResponse, text } from "../support/http_text.ts";
 import { get, RawClient, rawRequest, request } from "../support/raw_client.ts";
-import { deadPort, startRawOrigin } from "../support/raw_origin.ts";
+import { freePort } from "../support/ports.ts";
+import { startRawOrigin } from "../support/raw_origin.ts";
 import { startSimpleOrigin } from "../support/simple_origin.ts";
 import { startSluice } from "../support/sluice.ts";
 
@@ -25,7 +26,7 @@ function assertProblem(answer: RawResponse, status: number, token: string | null
 }
 
 Deno.test("an upstream that refuses the connection is 502 connection_refused", async () => {
-  await using sluice = await startSluice({ upstream: `http://127.0.0.1:${deadPort()}` });
+  await using sluice = await startSluice({ upstream: `http://127.0.0.1:${freePort()}` });
   const answer = await rawRequest(sluice.port(), get("/some/path?secret=1"));
   assertProblem(answer, 502, "connection_refused");
   assert.equal(JSON.parse(text(answer)).instance, "/some/path");
@@ -151,7 +152,7 @@ Deno.test("an answer that switches protocols unasked is 502 http_protocol_error"
 });
 
 Deno.test("CONNECT that is not allowed is 405 http_request_denied", async () => {
-  await using sluice = await startSluice({ upstream: `http://127.0.0.1:${deadPort()}` });
+  await using sluice = await startSluice({ upstream: `http://127.0.0.1:${freePort()}` });
   const ask = "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n";
   assertProblem(await rawRequest(sluice.port(), ask), 405, "http_request_denied");
 });
@@ -184,7 +185,7 @@ Deno.test("a plugin that throws and fails closed is 500 proxy_internal_error", a
 });
 
 Deno.test("a browser gets a page, everybody else JSON", async () => {
-  await using sluice = await startSluice({ upstream: `http://127.0.0.1:${deadPort()}` });
+  await using sluice = await startSluice({ upstream: `http://127.0.0.1:${freePort()}` });
   const page = await rawRequest(sluice.port(), get("/", { Accept: "text/html,*/*;q=0.8" }));
   assert.equal(page.status, 502);
   assert.match(field(page, "content-type")!, /^text\/html/);
@@ -199,7 +200,7 @@ Deno.test("a browser gets a page, everybody else JSON", async () => {
 });
 
 Deno.test("what a page shows of a request is escaped", async () => {
-  await using sluice = await startSluice({ upstream: `http://127.0.0.1:${deadPort()}` });
+  await using sluice = await startSluice({ upstream: `http://127.0.0.1:${freePort()}` });
   const page = await rawRequest(
     sluice.port(),
     request("GET", "/%3Cscript%3E?<script>", { Accept: "text/html" }),
@@ -208,7 +209,7 @@ Deno.test("what a page shows of a request is escaped", async () => {
 });
 
 Deno.test("an error keeps the client's connection when the fault is behind us", async () => {
-  await using sluice = await startSluice({ upstream: `http://127.0.0.1:${deadPort()}` });
+  await using sluice = await startSluice({ upstream: `http://127.0.0.1:${freePort()}` });
   await using client = await RawClient.connect(sluice.port());
   for (let i = 0; i < 3; i++) assert.equal((await client.request(get("/"))).status, 502);
   const head = await client.request("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", "HEAD");

@@ -8,6 +8,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { withDeadline } from "../support/deadline.ts";
+import { freePort } from "../support/ports.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
 
@@ -101,24 +102,11 @@ async function copyFolder(from: string, to: string, change: (text: string) => st
   }
 }
 
-/** Ports that nobody listens on at this moment. */
-function freePorts(count: number): number[] {
-  const listeners = Array.from(
-    { length: count },
-    () => Deno.listen({ hostname: "127.0.0.1", port: 0 }),
-  );
-  return listeners.map((listener) => {
-    listener.close();
-    return listener.addr.port;
-  });
-}
-
 async function follow(example: string): Promise<void> {
   const directory = await Deno.makeTempDir({ prefix: "sluice-example-" });
   await using running = new AsyncDisposableStack();
   running.defer(() => Deno.remove(directory, { recursive: true }));
-  const [web, one, two, three] = freePorts(4);
-  const ports = new Map([["8080", web], ["3000", one], ["3001", two], ["3002", three]]);
+  const ports = new Map(["8080", "3000", "3001", "3002"].map((port) => [port, freePort()]));
   const change = (text: string) =>
     text.replace(/\b(8080|300[0-2])\b/g, (port) => String(ports.get(port)))
       .replaceAll(`examples/${example}`, directory);

@@ -4,7 +4,8 @@ import { configFile } from "../support/config.ts";
 import { field, text } from "../support/http_text.ts";
 import { plugin } from "../support/plugin_text.ts";
 import { get, RawClient, rawRequest, request } from "../support/raw_client.ts";
-import { deadPort, startRawOrigin } from "../support/raw_origin.ts";
+import { freePort } from "../support/ports.ts";
+import { startRawOrigin } from "../support/raw_origin.ts";
 import { startSimpleOrigin } from "../support/simple_origin.ts";
 import { startSluice } from "../support/sluice.ts";
 
@@ -13,7 +14,7 @@ Deno.test("failToConnect may have another peer chosen, and logging tells how oft
   await using sluice = await startSluice({
     config: configFile({
       upstreams: [
-        { name: "dead", endpoints: [`127.0.0.1:${deadPort()}`] },
+        { name: "dead", endpoints: [`127.0.0.1:${freePort()}`] },
         { name: "alive", endpoints: [origin.address] },
       ],
       route: { upstream: "dead", retry: { attempts: 0 } },
@@ -44,7 +45,7 @@ Deno.test("failToConnect may have another peer chosen, and logging tells how oft
 Deno.test("without a plugin a dead endpoint is passed over for the next", async () => {
   await using origin = await startSimpleOrigin();
   await using sluice = await startSluice({
-    config: configFile({ origin: [`127.0.0.1:${deadPort()}`, origin.address] }),
+    config: configFile({ origin: [`127.0.0.1:${freePort()}`, origin.address] }),
   });
   for (let i = 0; i < 4; i++) {
     assert.equal((await rawRequest(sluice.port(), get("/bytes/1"))).status, 200);
@@ -55,7 +56,7 @@ Deno.test("without a plugin a dead endpoint is passed over for the next", async 
 Deno.test("retries end at max_retries, whatever a plugin says", async () => {
   await using sluice = await startSluice({
     config: configFile({
-      origin: `127.0.0.1:${deadPort()}`,
+      origin: `127.0.0.1:${freePort()}`,
       server: { max_retries: 3 },
       plugins: {},
     }),
@@ -97,7 +98,7 @@ Deno.test("errorWhileProxy sees a failure after the connection, and may ask for 
 
 Deno.test("failToProxy sends a page of its own, and sees what went wrong", async () => {
   await using sluice = await startSluice({
-    upstream: `http://127.0.0.1:${deadPort()}`,
+    upstream: `http://127.0.0.1:${freePort()}`,
     plugins: {
       "page.ts": plugin(`
         failToProxy(session, _ctx, failure) {

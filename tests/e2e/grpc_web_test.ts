@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { configFile } from "../support/config.ts";
 import { field, type RawResponse } from "../support/http_text.ts";
 import { RawClient, rawRequest, request } from "../support/raw_client.ts";
+import { freePort } from "../support/ports.ts";
 import {
-  deadPort,
   type OriginConnection,
   type RawOrigin,
   response,
@@ -97,7 +97,7 @@ function config(origin: string): string {
   });
   return configFile({
     origin,
-    upstreams: [{ name: "dead", endpoints: [`http://127.0.0.1:${deadPort()}`] }],
+    upstreams: [{ name: "dead", endpoints: [`http://127.0.0.1:${freePort()}`] }],
     top: {
       services: [{
         name: "main",

@@ -4,7 +4,8 @@ import { configFile } from "../support/config.ts";
 import { eventually } from "../support/deadline.ts";
 import { text } from "../support/http_text.ts";
 import { get, RawClient, rawRequest, request } from "../support/raw_client.ts";
-import { deadPort, type RawOrigin, response, startRawOrigin } from "../support/raw_origin.ts";
+import { freePort } from "../support/ports.ts";
+import { type RawOrigin, response, startRawOrigin } from "../support/raw_origin.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
 import { startMembers, tally } from "./upstream_support.ts";
 
@@ -40,7 +41,7 @@ Deno.test("a late answer has the other one asked, whose answer is taken, and the
   const answer = await rawRequest(sluice.port(), get("/"));
   const took = performance.now() - began;
   assert.equal(text(answer), "b");
-  assert.ok(took >= 95 && took < 1_500, `${took} ms`);
+  assert.ok(took >= 95 && took < 20_000, `${took} ms`);
   await lettingGo(mute);
   assert.equal(b.served, 1);
   assert.match(mute.received, /^GET \/ HTTP\/1\.1\r\n/);
@@ -49,7 +50,7 @@ Deno.test("a late answer has the other one asked, whose answer is taken, and the
 Deno.test("an answer in time has nobody else asked", async () => {
   await using stack = new AsyncDisposableStack();
   const [a, b] = await startMembers(stack, "a", "b");
-  const sluice = stack.use(await start([a.address, b.address]));
+  const sluice = stack.use(await start([a.address, b.address], { hedge: { after: "10s" } }));
   await using client = await RawClient.connect(sluice.port());
   assert.deepEqual(await tally(client, 20), { a: 10, b: 10 });
   assert.equal(a.served + b.served, 20);
@@ -58,8 +59,8 @@ Deno.test("an answer in time has nobody else asked", async () => {
 Deno.test("the first one wins when it answers before the one that was asked later", async () => {
   await using stack = new AsyncDisposableStack();
   const [a, b] = await startMembers(stack, "a", "b");
-  a.does.delay = 250;
-  b.does.delay = 3_000;
+  a.does.gate = eventually(() => b.served === 1, "b to be asked");
+  b.does.gate = Promise.withResolvers().promise;
   const sluice = stack.use(await start([a.address, b.address]));
   assert.equal(text(await rawRequest(sluice.port(), get("/"))), "a");
   assert.equal(b.served, 1, "b was asked, in vain");
@@ -68,11 +69,12 @@ Deno.test("the first one wins when it answers before the one that was asked late
 Deno.test("HEAD is hedged; POST and a GET with content never are", async () => {
   await using stack = new AsyncDisposableStack();
   const [a, b] = await startMembers(stack, "a", "b");
-  a.does.delay = b.does.delay = 300;
   const sluice = stack.use(await start([a.address, b.address]));
   await using client = await RawClient.connect(sluice.port());
+  a.does.gate = b.does.gate = eventually(() => a.served + b.served === 2, "both to be asked");
   assert.equal((await client.request(request("HEAD", "/"))).status, 200);
   assert.equal(a.served + b.served, 2);
+  a.does.delay = b.does.delay = 300;
   for (const method of ["POST", "GET", "PUT"]) {
     await client.request(request(method, "/", {}, "content"));
   }
@@ -83,19 +85,24 @@ Deno.test("HEAD is hedged; POST and a GET with content never are", async () => {
 Deno.test("max bounds how many others are asked", async () => {
   await using stack = new AsyncDisposableStack();
   const members = await startMembers(stack, "a", "b", "c", "d");
-  for (const { does } of members) does.delay = 600;
+  const served = () => members.reduce((sum, { served }) => sum + served, 0);
+  const three = eventually(() => served() === 3, "three to be asked");
+  // And then as long as it would take to ask the fourth.
+  for (const { does } of members) Object.assign(does, { gate: three, delay: 400 });
   const sluice = stack.use(
     await start(members.map(({ address }) => address), { hedge: { after: "50ms", max: 2 } }),
   );
   assert.equal((await rawRequest(sluice.port(), get("/"))).status, 200);
-  assert.equal(members.reduce((sum, { served }) => sum + served, 0), 3);
+  assert.equal(served(), 3);
 });
 
 Deno.test("one that fails leaves the other its chance, and only when all fail is there an error", async () => {
   await using stack = new AsyncDisposableStack();
   const [a, b] = await startMembers(stack, "a", "b");
-  Object.assign(a.does, { delay: 200, drop: true });
-  b.does.delay = 300;
+  const asked = (count: number) =>
+    eventually(() => a.served + b.served === count, `${count} attempts`);
+  Object.assign(a.does, { gate: asked(2), drop: true });
+  Object.assign(b.does, { delay: 300 });
   const sluice = stack.use(
     await startSluice({
       config: configFile({
@@ -108,7 +115,8 @@ Deno.test("one that fails leaves the other its chance, and only when all fail is
   );
   await using client = await RawClient.connect(sluice.port());
   assert.equal(text(await client.request(get("/"))), "b");
-  Object.assign(b.does, { delay: 200, drop: true });
+  a.does.gate = b.does.gate = asked(4);
+  Object.assign(b.does, { delay: 0, drop: true });
   assert.equal((await client.request(get("/"))).status, 502);
   assert.equal(a.served, 2);
   assert.equal(b.served, 2);
@@ -124,7 +132,7 @@ Deno.test("somebody else who cannot be connected to costs nothing", async () => 
         route: { upstream: "pair", hedge: HEDGE, retry: { attempts: 0 } },
         upstreams: [{
           name: "pair",
-          endpoints: [a.address, { address: `127.0.0.1:${deadPort()}` }],
+          endpoints: [a.address, { address: `127.0.0.1:${freePort()}` }],
         }],
       }),
     }),
@@ -196,10 +204,10 @@ Deno.test("the time of an attempt, and of the request, is over for all of those 
   ) {
     await using sluice = await start(origins.map(({ address }) => address), limit);
     const began = performance.now();
-    const answer = await rawRequest(sluice.port(), get("/"), "GET", 5_000);
+    const answer = await rawRequest(sluice.port(), get("/"));
     const took = performance.now() - began;
     assert.equal(answer.status, 504);
-    assert.ok(took >= 240 && took < 2_000, `${took} ms`);
+    assert.ok(took >= 240 && took < 20_000, `${took} ms`);
     for (const origin of origins) await lettingGo(origin);
   }
 });

@@ -13,7 +13,7 @@ import { type RawResponse, text } from "../support/http_text.ts";
 import { Http2Origin, type OriginRequest } from "../support/http2_origin.ts";
 import { startNghttpd } from "../support/nghttpd.ts";
 import { startNginx } from "../support/nginx.ts";
-import { deadPort } from "../support/raw_origin.ts";
+import { freePort } from "../support/ports.ts";
 import { get, RawClient, rawRequest, request } from "../support/raw_client.ts";
 import { findProgram, testWith } from "../support/require.ts";
 import { pattern, startSimpleOrigin } from "../support/simple_origin.ts";
@@ -31,7 +31,7 @@ testWith(
     await using echo = await startSimpleOrigin();
     await using clear = await startNghttpd({ files, args: ["--trailer", "x-sum: 42"] });
     await using secure = await startNghttpd({ files, tls: server });
-    const [clearPort, securePort] = [deadPort(), deadPort()];
+    const [clearPort, securePort] = [freePort(), freePort()];
     const pems = await Deno.makeTempDir();
     await Deno.writeTextFile(`${pems}/cert.pem`, server.cert);
     await Deno.writeTextFile(`${pems}/key.pem`, server.key);
@@ -247,7 +247,7 @@ testWith(
   "nginx that ends its connections every hundred requests is asked as if it did not",
   async () => {
     await using echo = await startSimpleOrigin();
-    const port = deadPort();
+    const port = freePort();
     await using nginx = await startNginx(`
     listen 127.0.0.1:${port} http2;
     keepalive_requests 100;
@@ -503,8 +503,8 @@ Deno.test("a gRPC health check decides who gets requests", async () => {
           active: {
             type: "grpc",
             service: "shop.Cart",
-            interval: "1s",
-            timeout: "900ms",
+            interval: "3s",
+            timeout: "3s",
             healthy: 1,
             unhealthy: 1,
           },

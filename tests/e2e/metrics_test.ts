@@ -7,7 +7,8 @@ import { configFile } from "../support/config.ts";
 import { field, text } from "../support/http_text.ts";
 import { changes, type Metrics, metricsUntil, scrape } from "../support/metrics.ts";
 import { get, RawClient, rawRequest, request } from "../support/raw_client.ts";
-import { deadPort, response, startRawOrigin } from "../support/raw_origin.ts";
+import { freePort } from "../support/ports.ts";
+import { response, startRawOrigin } from "../support/raw_origin.ts";
 import { reload } from "../support/reload.ts";
 import { type Sluice, type SluiceOptions, startSluice } from "../support/sluice.ts";
 import { startMember, startMembers } from "./upstream_support.ts";
@@ -127,7 +128,7 @@ Deno.test("buckets, sums and bytes are those of what was measured", async () => 
     ]
   ) {
     const took = sum(metrics, new RegExp(`^${name}_sum`));
-    assert.ok(took >= 0.11 && took < 5, `${name} took ${took}`);
+    assert.ok(took >= 0.11 && took < 10, `${name} took ${took}`);
     assert.equal(sum(metrics, new RegExp(`^${name}_bucket.*le="0\\.1"`)), 0);
     assert.equal(sum(metrics, new RegExp(`^${name}_bucket.*le="10"`)), 1);
     assert.equal(sum(metrics, new RegExp(`^${name}_bucket.*le="\\+Inf"`)), 1);
@@ -138,8 +139,8 @@ Deno.test("buckets, sums and bytes are those of what was measured", async () => 
 Deno.test("errors, refusals, retries, hedges, copies, breakers and connections are counted", async () => {
   await using stack = new AsyncDisposableStack();
   const [a, slow, mirror] = await startMembers(stack, "a", "slow", "mirror");
-  slow.does.delay = 400;
-  const dead = `127.0.0.1:${await deadPort()}`;
+  slow.does.delay = 20_000;
+  const dead = `127.0.0.1:${await freePort()}`;
   const sluice = stack.use(
     await start({
       top: {
@@ -157,7 +158,7 @@ Deno.test("errors, refusals, retries, hedges, copies, breakers and connections a
               id: "hedge",
               match: { path: "/hedge" },
               upstream: "hedged",
-              hedge: { after: "60ms" },
+              hedge: { after: "2s" },
             },
             {
               id: "mirror",
@@ -306,7 +307,7 @@ Deno.test("hooks are timed, and how they fail is counted; a sandbox that dies is
     await start({
       origin: a.address,
       route: { plugins: [{ use: "slow" }] },
-      plugins: { timeout: "300ms" },
+      plugins: { timeout: "2s" },
     }, { plugins: { "slow.ts": SLOW } }),
   );
   const port = sluice.scraped;
@@ -321,7 +322,7 @@ Deno.test("hooks are timed, and how they fail is counted; a sandbox that dies is
   );
   assert.equal(metrics.get(`sluice_plugin_errors_total{${hook},kind="error"}`), 1);
   assert.equal(metrics.get(`sluice_plugin_errors_total{${hook},kind="timeout"}`), 1);
-  assert.ok(metrics.get(`sluice_plugin_hook_duration_seconds_sum{${hook}}`)! >= 0.28);
+  assert.ok(metrics.get(`sluice_plugin_hook_duration_seconds_sum{${hook}}`)! >= 1.9);
   assert.equal(metrics.get('sluice_plugin_up{plugin="slow",isolation="worker"}'), 1);
   await rawRequest(sluice.port(), get("/crash"));
   await metricsUntil(
@@ -348,8 +349,8 @@ Deno.test("health and discovery are told: what is usable, what flipped, what was
           health_check: {
             active: {
               path: "/healthz",
-              interval: "1s",
-              timeout: "990ms",
+              interval: "3s",
+              timeout: "3s",
               healthy: 1,
               unhealthy: 1,
             },
@@ -410,7 +411,7 @@ Deno.test("a worker that was replaced counts on, but has no say in who is health
           active: {
             path: "/healthz",
             interval: "1s",
-            timeout: "990ms",
+            timeout: "1s",
             healthy: 1,
             unhealthy: 1,
           },
@@ -423,7 +424,8 @@ Deno.test("a worker that was replaced counts on, but has no say in who is health
   const port = metricsPort(sluice);
   const healthy = `sluice_upstream_healthy{upstream="checked",endpoint="${a.address}"}`;
   const active = 'http_server_active_requests{service="main"}';
-  a.does.delay = 8_000;
+  const gate = Promise.withResolvers<void>();
+  a.does.gate = gate.promise;
   await using client = await RawClient.connect(sluice.port());
   await client.send(get("/"));
   a.does.health = 500;
@@ -433,7 +435,8 @@ Deno.test("a worker that was replaced counts on, but has no say in who is health
   a.does.health = 200;
   const well = await metricsUntil(port, (now) => now.get(healthy) === 1, "a to be well");
   assert.equal(well.get(active), 1, "the request of the old worker runs on");
-  assert.equal(text(await client.response("GET", 15_000)), "a");
+  gate.resolve();
+  assert.equal(text(await client.response("GET")), "a");
   const over = await metricsUntil(port, (now) => now.get(active) === 0, "its end");
   assert.equal(requests(over), 1, "it is counted");
 });
@@ -554,7 +557,7 @@ Deno.test("every metric of the table is told by a program that has all there is"
         mirror: [{ upstream: "found" }],
         plugins: [{ use: "slow" }],
       },
-      plugins: { timeout: "300ms" },
+      plugins: { timeout: "2s" },
       upstreams: [
         { name: "all", endpoints: [a.address], circuit_breaker: {} },
         {
@@ -653,7 +656,7 @@ export default definePlugin({
   for (const { raw } of members) {
     assert.equal((await rawRequest(sluice.port(), get(`/${raw.port}`))).status, 200);
   }
-  const dead = await deadPort();
+  const dead = await freePort();
   assert.equal((await rawRequest(sluice.port(), get(`/${dead}`))).status, 502);
   const metrics = await metricsUntil(sluice.scraped, (now) => requests(now) === 4, "four requests");
   const other = 'upstream="",endpoint="other"';

@@ -4,7 +4,8 @@ import { configFile } from "../support/config.ts";
 import { eventually } from "../support/deadline.ts";
 import { field, text } from "../support/http_text.ts";
 import { chunked, get, RawClient, rawRequest, request } from "../support/raw_client.ts";
-import { deadPort, response, startRawOrigin } from "../support/raw_origin.ts";
+import { freePort } from "../support/ports.ts";
+import { response, startRawOrigin } from "../support/raw_origin.ts";
 import { pattern, type SimpleOrigin, startSimpleOrigin } from "../support/simple_origin.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
 import { latin1 } from "../support/wire.ts";
@@ -93,7 +94,7 @@ Deno.test("a mirror that is dead or mute takes no time from the client", async (
     }),
   );
   const plain = stack.use(await startSluice({ config: configFile({ origin: main.address }) }));
-  const dead = stack.use(await start(main.address, `127.0.0.1:${deadPort()}`));
+  const dead = stack.use(await start(main.address, `127.0.0.1:${freePort()}`));
   const slow = stack.use(
     await start(main.address, mute.address, { max_concurrent: 10, timeout: "1s" }),
   );

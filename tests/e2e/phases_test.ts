@@ -4,7 +4,7 @@ import { configFile } from "../support/config.ts";
 import { field, text } from "../support/http_text.ts";
 import { plugin } from "../support/plugin_text.ts";
 import { chunked, get, RawClient, rawRequest, request } from "../support/raw_client.ts";
-import { deadPort } from "../support/raw_origin.ts";
+import { freePort } from "../support/ports.ts";
 import { serveOrigin } from "../support/first_party.ts";
 import { pattern, type SeenRequest, startSimpleOrigin } from "../support/simple_origin.ts";
 import { startSluice } from "../support/sluice.ts";
@@ -457,7 +457,7 @@ Deno.test("a large download passes a body filter whole and in order", async () =
 
 Deno.test("suppressErrorLog and requestSummary shape the error line", async () => {
   await using sluice = await startSluice({
-    upstream: `http://127.0.0.1:${deadPort()}`,
+    upstream: `http://127.0.0.1:${freePort()}`,
     plugins: {
       "lines.ts": plugin(`
         suppressErrorLog(session) { return session.request.path === "/quiet"; },

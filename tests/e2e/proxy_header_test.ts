@@ -5,6 +5,7 @@ import { Authority } from "../support/authority.ts";
 import { configFile } from "../support/config.ts";
 import { curl } from "../support/curl.ts";
 import { eventually } from "../support/deadline.ts";
+import { freePort } from "../support/ports.ts";
 import { get, RawClient } from "../support/raw_client.ts";
 import { findProgram, testWith } from "../support/require.ts";
 import {
@@ -284,13 +285,6 @@ ${
     }
   },
 );
-
-function freePort(): number {
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = listener.addr;
-  listener.close();
-  return port;
-}
 
 /** Connects by way of a relay that puts bytes before the first ones of the client, in the same write. */
 async function prefixed(port: number, bytes: Uint8Array): Promise<Deno.TcpConn> {

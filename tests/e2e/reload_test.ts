@@ -4,7 +4,8 @@ import { configFile, type ConfigParts } from "../support/config.ts";
 import { eventually } from "../support/deadline.ts";
 import { field, text } from "../support/http_text.ts";
 import { get, RawClient, rawRequest } from "../support/raw_client.ts";
-import { deadPort, startRawOrigin } from "../support/raw_origin.ts";
+import { freePort } from "../support/ports.ts";
+import { startRawOrigin } from "../support/raw_origin.ts";
 import { Authority } from "../support/authority.ts";
 import { reload, writeConfig, writePlugin } from "../support/reload.ts";
 import { testWith } from "../support/require.ts";
@@ -183,7 +184,7 @@ Deno.test("listeners come and go while the others serve", async () => {
     config: marked("one", { origin: origin.address }),
     threads: 2,
   });
-  const [port, more] = [sluice.port(), deadPort()];
+  const [port, more] = [sluice.port(), freePort()];
   const config = JSON.parse(marked("two", { origin: origin.address }));
   config.listeners.push({ name: "more", address: `127.0.0.1:${more}` });
   await using open = await RawClient.connect(port);
@@ -205,7 +206,7 @@ Deno.test("more threads and fewer, and a service that comes and goes", async () 
   const parts = (threads: number) => ({ origin: origin.address, server: { threads } });
   await using sluice = await startSluice({ config: marked("one", parts(1)), threads: null });
   const port = sluice.port();
-  const second = deadPort();
+  const second = freePort();
   const config = JSON.parse(marked("two", parts(2)));
   config.listeners.push({ name: "more", address: `127.0.0.1:${second}` });
   config.services[0].listeners = ["web"];
@@ -464,7 +465,7 @@ testWith(
 
 Deno.test("the admin interface and the metrics move to where a reload puts them", async () => {
   await using origin = await startSimpleOrigin();
-  const port = deadPort();
+  const port = freePort();
   const config = (top: Record<string, unknown>) => configFile({ origin: origin.address, top });
   await using sluice = await startSluice({
     config: (directory) => config({ admin: { listen: `unix:${directory}/one.sock` } }),

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { configFile } from "../support/config.ts";
 import { type RawResponse, text } from "../support/http_text.ts";
 import { chunked, get, RawClient, rawRequest, request } from "../support/raw_client.ts";
-import { deadPort, startRawOrigin } from "../support/raw_origin.ts";
+import { freePort } from "../support/ports.ts";
+import { startRawOrigin } from "../support/raw_origin.ts";
 import { pattern, startSimpleOrigin } from "../support/simple_origin.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
 import { latin1 } from "../support/wire.ts";
@@ -34,7 +35,7 @@ Deno.test("a connection that cannot be made is tried elsewhere, whatever the met
   await using stack = new AsyncDisposableStack();
   const member = stack.use(await startMember("b"));
   const sluice = stack.use(
-    await startPair([`127.0.0.1:${deadPort()}`, member.address], {
+    await startPair([`127.0.0.1:${freePort()}`, member.address], {
       retry: { attempts: 1, on: ["connect_failure"], backoff: NO_WAIT },
     }),
   );
@@ -307,7 +308,7 @@ Deno.test("hooks decide over the policy, both ways", async () => {
       export default definePlugin({ failToConnect: judge, errorWhileProxy: judge });
     `,
   };
-  const dead = `127.0.0.1:${deadPort()}`;
+  const dead = `127.0.0.1:${freePort()}`;
   for (const [first, on] of [[dead, "connect_failure"], [a.address, "reset"]] as const) {
     await using strict = await startSluice({
       config: configFile({

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { configFile } from "../support/config.ts";
 import { field, text } from "../support/http_text.ts";
 import { get, RawClient, rawRequest } from "../support/raw_client.ts";
-import { deadPort } from "../support/raw_origin.ts";
+import { freePort } from "../support/ports.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
 import { type Member, startMembers, tally } from "./upstream_support.ts";
 
@@ -277,7 +277,7 @@ Deno.test("members of a preferred subset are asked, and the others when too few 
 Deno.test("backups are asked when the others are out, by priority, and the log says so", async () => {
   await using stack = new AsyncDisposableStack();
   const [a, b] = await startMembers(stack, "a", "b");
-  const dead = `127.0.0.1:${deadPort()}`;
+  const dead = `127.0.0.1:${freePort()}`;
   await using sluice = await startGroup(
     [
       a.address,

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { field, text } from "../support/http_text.ts";
 import { plugin } from "../support/plugin_text.ts";
 import { chunked, get, RawClient, request } from "../support/raw_client.ts";
-import { deadPort } from "../support/raw_origin.ts";
+import { freePort } from "../support/ports.ts";
 import { type SimpleOrigin, startSimpleOrigin } from "../support/simple_origin.ts";
 import { type Sluice, startSluice } from "../support/sluice.ts";
 import { configFile } from "../support/config.ts";
@@ -202,7 +202,7 @@ Deno.test("content of a request that was answered early is never read as a reque
     config: configFile({
       upstreams: [
         { name: "origin", endpoints: [origin.address] },
-        { name: "dead", endpoints: [`127.0.0.1:${deadPort()}`] },
+        { name: "dead", endpoints: [`127.0.0.1:${freePort()}`] },
       ],
       plugins: {},
       top: {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { configFile } from "../support/config.ts";
 import { text } from "../support/http_text.ts";
 import { get, rawRequest } from "../support/raw_client.ts";
-import { deadPort } from "../support/raw_origin.ts";
+import { freePort } from "../support/ports.ts";
 import { startSimpleOrigin } from "../support/simple_origin.ts";
 import {
   runSluice,
@@ -261,7 +261,7 @@ Deno.test("--help of every verb exits 0 and shows an example", async () => {
 
 Deno.test("a plugin dropped into the folder acts at the next start, wherever the folder is", async () => {
   await using sluice = await startSluice({
-    upstream: `http://127.0.0.1:${deadPort()}`,
+    upstream: `http://127.0.0.1:${freePort()}`,
     plugins: { "hello.ts": HELLO },
   });
   assert.equal(text(await rawRequest(sluice.port(), get("/hello"))), "Hello.\n");

@@ -14,6 +14,8 @@ export interface Behaviour {
   status: number;
   /** Milliseconds before it answers. Default 0. */
   delay: number;
+  /** What it waits for before it begins with its delay. Default: nothing. */
+  gate: Promise<unknown> | null;
   /** Whether it closes the connection in place of an answer. Default `false`. */
   drop: boolean;
   /** Status of `/healthz`. Default 200. */
@@ -33,13 +35,21 @@ export async function startMember(
   name: string,
   behaviour: Partial<Behaviour> = {},
 ): Promise<Member> {
-  const does: Behaviour = { status: 200, delay: 0, drop: false, health: 200, ...behaviour };
+  const does: Behaviour = {
+    status: 200,
+    delay: 0,
+    gate: null,
+    drop: false,
+    health: 200,
+    ...behaviour,
+  };
   let served = 0;
   const origin = await startSimpleOrigin({
     async handler(request) {
       if (request.target === "/healthz") return response("", {}, `${does.health} Health`);
       served++;
-      const { delay, drop, status } = does;
+      const { delay, gate, drop, status } = does;
+      await gate;
       if (delay > 0) await new Promise((resolve) => setTimeout(resolve, delay));
       return drop ? null : response(request.method === "HEAD" ? "" : name, {}, `${status} Said`);
     },

@@ -17,7 +17,7 @@ export interface CurlResult {
 /** Runs curl, quiet and without a config file. Give it 20 seconds unless told otherwise. */
 export async function curl(...args: string[]): Promise<CurlResult> {
   const { code, stdout, stderr } = await new Deno.Command(findProgram("curl") ?? "curl", {
-    args: ["-q", "-sS", "--max-time", "20", "--noproxy", "*", ...args],
+    args: ["-q", "-sS", "--max-time", "60", "--noproxy", "*", ...args],
     stdout: "piped",
     stderr: "piped",
   }).output();

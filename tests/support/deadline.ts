@@ -1,6 +1,12 @@
 /** A deadline for whatever a test waits for, so that a defect is a failure and never a hang. */
 
 /**
+ * How long tests wait, in milliseconds, for what takes no time at all on an idle machine: long enough for one that
+ * stands still for seconds, because whoever waits in vain fails anyway.
+ */
+export const DEADLINE = 30_000;
+
+/**
  * Waits for `work`, but no longer than `ms` milliseconds.
  *
  * @param what What is waited for, for the message; called only when it did not come.
@@ -28,7 +34,7 @@ export async function withDeadline<T>(
 export async function eventually(
   done: () => boolean | Promise<boolean>,
   what: string | (() => string),
-  ms: number = 5_000,
+  ms: number = DEADLINE,
 ): Promise<void> {
   const end = Date.now() + ms;
   while (!(await done())) {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { eventually } from "./deadline.ts";
+import { DEADLINE, eventually } from "./deadline.ts";
 import type { Sluice } from "./sluice.ts";
 
 /** Whether a process is there. */
@@ -28,7 +28,7 @@ export class Successor implements AsyncDisposable {
   }
 
   /** Waits until it has ended. */
-  async whenEnded(ms: number = 15_000): Promise<void> {
+  async whenEnded(ms: number = DEADLINE): Promise<void> {
     await eventually(() => !isAlive(this.pid), `the end of process ${this.pid}`, ms);
   }
 

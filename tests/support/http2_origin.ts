@@ -8,7 +8,7 @@ import { HpackDecoder } from "../../src/http2/hpack/decoder.ts";
 import { HpackEncoder } from "../../src/http2/hpack/encoder.ts";
 import { FieldBlock } from "../../src/http2/hpack/field_block.ts";
 import { PSEUDO_NAMES } from "../../src/http2/hpack/static_table.ts";
-import { withDeadline } from "./deadline.ts";
+import { DEADLINE, withDeadline } from "./deadline.ts";
 
 /** Frame types and flags, as numbers of RFC 9113 §6. */
 export const F = {
@@ -235,7 +235,7 @@ export class Http2OriginConnection {
   }
 
   /** Waits until something holds that frames bring about. */
-  async until(what: string, holds: () => boolean, ms = 10_000): Promise<void> {
+  async until(what: string, holds: () => boolean, ms = DEADLINE): Promise<void> {
     await withDeadline(
       (async () => {
         while (!holds()) await new Promise<void>((resolve) => this.#waiters.push(resolve));
@@ -395,7 +395,7 @@ export class Http2Origin implements AsyncDisposable {
           await new Promise<void>((resolve) => this.#waiters.push(resolve));
         }
       })(),
-      10_000,
+      DEADLINE,
       `connection ${count}`,
     );
     return this.connections[count - 1]!;

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { DEADLINE } from "./deadline.ts";
 import { latin1, type Wire } from "./wire.ts";
 
 /** Field lines as they stood on the wire. */
@@ -54,7 +55,7 @@ export function text(message: RawMessage): string {
 export async function readResponse(
   wire: Wire,
   method: string = "GET",
-  ms: number = 10_000,
+  ms: number = DEADLINE,
 ): Promise<RawResponse> {
   const raw = await wire.takeUntil("\r\n\r\n", ms);
   const { start, fields } = parseHead(raw);
@@ -73,7 +74,7 @@ export async function readResponse(
 export async function readFinal(
   wire: Wire,
   method: string = "GET",
-  ms: number = 10_000,
+  ms: number = DEADLINE,
 ): Promise<RawResponse[]> {
   const all: RawResponse[] = [];
   for (;;) {
@@ -86,7 +87,7 @@ export async function readFinal(
 /** Reads a request head. */
 export async function readRequestHead(
   wire: Wire,
-  ms: number = 10_000,
+  ms: number = DEADLINE,
 ): Promise<Omit<RawRequest, "body" | "trailers" | "framing">> {
   const raw = await wire.takeUntil("\r\n\r\n", ms);
   const { start, fields } = parseHead(raw);
@@ -96,7 +97,7 @@ export async function readRequestHead(
 }
 
 /** Reads a request with its body. */
-export async function readRequest(wire: Wire, ms: number = 10_000): Promise<RawRequest> {
+export async function readRequest(wire: Wire, ms: number = DEADLINE): Promise<RawRequest> {
   const head = await readRequestHead(wire, ms);
   return { ...head, ...await readBody(wire, head.fields, "none", ms) };
 }
@@ -106,7 +107,7 @@ export async function readBody(
   wire: Wire,
   fields: FieldLines,
   otherwise: "none" | "close",
-  ms: number = 10_000,
+  ms: number = DEADLINE,
 ): Promise<Pick<RawMessage, "body" | "trailers" | "framing">> {
   const lengths = fieldValues({ fields }, "content-length");
   const codings = fieldValues({ fields }, "transfer-encoding");

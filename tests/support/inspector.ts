@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { withDeadline } from "./deadline.ts";
+import { DEADLINE, withDeadline } from "./deadline.ts";
 import type { Sluice } from "./sluice.ts";
 
 /** A connection to the inspector of a program. */
@@ -30,7 +30,7 @@ export class Inspector implements Disposable {
       socket.onopen = () => resolve();
       socket.onerror = () => reject(new Error(`Cannot connect to ${url}`));
     });
-    await withDeadline(opened, 10_000, "the inspector");
+    await withDeadline(opened, DEADLINE, "the inspector");
     return new Inspector(socket);
   }
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { DEADLINE } from "./deadline.ts";
 import { text } from "./http_text.ts";
 import { get, rawRequest, type Target } from "./raw_client.ts";
 
@@ -42,7 +43,7 @@ export async function metricsUntil(
   to: Target,
   done: (metrics: Metrics) => boolean,
   what: string,
-  ms: number = 15_000,
+  ms: number = DEADLINE,
 ): Promise<Metrics> {
   const end = Date.now() + ms;
   for (;;) {

@@ -5,7 +5,7 @@
  */
 import net from "node:net";
 import { eventually } from "./deadline.ts";
-import { deadPort } from "./raw_origin.ts";
+import { freePort } from "./ports.ts";
 import { findProgram } from "./require.ts";
 
 /** A running nghttpd. */
@@ -43,7 +43,7 @@ export async function startNghttpd(options: NghttpdOptions = {}): Promise<Nghttp
       await Deno.writeTextFile(pems.at(-1)!, tls[part]);
     }
   }
-  const port = deadPort();
+  const port = freePort();
   const common = ["--address", "127.0.0.1", "-d", `${directory}/html`, "--echo-upload", ...args];
   const child = new Deno.Command(findProgram("nghttpd") ?? "nghttpd", {
     args: [...common, ...(tls === undefined ? ["--no-tls"] : []), String(port), ...pems],

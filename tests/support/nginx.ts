@@ -4,7 +4,8 @@
  * @module
  */
 import net from "node:net";
-import { withDeadline } from "./deadline.ts";
+import { DEADLINE, withDeadline } from "./deadline.ts";
+import { freePort } from "./ports.ts";
 import { findProgram } from "./require.ts";
 
 /** A running nginx. */
@@ -50,7 +51,7 @@ export async function startNginx(
     await Deno.remove(directory, { recursive: true });
   };
   try {
-    const end = Date.now() + 10_000;
+    const end = Date.now() + DEADLINE;
     while (!await connects(port)) {
       if (over || Date.now() > end) {
         throw new Error(
@@ -96,13 +97,6 @@ http {
 `;
 }
 
-function freePort(): number {
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = listener.addr;
-  listener.close();
-  return port;
-}
-
 async function connects(port: number): Promise<boolean> {
   const socket = net.connect(port, "127.0.0.1");
   const result = await withDeadline(
@@ -111,7 +105,7 @@ async function connects(port: number): Promise<boolean> {
       // nginx tells nobody that it is ready, so a refusal is tried again a little later.
       socket.once("error", () => setTimeout(() => resolve(false), 20));
     }),
-    2_000,
+    DEADLINE,
     "nginx to accept",
   );
   socket.destroy();

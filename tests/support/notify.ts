@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { eventually } from "./deadline.ts";
+import { DEADLINE, eventually } from "./deadline.ts";
 
 /** What was told. */
 export class FakeServiceManager implements Disposable {
@@ -24,7 +24,7 @@ export class FakeServiceManager implements Disposable {
   }
 
   /** Waits until a message matches. */
-  async heard(pattern: RegExp, ms: number = 20_000): Promise<string> {
+  async heard(pattern: RegExp, ms: number = DEADLINE): Promise<string> {
     let found: string | undefined;
     await eventually(
       () => (found = this.messages.find((message) => pattern.test(message))) !== undefined,

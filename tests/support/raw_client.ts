@@ -4,7 +4,7 @@
  * @module
  */
 import net from "node:net";
-import { withDeadline } from "./deadline.ts";
+import { DEADLINE, withDeadline } from "./deadline.ts";
 import { type RawResponse, readFinal, readResponse } from "./http_text.ts";
 import { Wire } from "./wire.ts";
 
@@ -27,7 +27,7 @@ export class RawClient extends Wire {
       socket.once("connect", resolve);
       socket.once("error", reject);
     });
-    await withDeadline(connected, 5_000, "a connection");
+    await withDeadline(connected, DEADLINE, "a connection");
     socket.setNoDelay(true);
     return client;
   }

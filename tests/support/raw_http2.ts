@@ -9,6 +9,7 @@ import { HpackDecoder } from "../../src/http2/hpack/decoder.ts";
 import { HpackEncoder } from "../../src/http2/hpack/encoder.ts";
 import { FieldBlock } from "../../src/http2/hpack/field_block.ts";
 import { PSEUDO_NAMES } from "../../src/http2/hpack/static_table.ts";
+import { DEADLINE } from "./deadline.ts";
 import type { Wire } from "./wire.ts";
 import { RawClient } from "./raw_client.ts";
 import { bytes } from "./wire.ts";
@@ -210,7 +211,7 @@ export class RawHttp2 implements AsyncDisposable {
   }
 
   /** Waits for the end of the connection. */
-  async end(ms: number = 10_000): Promise<void> {
+  async end(ms: number = DEADLINE): Promise<void> {
     const end = Date.now() + ms;
     while (await this.read(end - Date.now()));
   }
@@ -227,7 +228,7 @@ export class RawHttp2 implements AsyncDisposable {
   }
 
   /** Reads frames until something holds. Throws if the connection ends before. */
-  async until(holds: () => boolean, what: string, ms: number = 10_000): Promise<void> {
+  async until(holds: () => boolean, what: string, ms: number = DEADLINE): Promise<void> {
     const end = Date.now() + ms;
     while (!holds()) {
       if (!await this.read(end - Date.now())) {

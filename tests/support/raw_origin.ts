@@ -140,11 +140,3 @@ export function response(
     lines.map(([name, value]) => `${name}: ${value}\r\n`).join("")
   }\r\n${body}`;
 }
-
-/** A port of 127.0.0.1 that nobody listens on. */
-export function deadPort(): number {
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = listener.addr;
-  listener.close();
-  return port;
-}

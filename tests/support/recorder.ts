@@ -5,6 +5,7 @@
  */
 import type { ProxyError } from "../../src/base/error.ts";
 import type { Socket, SocketHandler } from "../../src/transport/socket.ts";
+import { DEADLINE } from "./deadline.ts";
 
 interface Waiting {
   readonly until: () => boolean;
@@ -69,7 +70,7 @@ export class Recorder implements SocketHandler {
     this.#chunks = [];
   }
 
-  /** Resolves when `condition` holds; looked at after each call. Fails after ten seconds. */
+  /** Resolves when `condition` holds; looked at after each call. Fails after {@link DEADLINE}. */
   until(condition: () => boolean): Promise<void> {
     if (condition()) return Promise.resolve();
     return new Promise((resolve, reject) => {
@@ -80,7 +81,7 @@ export class Recorder implements SocketHandler {
               `${this.drains} drains, errors: ${this.errors.map((error) => error.explain())}`,
           ),
         );
-      }, 10_000);
+      }, DEADLINE);
       this.#waiting.push({
         until: condition,
         resolve: () => {

@@ -56,7 +56,7 @@ export async function sClient(
   } catch {
     // It has given up already.
   }
-  const { stdout, stderr } = await withDeadline(child.output(), 20_000, "openssl s_client");
+  const { stdout, stderr } = await withDeadline(child.output(), 60_000, "openssl s_client");
   const decoder = new TextDecoder("latin1");
   const text = decoder.decode(stdout) + decoder.decode(stderr);
   const first = (pattern: RegExp) => pattern.exec(text)?.[1] ?? "";

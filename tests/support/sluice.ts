@@ -5,7 +5,7 @@
  */
 import { join } from "node:path";
 import { parse } from "yaml";
-import { withDeadline } from "./deadline.ts";
+import { DEADLINE, withDeadline } from "./deadline.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 const CHECKOUT: ProgramFiles = { runtime: Deno.execPath(), root: ROOT };
@@ -148,7 +148,7 @@ export class Sluice implements AsyncDisposable {
   }
 
   /** Resolves with the match as soon as `pattern` stands in what the program writes. */
-  async waitForOutput(pattern: RegExp, ms: number = 10_000): Promise<RegExpExecArray> {
+  async waitForOutput(pattern: RegExp, ms: number = DEADLINE): Promise<RegExpExecArray> {
     let found: RegExpExecArray | null = null;
     await this.#output.until(() => (found = pattern.exec(this.#output.all)) !== null, {
       ms,
@@ -177,7 +177,7 @@ export class Sluice implements AsyncDisposable {
   }
 
   /** Waits until the access log has `count` lines, and returns them all. */
-  async waitForAccessLog(count: number, ms: number = 5_000): Promise<AccessLine[]> {
+  async waitForAccessLog(count: number, ms: number = DEADLINE): Promise<AccessLine[]> {
     const end = Date.now() + ms;
     for (;;) {
       const lines = this.accessLog();
@@ -204,7 +204,7 @@ export class Sluice implements AsyncDisposable {
   }
 
   /** Sends SIGTERM and returns the exit code. Throws, and kills, when it takes longer than `ms`. */
-  async stop(ms: number = 15_000): Promise<number> {
+  async stop(ms: number = DEADLINE): Promise<number> {
     this.signal("SIGTERM");
     try {
       return await withDeadline(this.exited, ms, () => `the end after SIGTERM:\n${this.stderr()}`);

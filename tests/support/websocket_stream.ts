@@ -5,7 +5,7 @@
  */
 import { Buffer } from "node:buffer";
 import type { Duplex } from "node:stream";
-import { withDeadline } from "./deadline.ts";
+import { DEADLINE, withDeadline } from "./deadline.ts";
 
 export const TEXT = 1;
 export const BINARY = 2;
@@ -65,7 +65,7 @@ export class WebSocketStream {
   }
 
   /** The next frame. */
-  async next(ms: number = 10_000): Promise<Frame> {
+  async next(ms: number = DEADLINE): Promise<Frame> {
     for (;;) {
       const frame = this.#take();
       if (frame !== null) return frame;
@@ -76,7 +76,7 @@ export class WebSocketStream {
   }
 
   /** Waits until the other side has ended. */
-  async whenEnded(ms: number = 10_000): Promise<"end" | "broken"> {
+  async whenEnded(ms: number = DEADLINE): Promise<"end" | "broken"> {
     while (this.ended === null) {
       const more = new Promise<void>((resolve) => this.#wake = resolve);
       await withDeadline(more, ms, "the end of the WebSocket");

@@ -5,9 +5,7 @@
  */
 import { Buffer } from "node:buffer";
 import type net from "node:net";
-import { withDeadline } from "./deadline.ts";
-
-const DEADLINE = 10_000;
+import { DEADLINE, withDeadline } from "./deadline.ts";
 
 /** How a connection ended: by FIN, or by RST or another error. */
 export type End = "fin" | "reset";

@@ -3,7 +3,8 @@ import { deepEqual, equal, ok, throws } from "node:assert/strict";
 import { createHttp, HTTP, type HttpConfig } from "../../../src/balancer/discovery/http.ts";
 import { hasOpenssl, testCertificates } from "../../support/certs.ts";
 import { eventually } from "../../support/deadline.ts";
-import { deadPort, response, type Script, startRawOrigin } from "../../support/raw_origin.ts";
+import { freePort } from "../../support/ports.ts";
+import { response, type Script, startRawOrigin } from "../../support/raw_origin.ts";
 import { openSockets, socketsDownTo } from "../../support/recorder.ts";
 import { Answers, Listener, TestTools } from "./listener.ts";
 
@@ -131,7 +132,7 @@ Deno.test("a server that hangs is given up in time, a dead one at once, and a st
     const stopped = new Listener();
     const sources = [
       createHttp(config(origin.url, { timeout: 100 }), tools),
-      createHttp(config(`http://127.0.0.1:${deadPort()}`), tools),
+      createHttp(config(`http://127.0.0.1:${freePort()}`), tools),
       createHttp(config(origin.url), tools),
     ];
     sources[0]!.start(slow);

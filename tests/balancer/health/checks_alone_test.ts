@@ -12,8 +12,9 @@ import { TCP_CHECK } from "../../../src/balancer/health/tcp_check.ts";
 import { createPeer, type Peer, type PeerTls } from "../../../src/connector/peer.ts";
 import { formatAddress } from "../../../src/transport/address.ts";
 import { hasOpenssl, testCertificates } from "../../support/certs.ts";
-import { withDeadline } from "../../support/deadline.ts";
-import { deadPort, type OriginConnection, startRawOrigin } from "../../support/raw_origin.ts";
+import { DEADLINE, withDeadline } from "../../support/deadline.ts";
+import { freePort } from "../../support/ports.ts";
+import { type OriginConnection, startRawOrigin } from "../../support/raw_origin.ts";
 import { UPSTREAM_LIMITS } from "../../../src/http/limits.ts";
 import { CHUNK_LIMITS } from "../../../src/http1/limits.ts";
 import { openSockets, socketsDownTo } from "../../support/recorder.ts";
@@ -39,13 +40,13 @@ class Use implements AsyncDisposable {
     });
   }
 
-  run(peer: Peer, timeout = 2_000): Promise<void> {
+  run(peer: Peer, timeout = DEADLINE): Promise<void> {
     const id = formatAddress(peer.address);
     const work = runBounded(
       { wheel: this.wheel, timeout, timeoutType: "connect_timeout", context: `Checking ${id}` },
       (run) => this.check.check({ id, peer }, run),
     );
-    return withDeadline(work, 5_000, "the check");
+    return withDeadline(work, DEADLINE + 5_000, "the check");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -76,13 +77,13 @@ Deno.test("tcp: what listens is healthy, what does not is refused", async () => 
   await using use = new Use(TCP_CHECK);
   await using origin = await startRawOrigin((connection) => waitForEnd(connection));
   await use.run(peerTo(origin.port));
-  await rejects(use.run(peerTo(deadPort())), is("connect_refused"));
+  await rejects(use.run(peerTo(freePort())), is("connect_refused"));
 });
 
 Deno.test("tcp: its own port is checked instead of that of the traffic", async () => {
   await using origin = await startRawOrigin((connection) => waitForEnd(connection));
   await using use = new Use({ ...TCP_CHECK, port: origin.port });
-  await use.run(peerTo(deadPort()));
+  await use.run(peerTo(freePort()));
 });
 
 Deno.test("tcp: a unix socket is checked like any other", async () => {
@@ -227,7 +228,7 @@ Deno.test("http: each stage that hangs is told by its own error", async () => {
   await using use = new Use(http({ body: "abcdef" }));
   await rejects(use.run(peerTo(mute.port), 150), is("first_byte_timeout"));
   await rejects(use.run(peerTo(half.port), 150), is("read_timeout"));
-  await rejects(use.run(peerTo(deadPort())), is("connect_refused"));
+  await rejects(use.run(peerTo(freePort())), is("connect_refused"));
 });
 
 Deno.test("http: what is no HTTP, or ends too early, is not healthy", async () => {

@@ -10,7 +10,7 @@ import { createPeer, type Peer, PEER_OPTIONS } from "../../../src/connector/peer
 import { UPSTREAM_LIMITS } from "../../../src/http/limits.ts";
 import { CHUNK_LIMITS } from "../../../src/http1/limits.ts";
 import { hasOpenssl, testCertificates } from "../../support/certs.ts";
-import { withDeadline } from "../../support/deadline.ts";
+import { DEADLINE, withDeadline } from "../../support/deadline.ts";
 import { Http2Origin, type OriginRequest } from "../../support/http2_origin.ts";
 
 type Fields = [string, string][];
@@ -29,7 +29,7 @@ class Use implements Disposable {
     });
   }
 
-  run(peer: Peer, timeout = 2_000): Promise<void> {
+  run(peer: Peer, timeout = DEADLINE): Promise<void> {
     const options = {
       wheel: this.#wheel,
       timeout,
@@ -37,7 +37,7 @@ class Use implements Disposable {
       context: "Checking",
     } as const;
     const work = runBounded(options, (run) => this.#check.check({ id: peer.label, peer }, run));
-    return withDeadline(work, 5_000, "the check");
+    return withDeadline(work, DEADLINE + 5_000, "the check");
   }
 
   [Symbol.dispose](): void {
