@@ -7,6 +7,7 @@ import { equal, ok, rejects } from "node:assert/strict";
 import { ProxyError } from "../../src/base/error.ts";
 import { createPeer, type Peer, PEER_OPTIONS, type PeerOptions } from "../../src/connector/peer.ts";
 import { handleEngineAvailable } from "../../src/transport/native_handle.ts";
+import { deaf } from "../support/deaf.ts";
 import { hasOpenssl, testCertificates } from "../support/certs.ts";
 import { openSockets, settle, socketsDownTo } from "../support/recorder.ts";
 import { exchange, HOST, Use } from "./real_upstream.ts";
@@ -93,8 +94,8 @@ for (const engine of ENGINES) {
     const before = openSockets();
     for (
       const options of [
-        { connectTimeout: 50, totalConnectTimeout: 10_000 },
-        { connectTimeout: 10_000, totalConnectTimeout: 50 },
+        { connectTimeout: 50, totalConnectTimeout: 60_000 },
+        { connectTimeout: 60_000, totalConnectTimeout: 50 },
       ]
     ) {
       const start = performance.now();
@@ -102,7 +103,7 @@ for (const engine of ENGINES) {
         type: "connect_timeout",
         source: "upstream",
       });
-      ok(performance.now() - start < 2_000);
+      ok(performance.now() - start < 20_000);
     }
     equal(await socketsDownTo(before), before);
     close();
@@ -190,7 +191,7 @@ Deno.test("TLS peers: tlsTimeout and totalConnectTimeout end a handshake that ha
   for (
     const [options, type] of [
       [{ tlsTimeout: 50 }, "tls_handshake_timeout"],
-      [{ tlsTimeout: 10_000, totalConnectTimeout: 60 }, "connect_timeout"],
+      [{ tlsTimeout: 60_000, totalConnectTimeout: 60 }, "connect_timeout"],
     ] as const
   ) {
     const peer = createPeer({ address, tls, options: { ...PEER_OPTIONS, ...options } });
@@ -295,25 +296,4 @@ function tcpPeer(port: number, options: Partial<PeerOptions>): Peer {
     address: { kind: "tcp", host: HOST, port },
     options: { ...PEER_OPTIONS, ...options },
   });
-}
-
-/** A port whose accept queue is full, so that the kernel drops what knocks there. */
-async function deaf(): Promise<{ port: number; close: () => void }> {
-  const listener = Deno.listen({ hostname: HOST, port: 0, tcpBacklog: 1 });
-  const { port } = listener.addr;
-  const held: Deno.Conn[] = [];
-  for (;;) {
-    try {
-      held.push(await Deno.connect({ hostname: HOST, port, signal: AbortSignal.timeout(100) }));
-    } catch {
-      break;
-    }
-  }
-  return {
-    port,
-    close: () => {
-      listener.close();
-      for (const one of held) one.close();
-    },
-  };
 }

@@ -37,7 +37,7 @@ Deno.test("an upstream that refuses the connection is 502 connection_refused", a
 
 Deno.test("an upstream name that does not exist is 502 dns_error", async () => {
   await using sluice = await startSluice({ upstream: "http://no-such-host.invalid:80" });
-  const answer = await rawRequest(sluice.port(), get("/"), "GET", 20_000);
+  const answer = await rawRequest(sluice.port(), get("/"), "GET", 30_000);
   assert.ok([502, 504].includes(answer.status));
   assert.match(field(answer, "proxy-status")!, /error=dns_(error|timeout)$/);
 });
@@ -53,7 +53,7 @@ Deno.test("an upstream that does not accept in time is 504 connection_timeout", 
     await using sluice = await startSluice({
       config: configFile({ origin: `127.0.0.1:${port}`, timeouts: { connect: "500ms" } }),
     });
-    const answer = await rawRequest(sluice.port(), get("/"), "GET", 15_000);
+    const answer = await rawRequest(sluice.port(), get("/"), "GET", 30_000);
     assertProblem(answer, 504, "connection_timeout");
   } finally {
     for (const connection of held) connection.close();
@@ -66,7 +66,7 @@ Deno.test("an upstream that does not answer in time is 504 http_response_timeout
   await using sluice = await startSluice({
     config: configFile({ origin: origin.address, timeouts: { first_byte: "200ms" } }),
   });
-  const answer = await rawRequest(sluice.port(), get("/delay/3000"));
+  const answer = await rawRequest(sluice.port(), get("/delay/60000"));
   assertProblem(answer, 504, "http_response_timeout");
 });
 

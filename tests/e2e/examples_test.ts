@@ -63,7 +63,7 @@ async function startCommand(command: string): Promise<AsyncDisposable> {
     try {
       child.kill("SIGTERM");
     } catch { /* It has ended. */ }
-    await withDeadline(ended, 15_000, () => `the end of ${command}:\n${output}`);
+    await withDeadline(ended, 60_000, () => `the end of ${command}:\n${output}`);
   };
   try {
     await withDeadline(started, 30_000, () => `${command} to be ready:\n${output}`);

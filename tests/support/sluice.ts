@@ -304,7 +304,7 @@ export async function runSluice(
   }).spawn();
   const output = new Output(child);
   try {
-    const { code } = await withDeadline(child.status, options.ms ?? 30_000, () => {
+    const { code } = await withDeadline(child.status, options.ms ?? 120_000, () => {
       child.kill("SIGKILL");
       return `the end of ${args}:\n${output.all}`;
     });

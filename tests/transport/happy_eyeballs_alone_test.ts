@@ -9,6 +9,7 @@ import {
   type RaceOptions,
 } from "../../src/transport/happy_eyeballs.ts";
 import { HostResolver } from "../../src/transport/resolver.ts";
+import { deaf } from "../support/deaf.ts";
 import { openSockets, socketsDownTo } from "../support/recorder.ts";
 
 Deno.test("families take turns, beginning with that of the first address", () => {
@@ -239,25 +240,4 @@ function failed(type: ErrorType): ProxyError {
 
 async function settled(): Promise<void> {
   for (let i = 0; i < 5; i++) await Promise.resolve();
-}
-
-/** A port whose accept queue is full, so that the kernel drops what knocks there. */
-async function deaf(hostname: string): Promise<{ port: number; close: () => void }> {
-  const listener = Deno.listen({ hostname, port: 0, tcpBacklog: 1 });
-  const { port } = listener.addr;
-  const held: Deno.Conn[] = [];
-  for (;;) {
-    try {
-      held.push(await Deno.connect({ hostname, port, signal: AbortSignal.timeout(100) }));
-    } catch {
-      break;
-    }
-  }
-  return {
-    port,
-    close: () => {
-      listener.close();
-      for (const one of held) one.close();
-    },
-  };
 }

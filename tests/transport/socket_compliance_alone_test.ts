@@ -273,7 +273,7 @@ for (const engine of ENGINES) {
       ok(socket.pending > 0);
       const start = performance.now();
       while (socket.pending > 0) await settle(1);
-      ok(performance.now() - start < 2_000);
+      ok(performance.now() - start < 20_000);
       equal(recorder.calls, calls);
       const got = await drained(other);
       ok(got < total, "all of it was sent after all");
