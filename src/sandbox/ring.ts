@@ -140,6 +140,16 @@ export class RingReader {
     return count * 4;
   }
 
+  /** Whether something has come that was not read. */
+  get hasCome(): boolean {
+    return load(this.#head, WRITTEN) !== this.#read;
+  }
+
+  /** Takes back what `sleep` has asked for. */
+  wake(): void {
+    store(this.#head, ASLEEP, 0);
+  }
+
   /** Whether the writer waits for room. Says so once: who asks must wake it. */
   mustWake(): boolean {
     return load(this.#head, CROWDED) !== 0 && exchange(this.#head, CROWDED, 0) !== 0;

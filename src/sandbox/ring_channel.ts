@@ -3,11 +3,13 @@
  *
  * Nobody waits in `Atomics.wait`: whatever a plugin does with timers, promises and the network goes on, and
  * what the main thread sends to it arrives. The port is rung only when the other side has nothing to do, so
- * under load it is hardly used; and an empty message is cheaper there than `Atomics.waitAsync` is.
+ * under load it is hardly used; and an empty message is cheaper there than `Atomics.waitAsync` is. A caller whose
+ * thread has a loop of its own is not rung at all while that loop runs: it looks into its ring in each turn.
  *
  * @module
  */
 import { setImmediate } from "node:timers";
+import { type Lookout, turnsOfThread } from "../base/turns.ts";
 import { FrameChannel } from "./channel.ts";
 import type { SnapshotDecoder } from "./codec.ts";
 import { FrameReader } from "./frame_reader.ts";
@@ -43,7 +45,7 @@ export interface RingChannelOptions {
 }
 
 /** One end of a channel through shared memory. */
-export class RingChannel extends FrameChannel {
+export class RingChannel extends FrameChannel implements Lookout {
   readonly #port: MessagePort;
   readonly #calls: boolean;
   readonly #ring: (what: number) => void;
@@ -54,6 +56,8 @@ export class RingChannel extends FrameChannel {
   /** Bytes at the beginning of `out` that are in the ring already. */
   #sent = 0;
   #crowded = false;
+  /** Whether the other side was asked to ring. */
+  #dozes = false;
   #idleRings = 0;
 
   /** @param snapshots As {@linkcode FrameReader} takes it. */
@@ -73,6 +77,17 @@ export class RingChannel extends FrameChannel {
     if (!this.#calls) port.addEventListener("close", () => this.fail("the caller is gone", false));
     // What was written before this end was made has rung at nobody.
     setImmediate(this.#again);
+    if (this.#calls) turnsOfThread.add(this);
+  }
+
+  look(): boolean {
+    if (!this.open || !this.#incoming.hasCome) return false;
+    this.#drain();
+    return true;
+  }
+
+  mayWait(): boolean {
+    return this.#dozes || !this.open || (this.#dozes = this.#incoming.sleep());
   }
 
   get backlog(): number {
@@ -82,6 +97,8 @@ export class RingChannel extends FrameChannel {
   protected override flush(): void {
     const { out } = this;
     if (out.position === this.#sent || this.#crowded) return;
+    // There will be an answer, and whoever looks for it in each turn need not be rung.
+    if (this.#dozes && this.#isLookedAfter) this.#rouse();
     try {
       do {
         this.#sent = this.#writer.write(out.bytes, this.#sent, out.position);
@@ -104,8 +121,18 @@ export class RingChannel extends FrameChannel {
   }
 
   protected override release(): void {
+    if (this.#calls) turnsOfThread.delete(this);
     this.#ring(BYE);
     this.#port.close();
+  }
+
+  get #isLookedAfter(): boolean {
+    return this.#calls && turnsOfThread.coming;
+  }
+
+  #rouse(): void {
+    this.#dozes = false;
+    this.#incoming.wake();
   }
 
   #rung(what: unknown): void {
@@ -124,6 +151,7 @@ export class RingChannel extends FrameChannel {
   /** Takes what is there, but no more in one turn than fits into the ring once: others want their turn, too. */
   #drain(): void {
     let taken = 0;
+    if (this.#dozes) this.#rouse();
     try {
       while (this.open) {
         const length = this.#incoming.read(this.#frames.room());
@@ -134,7 +162,11 @@ export class RingChannel extends FrameChannel {
           this.#frames.filled(length);
           this.#deliver();
           if (taken >= RING_BYTES) return void setImmediate(this.#again);
-        } else if (this.#incoming.sleep()) return;
+        } else if (this.#isLookedAfter) return;
+        else if (this.#incoming.sleep()) {
+          this.#dozes = this.#calls;
+          return;
+        }
       }
     } catch (error) {
       this.#broken(error);

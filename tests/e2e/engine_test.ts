@@ -23,6 +23,19 @@ export default definePlugin({
   },
 });
 `;
+/** In a sandbox: what takes its time is as good as what answers at once. */
+const SANDBOXED = `import { definePlugin } from "@sluice/plugin";
+export default definePlugin({
+  async requestFilter(session) {
+    const wait = session.request.headers.get("x-wait");
+    if (wait !== null) await new Promise((resolve) => setTimeout(resolve, Number(wait)));
+    session.upstreamRequest.headers.set("x-seen", "yes");
+  },
+  responseFilter(session) {
+    session.response.headers.set("x-hooked", session.request.path);
+  },
+});
+`;
 /** All but ffi. */
 const RIGHTS = ["net", "read", "write", "env", "sys", "run", "import"].map((one) =>
   `--allow-${one}`
@@ -89,6 +102,34 @@ for (const engine of SOCKET_ENGINES.filter((one) => one !== "deno")) {
       await new Promise((resolve) => setTimeout(resolve, 100));
       assert.ok(text(await readResponse(slow, "GET", 30_000)) === wanted);
     }
+  });
+}
+
+for (const engine of SOCKET_ENGINES) {
+  Deno.test(`engine ${engine}: hooks in a sandbox are heard, whether the thread is busy or has slept`, async () => {
+    await using origin = await startSimpleOrigin();
+    await using sluice = await startSluice({
+      config: configFile({ origin: origin.address, listener: { engine }, plugins: {} }),
+      plugins: { "seen.ts": SANDBOXED },
+      threads: 1,
+    });
+    const port = sluice.port();
+    const hooked = async (client: RawClient, path: string, wait: number) => {
+      const answer = await client.request(get(path, wait === 0 ? {} : { "x-wait": `${wait}` }));
+      assert.equal(answer.status, 200);
+      assert.equal(field(answer, "x-hooked"), path);
+    };
+    // Many at once, some of which leave the thread with nothing else to do.
+    await Promise.all(Array.from({ length: 24 }, async (_, i) => {
+      await using client = await RawClient.connect(port);
+      for (let j = 0; j < 20; j++) {
+        await hooked(client, `/bytes/${i * 20 + j}`, (i + j) % 8 ? 0 : 3);
+      }
+    }));
+    // One hook that answers when the thread has long gone to sleep.
+    await using client = await RawClient.connect(port);
+    await hooked(client, "/bytes/1", 800);
+    await hooked(client, "/bytes/2", 0);
   });
 }
 

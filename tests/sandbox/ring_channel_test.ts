@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { Worker as Thread } from "node:worker_threads";
 import type { ProxyError } from "../../src/base/error.ts";
 import { TimerWheel } from "../../src/base/timer_wheel.ts";
+import { turnsOfThread } from "../../src/base/turns.ts";
 import { Link } from "../../src/sandbox/link.ts";
 import { shapeOf } from "../../src/sandbox/protocol.ts";
 import { RING_BYTES } from "../../src/sandbox/ring.ts";
@@ -79,6 +80,38 @@ Deno.test("what is larger than the ring goes in pieces, in its place, and the se
   await pair.until(() => pair.got.called.length === 5);
   assert.deepEqual(pair.got.called, began);
   assert.equal(pair.caller.backlog, 0);
+});
+
+Deno.test("a caller that looks in each turn is not rung, until it waits; then it is", async () => {
+  using pair = new Pair();
+  // The first look of both is over.
+  pair.caller.post(["call"]);
+  await pair.until(() => pair.got.called.length === 1);
+  try {
+    turnsOfThread.coming = true;
+    pair.caller.post(["another"]);
+    await pair.until(() => pair.got.called.length === 2);
+    pair.called.post(["answer"]);
+    // A ring of its own comes behind one of the channel, if there was one.
+    const { port1, port2 } = new MessageChannel();
+    const later = new Promise((resolve) => port2.onmessage = resolve);
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    port1.postMessage(null);
+    await later;
+    port1.close();
+    assert.deepEqual(pair.got.caller, []);
+    assert.equal(turnsOfThread.mayWait(), false, "it would wait although something has come");
+    assert.equal(turnsOfThread.look(), true);
+    assert.deepEqual(pair.got.caller, [["answer"]]);
+    assert.equal(turnsOfThread.look(), false);
+    assert.equal(turnsOfThread.mayWait(), true);
+    pair.called.post(["woken"]);
+    await pair.until(() => pair.got.caller.length === 2);
+    pair.caller.close();
+    assert.equal(turnsOfThread.look(), false);
+  } finally {
+    turnsOfThread.coming = false;
+  }
 });
 
 Deno.test("an end that is closed says so to the other; a sandbox has no reason to", async () => {

@@ -1,6 +1,7 @@
 /** Engine `epoll` beyond what all engines have to do: addresses, the runtime's own loop, sleep, and what is left open. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { turnsOfThread } from "../../src/base/turns.ts";
 import type { Socket } from "../../src/transport/socket.ts";
 import { dialEpoll } from "../../src/transport/epoll/epoll_dial.ts";
 import { EpollSocket } from "../../src/transport/epoll/epoll_socket.ts";
@@ -119,6 +120,48 @@ Deno.test({
     }
     socket.destroy();
     assert.equal(await other.read(new Uint8Array(1)), null);
+    other.close();
+  },
+});
+
+Deno.test({
+  name: "what other threads write is looked for in each turn, and they are told before it is not",
+  ignore,
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn() {
+    const { socket, other } = await pair();
+    let looks = 0;
+    let mayWait = true;
+    const lookout = {
+      look() {
+        looks++;
+        return false;
+      },
+      mayWait: () => mayWait,
+    };
+    const until = async (holds: () => boolean) => {
+      while (!holds()) await new Promise((resolve) => setTimeout(resolve, 5));
+    };
+    turnsOfThread.add(lookout);
+    try {
+      // It rests after a while of nothing, and turns again when something comes.
+      await until(() => looks > 0 && !turnsOfThread.coming);
+      socket.handler = new Recorder(socket);
+      socket.read();
+      await other.write(new Uint8Array([1]));
+      await until(() => turnsOfThread.coming);
+      // It does not rest while others would not wake it.
+      mayWait = false;
+      const before = looks;
+      await until(() => looks > before + 500);
+      assert.equal(turnsOfThread.coming, true);
+      mayWait = true;
+      await until(() => !turnsOfThread.coming);
+    } finally {
+      turnsOfThread.delete(lookout);
+    }
+    socket.destroy();
     other.close();
   },
 });

@@ -4,12 +4,14 @@
  * Where there is something to do, the thread asks the kernel for all that is ready, does it, and gives the runtime a
  * turn. With nothing to do it waits in the kernel for a moment, which ends early if the runtime's own loop has
  * something; and after a while of nothing it hands the waiting to another thread, so that an idle process sleeps.
+ * In each turn it looks into what other threads have written for this one, so they ring only while it waits.
  *
  * Events are edges: a socket is told once that bytes have come, and has to remember it.
  *
  * @module
  */
 import { setImmediate } from "node:timers";
+import { turnsOfThread } from "../../base/turns.ts";
 import type { LoopOfThread } from "./left_behind.ts";
 import { runtimeLoop } from "./runtime_loop.ts";
 import { type SystemCalls, systemError } from "./system_calls.ts";
@@ -61,6 +63,8 @@ const IDLE_TURNS_AWAKE = 8;
 const PATIENCE = 2;
 /** and milliseconds after it had its turn before it is given another: to hand over takes as long as a few requests. */
 const SHARE = 0.5;
+/** The same if another thread has rung, by all that is known: what it rang for was taken then. */
+const RUNG_SHARE = 4;
 
 /** Milliseconds after which that thread looks whether it is still wanted. */
 const SLEEP = 1_000;
@@ -90,8 +94,12 @@ export class EpollLoop {
   #sleeping = false;
   #isDeaf = false;
   #idleTurns = 0;
-  /** Turns in which the runtime has had events of its own that it has not taken. */
+  /** Whether the runtime has got events of its own in this turn. */
+  #runtimeReady = false;
+  /** Turns since the runtime got events of its own, `0` if it has none. */
   #runtimeTurns = 0;
+  /** Whether they are no more than another thread's ringing, by all that is known. */
+  #isRung = false;
   /** When the runtime was last given a turn, by `performance.now()`. */
   #gaveWay = 0;
   readonly #turn = (): void => this.#run();
@@ -103,7 +111,7 @@ export class EpollLoop {
     if (this.#descriptor < 0) throw systemError(calls.errno(), "epoll_create1");
     this.#slept = lastingMemory(calls);
     this.#runtime = runtimeLoop(calls);
-    if (this.#runtime !== null) this.#hearRuntime(ADD, READABLE);
+    if (this.#runtime !== null) this.#hearRuntime(ADD, READABLE | EDGE);
   }
 
   /** How others find what it watches, should this thread end before it has closed that. */
@@ -179,6 +187,7 @@ export class EpollLoop {
   #wake(): void {
     if (this.#turning) return;
     this.#turning = true;
+    turnsOfThread.coming = true;
     setImmediate(this.#turn);
   }
 
@@ -186,9 +195,11 @@ export class EpollLoop {
     this.#turning = false;
     const again = this.#again;
     if (again.length > 0) this.#again = [];
-    const patience = again.length > 0 || this.#sleeping || this.#runtime === null ? 0 : NAP;
+    const isBusy = again.length > 0 || this.#sleeping || this.#runtime === null;
+    const patience = isBusy || !turnsOfThread.mayWait() ? 0 : NAP;
     const count = this.calls.epoll_wait(this.#descriptor, this.#events, BATCH, patience);
-    const isIdle = !this.#dispatch(this.#words, count) && again.length === 0;
+    const hasEvents = this.#dispatch(this.#words, count);
+    const isIdle = !this.#lookAround() && !hasEvents && again.length === 0;
     for (const one of again) {
       try {
         one.onTurn();
@@ -200,31 +211,49 @@ export class EpollLoop {
       this.#idleTurns = 0;
       // Whoever sleeps for us hears of the runtime again, now that it may have to wait for its turn.
       this.#deafen(false);
-    } else if (this.#sleeping || this.#count === 0) return;
-    else if (++this.#idleTurns > (this.#runtime === null ? IDLE_TURNS_AWAKE : IDLE_TURNS)) {
-      return void this.#sleep(SLEEP);
+    } else if (this.#sleeping || this.#count === 0) {
+      if (this.#mayRest()) return;
+    } else if (++this.#idleTurns > (this.#runtime === null ? IDLE_TURNS_AWAKE : IDLE_TURNS)) {
+      if (this.#mayRest()) return void this.#sleep(SLEEP);
     }
     // Where one immediate call follows another, the runtime looks at its own sockets only once in a while.
-    if (this.#owesTurn()) void this.#sleep(0);
+    if (this.#owesTurn(isIdle)) void this.#sleep(0);
     else this.#wake();
   }
 
-  #owesTurn(): boolean {
-    if (this.#runtimeTurns <= PATIENCE || this.#sleeping) return false;
-    const now = performance.now();
-    if (now - this.#gaveWay < SHARE) return false;
-    this.#gaveWay = now;
+  #owesTurn(isIdle: boolean): boolean {
+    if (this.#runtimeTurns === 0 || this.#sleeping) return false;
+    if (isIdle && !this.#isRung) return true;
+    return this.#runtimeTurns > PATIENCE &&
+      performance.now() - this.#gaveWay >= (this.#isRung ? RUNG_SHARE : SHARE);
+  }
+
+  /** Takes what other threads have written for this one; says whether there was anything. */
+  #lookAround(): boolean {
+    const any = turnsOfThread.look();
+    if (this.#runtimeReady) {
+      // Nothing tells the ringing from the events of a socket, so these wait for a moment if they come with it.
+      this.#isRung = any && (this.#isRung || this.#runtimeTurns === 0);
+      this.#runtimeReady = false;
+      this.#runtimeTurns++;
+    } else if (this.#runtimeTurns > 0) this.#runtimeTurns++;
+    return any;
+  }
+
+  /** Whether no turn is needed until something happens; then others have to wake the thread. */
+  #mayRest(): boolean {
+    if (!turnsOfThread.mayWait()) return false;
+    turnsOfThread.coming = false;
     return true;
   }
 
   /** Returns whether something has happened to a socket. */
   #dispatch(words: Int32Array, count: number): boolean {
     let any = false;
-    let runtimeReady = false;
     for (let at = 0; at < count * EVENT_WORDS; at += EVENT_WORDS) {
       const descriptor = words[at + DATA_WORD]!;
       if (this.#generations[descriptor] !== words[at + DATA_WORD + 1]) {
-        if (descriptor === this.#runtime) runtimeReady = true;
+        if (descriptor === this.#runtime) this.#runtimeReady = true;
         continue;
       }
       any = true;
@@ -235,7 +264,6 @@ export class EpollLoop {
         reportError(error);
       }
     }
-    this.#runtimeTurns = runtimeReady ? this.#runtimeTurns + 1 : 0;
     return any;
   }
 
@@ -246,7 +274,10 @@ export class EpollLoop {
    */
   async #sleep(ms: number): Promise<void> {
     this.#sleeping = true;
+    this.#runtimeTurns = 0;
+    this.#isRung = false;
     if (ms > 0) this.#deafen(true);
+    else this.#gaveWay = performance.now();
     const { place, words } = this.#slept;
     let count = 0;
     try {
@@ -267,7 +298,7 @@ export class EpollLoop {
   #deafen(isDeaf: boolean): void {
     if (this.#isDeaf === isDeaf || this.#runtime === null) return;
     this.#isDeaf = isDeaf;
-    this.#hearRuntime(MODIFY, isDeaf ? 0 : READABLE);
+    this.#hearRuntime(MODIFY, isDeaf ? 0 : READABLE | EDGE);
   }
 
   /** Says what of the runtime's loop is to end a nap. */
