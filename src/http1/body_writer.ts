@@ -50,18 +50,19 @@ export class BodyWriter {
   /**
    * Writes a piece.
    *
+   * @param last Whether the connection ends with the message. Default `false`.
    * @throws {ProxyError} `internal_error` if it is more, or at the end less, than was announced: none of it is
    * written then. What the output failed with, if it did.
    */
-  write(bytes: Uint8Array, end: boolean): void | Promise<void> {
+  write(bytes: Uint8Array, end: boolean, last: boolean = false): void | Promise<void> {
     const output = this.#output;
     if (this.#framing === "none") {
-      if (end) output.flush();
+      if (end) output.flush(last);
       return output.settle();
     }
     if (this.done) {
       if (bytes.length > 0) throw tooMuch();
-      output.flush();
+      output.flush(last);
       return output.settle();
     }
     if (this.#framing === "length") {
@@ -81,18 +82,22 @@ export class BodyWriter {
     this.bytes += bytes.length;
     if (end) {
       this.done = true;
-      output.flush();
+      output.flush(last);
     }
     return output.settle();
   }
 
-  /** Ends the content, with a trailer section where the framing has a place for one. */
-  end(trailers: Fields | null): void | Promise<void> {
+  /**
+   * Ends the content, with a trailer section where the framing has a place for one.
+   *
+   * @param last Whether the connection ends with the message. Default `false`.
+   */
+  end(trailers: Fields | null, last: boolean = false): void | Promise<void> {
     if (trailers === null || this.#framing !== "chunked" || this.done) {
-      return this.write(NONE, true);
+      return this.write(NONE, true, last);
     }
     dropForbiddenTrailers(trailers);
-    if (trailers.size === 0) return this.write(NONE, true);
+    if (trailers.size === 0) return this.write(NONE, true, last);
     const output = this.#output;
     output.reserve(trailers.byteLength + 5);
     const { bytes } = output;
@@ -105,7 +110,7 @@ export class BodyWriter {
     bytes[position++] = LF;
     output.length = position;
     this.done = true;
-    output.flush();
+    output.flush(last);
     return output.settle();
   }
 

@@ -221,6 +221,11 @@ export class Http1DownstreamConnection
     this.#socket.closeWrite();
   }
 
+  /** What is left to be done for the request needs no connection; and what the client does next is the kernel's business. */
+  lastEnded(): void {
+    if (this.#parts && !this.output.waiting) this.#socket.close();
+  }
+
   cut(error: ProxyError): void {
     if (this.#state === CLOSED) return;
     this.#socket.destroy();
@@ -426,10 +431,15 @@ export class Http1DownstreamConnection
     if (!this.output.waiting) this.#afterFlush();
   }
 
+  /** Whether a client that has its last answer need not be waited for. */
+  get #parts(): boolean {
+    // Nothing is in the kernel either, as far as anybody can tell: the last read did not fill its buffer.
+    return this.#parting && this.input.size === 0 && !this.input.full;
+  }
+
   #afterFlush(): void {
     if (this.#last) {
-      // Nothing is in the kernel either, as far as anybody can tell: the last read did not fill its buffer.
-      if (this.#parting && this.input.size === 0 && !this.input.full) this.#close();
+      if (this.#parts) this.#close();
       else this.#linger();
       return;
     }

@@ -35,6 +35,8 @@ export interface DownstreamHost {
   cut(error: ProxyError): void;
   /** Ends our direction. */
   closeWrite(): void;
+  /** The last response is complete: lets the client go, if it waits for nothing else. */
+  lastEnded(): void;
 }
 
 /** Implements {@linkcode DownstreamSession} over the parts of its connection. */
@@ -55,6 +57,8 @@ export class Http1DownstreamSession implements DownstreamSession {
   readonly #listener: string;
   #keepAlive: boolean;
   #continued = false;
+  /** Whether a tunnel may follow the response. */
+  #switches = false;
   #tunnel = false;
   /** Whether what the client sends may pause for as long as it likes. */
   #patient = false;
@@ -185,6 +189,7 @@ export class Http1DownstreamSession implements DownstreamSession {
       throw new ProxyError("internal_error", `Response head: ${status} cannot be the final one`);
     }
     const switches = status === 101 || (isConnect && status < 300);
+    this.#switches = switches;
     if (switches || !this.#mayKeep(host)) this.#keepAlive = false;
     let written: ResponseFraming = "none";
     const isEmpty = hasNoContent(this.head.method, status);
@@ -217,13 +222,19 @@ export class Http1DownstreamSession implements DownstreamSession {
   }
 
   writeBody(bytes: Uint8Array, end: boolean): void | Promise<void> {
-    const { writer } = this.#forContent();
-    return writer.write(bytes, end);
+    const host = this.#forContent();
+    const last = this.#isLast;
+    const written = host.writer.write(bytes, end, last);
+    if (last && host.writer.done) host.lastEnded();
+    return written;
   }
 
   endBody(trailers: Fields | null): void | Promise<void> {
-    const { writer } = this.#forContent();
-    return writer.end(this.acceptsTrailers ? trailers : null);
+    const host = this.#forContent();
+    const last = this.#isLast;
+    const written = host.writer.end(this.acceptsTrailers ? trailers : null, last);
+    if (last) host.lastEnded();
+    return written;
   }
 
   flush(): void | Promise<void> {
@@ -341,6 +352,11 @@ export class Http1DownstreamSession implements DownstreamSession {
       this.#keepAlive = false;
       throw wrapped;
     }
+  }
+
+  /** Whether the connection ends with this response. */
+  get #isLast(): boolean {
+    return !this.#keepAlive && !this.#switches;
   }
 
   /** Whether the connection can go on after this response, seen from here. */

@@ -93,15 +93,19 @@ export class Output {
     this.length += length;
   }
 
-  /** Writes what is gathered. */
-  flush(): void {
+  /**
+   * Writes what is gathered.
+   *
+   * @param last Whether the connection, or our direction of it, is to end when that is sent. Default `false`.
+   */
+  flush(last: boolean = false): void {
     const { bytes, length } = this;
     if (length === 0) return;
     this.bytes = NO_BUFFER;
     this.length = 0;
     if (this.#failure !== null) {
       giveBuffer(bytes);
-    } else if (this.#socket.write(bytes.subarray(0, length))) {
+    } else if (this.#socket.write(bytes.subarray(0, length), last)) {
       giveBuffer(bytes);
     } else {
       if (this.#inFlight === NONE) this.#inFlight = [];

@@ -88,7 +88,7 @@ export abstract class BaseSocket implements Socket {
     }
   }
 
-  write(bytes: Uint8Array): boolean {
+  write(bytes: Uint8Array, last: boolean = false): boolean {
     // Whoever writes to what is closed has been told, or has closed it: there is nothing to wait for.
     if (this.#closed || this.#finishing || this.#writeFault !== null) return true;
     const length = bytes.length;
@@ -99,7 +99,7 @@ export abstract class BaseSocket implements Socket {
       this.#queue.push(bytes);
       return false;
     }
-    if (this.startWrite(bytes)) return true;
+    if (this.startWrite(bytes, last)) return true;
     this.#pending += length;
     this.#writing = true;
     return false;
@@ -128,8 +128,12 @@ export abstract class BaseSocket implements Socket {
   /** Begins one read. Never calls back at once. */
   protected abstract startRead(): void;
 
-  /** Writes `bytes`. Returns whether it is done; else reports later and is not called again until then. */
-  protected abstract startWrite(bytes: Uint8Array): boolean;
+  /**
+   * Writes `bytes`. Returns whether it is done; else reports later and is not called again until then.
+   *
+   * @param last Whether our direction may end with it, if it is done: `startShutdown` or `release` follows, or nothing.
+   */
+  protected abstract startWrite(bytes: Uint8Array, last: boolean): boolean;
 
   /** Ends our direction. Nothing is reported. */
   protected abstract startShutdown(): void;
@@ -174,7 +178,7 @@ export abstract class BaseSocket implements Socket {
     this.#pending -= length;
     while (this.#next < this.#queue.length) {
       const bytes = this.#queue[this.#next++]!;
-      if (!this.startWrite(bytes)) return;
+      if (!this.startWrite(bytes, false)) return;
       this.#pending -= bytes.length;
     }
     this.#queue = NONE;

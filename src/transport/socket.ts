@@ -99,10 +99,12 @@ export interface Socket {
   /**
    * Writes bytes, in order. The socket keeps `bytes` until it is written, so the caller must leave it alone.
    *
+   * @param last Whether `closeWrite`, `close` or nothing follows: an engine that can sends the end in the same segment.
+   * Default `false`.
    * @returns `true` if all of it is with the kernel and `bytes` is free at once; `false` if it waits:
    * `onDrain` follows.
    */
-  write(bytes: Uint8Array): boolean;
+  write(bytes: Uint8Array, last?: boolean): boolean;
   /** Ends our direction after what is pending (TCP FIN); reading goes on. */
   closeWrite(): void;
   /** Closes after what is pending is written, but waits for that no longer than `ms` milliseconds. */

@@ -1,6 +1,13 @@
 /** The end of a connection whose client said that it sends nothing after its request. */
 import assert from "node:assert/strict";
-import { answerOk, connectDownstream, type DownstreamTestOptions } from "../support/http1.ts";
+import { Fields } from "../../src/http/fields.ts";
+import { ResponseHead } from "../../src/http/message.ts";
+import {
+  answerOk,
+  bytes,
+  connectDownstream,
+  type DownstreamTestOptions,
+} from "../support/http1.ts";
 import { settled } from "../support/memory_socket.ts";
 
 const LAST = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
@@ -43,6 +50,40 @@ Deno.test("who did not ask for it, or may send more, gets time to read", async (
     await pass(2_100);
     assert.equal(closed.count, 1, name);
   }
+});
+
+Deno.test("what is still to be done for its request does not keep it", async () => {
+  const gate = Promise.withResolvers<void>();
+  const { socket, closed } = await sent(LAST, {
+    async serve(session) {
+      answerOk(session);
+      await gate.promise;
+    },
+  });
+  assert.match(socket.text, /ok$/);
+  assert(socket.closed && !socket.destroyed);
+  assert.equal(closed.count, 0);
+  gate.resolve();
+  await settled();
+  assert.equal(closed.count, 1);
+});
+
+Deno.test("a tunnel that it asked for stays open, and says of nothing that it is the last", async () => {
+  const request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close, upgrade\r\nUpgrade: x\r\n\r\n";
+  const { socket, sessions } = await sent(request, {
+    serve(session) {
+      const fields = Fields.from([["Upgrade", "x"], ["Connection", "upgrade"]]);
+      session.writeHead(new ResponseHead(101, fields), { kind: "none" });
+      session.startTunnel();
+      session.writeBody(bytes("hello"), false);
+      session.flush();
+      return new Promise<void>(() => {});
+    },
+  });
+  assert.match(socket.text, /hello$/);
+  assert(!socket.closed && !socket.finished && !socket.endedByWrite);
+  sessions[0]!.closeTunnelWrite();
+  assert(socket.finished && !socket.closed);
 });
 
 Deno.test("the end waits until all of the answer is with the kernel", async () => {

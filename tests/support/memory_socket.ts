@@ -33,6 +33,8 @@ export class MemorySocket implements Socket {
   pending = 0;
   /** Whether our direction was ended in order: by `closeWrite` or `close`. */
   finished = false;
+  /** Whether a write was said to be the last. */
+  endedByWrite = false;
   /** Whether `destroy` was called. */
   destroyed = false;
   /** How many writes there were. */
@@ -133,8 +135,10 @@ export class MemorySocket implements Socket {
     } else this.#deliver();
   }
 
-  write(bytes: Uint8Array): boolean {
+  write(bytes: Uint8Array, last: boolean = false): boolean {
     if (this.closed) return true;
+    if (this.endedByWrite) throw new Error("write() after the last one");
+    this.endedByWrite = last;
     this.writes++;
     if (this.stalled || this.pending > 0) {
       this.#waiting.push(bytes);

@@ -98,6 +98,56 @@ async function pair(): Promise<{ socket: Socket; other: Deno.TcpConn }> {
   return { socket, other };
 }
 
+/** How many segments a connection has sent. */
+function segmentsSent(descriptor: number): number {
+  const [tcp, tcpInfo, segmentsOut, size] = [6, 11, 136, 144];
+  const info = new Uint8Array(size);
+  const length = new Uint8Array(new Uint32Array([size]).buffer);
+  assert.equal(systemCalls()!.getsockopt(descriptor, tcp, tcpInfo, info, length), 0);
+  return new DataView(info.buffer).getUint32(segmentsOut, true);
+}
+
+const background = { ignore, sanitizeOps: false, sanitizeResources: false };
+
+Deno.test({
+  name: "what is said to be the last goes out with the end, in one segment",
+  ...background,
+  async fn() {
+    const sent = async (last: boolean) => {
+      const { socket, other } = await pair();
+      const { descriptor } = socket as EpollSocket;
+      const before = segmentsSent(descriptor);
+      socket.write(new Uint8Array(100), last);
+      socket.closeWrite();
+      const count = segmentsSent(descriptor) - before;
+      socket.close();
+      other.close();
+      return count;
+    };
+    // Another segment may be sent again now and then.
+    const least = async (last: boolean) =>
+      Math.min(await sent(last), await sent(last), await sent(last));
+    assert.equal(await least(true), 1);
+    assert.equal(await least(false), 2);
+  },
+});
+
+Deno.test({
+  name: "bytes that nobody has read do not take the last ones that were written",
+  ...background,
+  async fn() {
+    const { socket, other } = await pair();
+    await other.write(new Uint8Array(10));
+    socket.write(new Uint8Array(100), true);
+    socket.close();
+    const bytes = new Uint8Array(200);
+    let length = 0;
+    while (length < 100) length += (await other.read(bytes.subarray(length)))!;
+    assert.equal(length, 100);
+    other.close();
+  },
+});
+
 Deno.test({
   name: "a connection is heard after the thread has slept, and what it sends meanwhile goes out",
   ignore,

@@ -93,6 +93,19 @@ for (const engine of ENGINES) {
     equal(recorder.errors.length, 0);
   });
 
+  test(engine, "ends with what it says is the last, and reads on", async ({ socket, other }) => {
+    const recorder = new Recorder(socket);
+    socket.write(latin1("the "));
+    socket.write(latin1("question"), true);
+    socket.closeWrite();
+    equal(await receiveToEnd(other), "the question");
+    await send(other, "answer");
+    socket.read();
+    await recorder.until(() => recorder.reads > 0);
+    equal(recorder.text, "answer");
+    equal(recorder.errors.length, 0);
+  });
+
   test(
     engine,
     "writes on to a peer that has finished writing and reads late",

@@ -26,6 +26,8 @@ const BULK_BYTES = 16 * 1024;
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 const SEND_FLAGS = MSG_DONTWAIT | MSG_NOSIGNAL;
+/** Kept back until more comes, or the end. */
+const LAST_FLAGS = SEND_FLAGS | 0x8000;
 const SHUT_WR = 1;
 
 const COMES = READABLE | BROKEN | HUNG_UP | READ_HUNG_UP;
@@ -47,6 +49,8 @@ export class EpollSocket extends PushSocket implements Watched {
   #into: Uint8Array | null = null;
   /** Whether the descriptor is no longer its own. */
   #released = false;
+  /** Whether our direction has ended. */
+  #shut = false;
   /** What waits for room. */
   #unsent: Uint8Array | null = null;
   #sent = 0;
@@ -87,12 +91,18 @@ export class EpollSocket extends PushSocket implements Watched {
 
   protected override stopSource(): void {}
 
-  protected override startWrite(bytes: Uint8Array): boolean {
-    const sent = this.#loop.calls.send(this.descriptor, bytes, bytes.length, SEND_FLAGS);
-    return sent === bytes.length || this.#sendOn(bytes, sent);
+  protected override startWrite(bytes: Uint8Array, last: boolean): boolean {
+    const flags = last ? LAST_FLAGS : SEND_FLAGS;
+    const sent = this.#loop.calls.send(this.descriptor, bytes, bytes.length, flags);
+    if (sent !== bytes.length) return this.#sendOn(bytes, sent);
+    // Closing alone would do, but for bytes that were not read: then the kernel drops what it has kept back.
+    if (last) this.startShutdown();
+    return true;
   }
 
   protected override startShutdown(): void {
+    if (this.#shut) return;
+    this.#shut = true;
     this.#loop.calls.shutdown(this.descriptor, SHUT_WR);
   }
 
