@@ -21,20 +21,11 @@ import * as errors from "./downstream_errors.ts";
 import { type DownstreamHost, Http1DownstreamSession } from "./downstream_session.ts";
 import { writeResponseHead } from "./head_writer.ts";
 import { InputBuffer } from "./input_buffer.ts";
-import type {
-  DownstreamConnection,
-  DownstreamOptions,
-  DownstreamOwner,
-} from "../http/downstream.ts";
+import type { DownstreamConnection, DownstreamOwner } from "../http/downstream.ts";
 import type { DownstreamLimits } from "../http/limits.ts";
-import type { ChunkLimits } from "./limits.ts";
 import { Output, type OutputOwner } from "./output.ts";
 import { RequestHeadReader } from "./request_head_reader.ts";
-
-/** What the HTTP/1 connections of one listener share. */
-export interface Http1ServerOptions extends DownstreamOptions {
-  readonly chunkLimits: ChunkLimits;
-}
+import type { Http1ServerOptions } from "./server_options.ts";
 
 const FRESH = 0;
 const IDLE = 1;

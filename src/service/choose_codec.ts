@@ -9,10 +9,8 @@ import { Deadline } from "../base/timer_wheel.ts";
 import type { ListenerProtocol } from "../config/types.ts";
 import type { DownstreamConnection, DownstreamOwner } from "../http/downstream.ts";
 import type { ConnectionFacts } from "../http/session.ts";
-import {
-  Http1DownstreamConnection,
-  type Http1ServerOptions,
-} from "../http1/downstream_connection.ts";
+import { Http1DownstreamConnection } from "../http1/downstream_connection.ts";
+import type { Http1ServerOptions } from "../http1/server_options.ts";
 import { PREFACE } from "../http2/constants.ts";
 import {
   Http2DownstreamConnection,

@@ -10,10 +10,8 @@ import { DOWNSTREAM_LIMITS, type DownstreamLimits } from "../../http/limits.ts";
 import { CHUNK_LIMITS } from "../../http1/limits.ts";
 import { hasNoContent, ResponseHead } from "../../http/message.ts";
 import type { DownstreamSession } from "../../http/session.ts";
-import {
-  Http1DownstreamConnection,
-  type Http1ServerOptions,
-} from "../../http1/downstream_connection.ts";
+import { Http1DownstreamConnection } from "../../http1/downstream_connection.ts";
+import type { Http1ServerOptions } from "../../http1/server_options.ts";
 import type { Logger } from "../../observe/log.ts";
 import { literal } from "../../observe/log.ts";
 import type { Address } from "../../transport/address.ts";
