@@ -422,7 +422,7 @@ Deno.test("the verbs do what the interface can, and end with the right codes", a
   );
   const stopped = await spawn("stop", "--wait");
   assert.deepEqual([stopped.code, stopped.stdout], [0, "stopped\n"]);
-  assert.equal(await withDeadline(sluice.exited, 5_000, "the end"), 0);
+  assert.equal(await withDeadline(sluice.exited, 30_000, "the end"), 0);
   const after = await spawn("status");
   assert.equal(after.code, 1);
   assert.match(after.stderr, /nobody listens on unix:.*is Sluice running/);

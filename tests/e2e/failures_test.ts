@@ -124,7 +124,7 @@ Deno.test("a hook that never answers fails its request at its deadline, and nobo
     upstream: origin.url,
     plugins: {
       "stuck.ts": plugin(`
-        limits: { timeout: "200ms" },
+        limits: { timeout: "3s" },
         onError: "fail_closed",
         requestFilter(session) {
           if (session.request.path === "/stuck") return new Promise(() => {});
@@ -137,7 +137,7 @@ Deno.test("a hook that never answers fails its request at its deadline, and nobo
     ...Array.from({ length: 20 }, () => rawRequest(sluice.port(), get("/bytes/1"))),
   ]);
   assert.equal(stuck!.status, 500);
-  assert.ok(performance.now() - start < 3_000);
+  assert.ok(performance.now() - start < 20_000);
   assert.ok(others.every(({ status }) => status === 200));
 });
 

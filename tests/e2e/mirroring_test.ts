@@ -30,12 +30,16 @@ function hasHad(origin: SimpleOrigin, count: number): Promise<void> {
   return eventually(() => origin.requests.length >= count, `${count} copies`);
 }
 
-/** Mean time of requests, in milliseconds. */
-async function meanTime(port: number, count: number): Promise<number> {
+/** The time that half of the requests stay below, in milliseconds: what a pause of the machine does not change. */
+async function usualTime(port: number, count: number): Promise<number> {
   await using client = await RawClient.connect(port);
-  const began = performance.now();
-  for (let i = 0; i < count; i++) assert.equal(text(await client.request(get("/"))), "main");
-  return (performance.now() - began) / count;
+  const times: number[] = [];
+  for (let i = 0; i < count; i++) {
+    const began = performance.now();
+    assert.equal(text(await client.request(get("/"))), "main");
+    times.push(performance.now() - began);
+  }
+  return times.sort((a, b) => a - b)[count >> 1]!;
 }
 
 Deno.test("the mirror gets the same request as the upstream, content and all", async () => {
@@ -96,17 +100,17 @@ Deno.test("a mirror that is dead or mute takes no time from the client", async (
   const plain = stack.use(await startSluice({ config: configFile({ origin: main.address }) }));
   const dead = stack.use(await start(main.address, `127.0.0.1:${freePort()}`));
   const slow = stack.use(
-    await start(main.address, mute.address, { max_concurrent: 10, timeout: "1s" }),
+    await start(main.address, mute.address, { max_concurrent: 10, timeout: "60s" }),
   );
-  await meanTime(plain.port(), 20);
-  const alone = await meanTime(plain.port(), 100);
+  await usualTime(plain.port(), 20);
+  const alone = await usualTime(plain.port(), 100);
   for (const [name, sluice] of [["dead", dead], ["mute", slow]] as const) {
-    await meanTime(sluice.port(), 20);
-    const mirrored = await meanTime(sluice.port(), 100);
-    // A hundred requests against a second of waiting for each: the margin is for a busy machine.
-    assert.ok(mirrored < alone + 15, `${name}: ${mirrored} ms against ${alone} ms`);
+    await usualTime(sluice.port(), 20);
+    const mirrored = await usualTime(sluice.port(), 100);
+    // Against a minute of waiting for each: the margin is for a busy machine.
+    assert.ok(mirrored < alone + 1_000, `${name}: ${mirrored} ms against ${alone} ms`);
   }
-  assert.ok(mute.connections.length <= 20, `${mute.connections.length} copies at a time`);
+  assert.ok(mute.connections.length <= 10, `${mute.connections.length} copies at a time`);
 });
 
 Deno.test("content over max_body is not copied, known length or not", async () => {
@@ -132,7 +136,7 @@ Deno.test("content over max_body is not copied, known length or not", async () =
 Deno.test("no more copies run at a time than max_concurrent", async () => {
   await using stack = new AsyncDisposableStack();
   const main = stack.use(await startMember("main"));
-  const mirror = stack.use(await startMember("mirror", { delay: 2_000 }));
+  const mirror = stack.use(await startMember("mirror", { gate: Promise.withResolvers().promise }));
   const sluice = stack.use(await start(main.address, mirror.address, { max_concurrent: 3 }));
   await using client = await RawClient.connect(sluice.port());
   for (let i = 0; i < 10; i++) await client.request(get(`/${i}`));
@@ -177,15 +181,17 @@ Deno.test("answers of a mirror are dropped, whatever they are, and its connectio
   );
   const sluice = stack.use(await start(main.address, mirror.address));
   await using client = await RawClient.connect(sluice.port());
-  for (let i = 1; i <= 5; i++) {
+  let copies = 0;
+  const copiesOf = ({ received }: { received: string }) => received.split("GET / ").length - 1;
+  await eventually(async () => {
     const answer = await client.request(get("/"));
     assert.equal(text(answer), "main");
     assert.equal(field(answer, "set-cookie"), null);
-    await eventually(() => mirror.received.split("GET / ").length > i, "the copy");
-    // The answer, too, has to be through before its connection is free.
-    await new Promise((resolve) => setTimeout(resolve, 30));
-  }
-  assert.ok(mirror.connections.length <= 2, `${mirror.connections.length} connections`);
+    copies++;
+    await eventually(() => copiesOf(mirror) === copies, "the copy");
+    // The answer, too, has to be through before its connection is free, which no event tells.
+    return mirror.connections.some((connection) => copiesOf(connection) >= 5);
+  }, () => `a connection to be used again, after ${mirror.connections.length} of them`);
 });
 
 Deno.test("a request that is tried again is copied once", async () => {

@@ -511,7 +511,7 @@ Deno.test("logging is called exactly once on every path", async () => {
     config: configFile({
       origin: origin.address,
       limits: { body_bytes: 100 },
-      timeouts: { first_byte: "200ms" },
+      timeouts: { first_byte: "1s" },
       plugins: {},
     }),
     plugins: {
@@ -533,7 +533,7 @@ Deno.test("logging is called exactly once on every path", async () => {
     },
   });
   const port = sluice.port();
-  for (const path of ["/bytes/1", "/answered", "/thrown", "/drop", "/delay/600", "/status/404"]) {
+  for (const path of ["/bytes/1", "/answered", "/thrown", "/drop", "/delay/40000", "/status/404"]) {
     await rawRequest(port, get(path));
   }
   await rawRequest(port, request("POST", "/large", {}, "x".repeat(101)));
@@ -551,7 +551,7 @@ Deno.test("logging is called exactly once on every path", async () => {
     ["/answered", 204, ""],
     ["/thrown", 500, "plugin_error"],
     ["/drop", 502, "connection_closed"],
-    ["/delay/600", 504, "first_byte_timeout"],
+    ["/delay/40000", 504, "first_byte_timeout"],
     ["/status/404", 404, ""],
   ];
   assert.deepEqual(ledger.slice(0, 6), expected);

@@ -44,8 +44,8 @@ Deno.test.beforeAll(async () => {
         upstreams: [],
         top: {
           listeners: [
-            listener("web", { proxy_protocol: { trusted, timeout: "400ms" } }),
-            listener("must", { proxy_protocol: { trusted, required: true, timeout: "400ms" } }),
+            listener("web", { proxy_protocol: { trusted, timeout: "1500ms" } }),
+            listener("must", { proxy_protocol: { trusted, required: true, timeout: "1500ms" } }),
             listener("stranger", { proxy_protocol: { trusted: ["10.9.9.9"] } }),
             listener("closed", { proxy_protocol: { trusted: ["10.9.9.9"], required: true } }),
             ...(able
@@ -167,7 +167,7 @@ Deno.test("malformed headers, and those that do not end in time, close the conne
     await client.send(text);
     await client.whenEnded();
     assert.equal(client.received, "");
-    assert.ok(performance.now() - start < 4_000);
+    assert.ok(performance.now() - start < 20_000);
   }
 });
 

@@ -188,7 +188,7 @@ Deno.test("max_connections makes requests wait for their turn, and pending_timeo
   await using sluice = await startSluice({
     config: configFile({
       origin: origin.address,
-      transport: { max_connections: 1, max_pending: 8, pending_timeout: "2s" },
+      transport: { max_connections: 1, max_pending: 8, pending_timeout: "30s" },
     }),
   });
   const answers = await Promise.all(
@@ -206,8 +206,8 @@ Deno.test("over max_pending a request is refused with 503 at once", async () => 
       transport: { max_connections: 1, max_pending: 1 },
     }),
   });
-  const running = rawRequest(sluice.port(), get("/delay/600"));
-  await eventually(() => origin.count("/delay/600") === 1, "the first request");
+  const running = rawRequest(sluice.port(), get("/delay/4000"));
+  await eventually(() => origin.count("/delay/4000") === 1, "the first request");
   const waiting = rawRequest(sluice.port(), get("/bytes/1"));
   const answers = await Promise.all(
     Array.from({ length: 3 }, () => rawRequest(sluice.port(), get("/bytes/1"))),

@@ -61,7 +61,7 @@ Deno.test("tunnels", async (t) => {
     config: configFile({
       origin: origin.url,
       listener: { allow_connect: true, limits: { body_timeout: "300ms" } },
-      timeouts: { read: "300ms", tunnel_idle: "1s", tunnel: 0 },
+      timeouts: { read: "300ms", tunnel_idle: "2s", tunnel: 0 },
       top: {
         services: [{
           name: "main",
@@ -70,7 +70,7 @@ Deno.test("tunnels", async (t) => {
               id: "short",
               match: { path: "/short/*" },
               upstream: "origin",
-              timeouts: { tunnel: "1s" },
+              timeouts: { tunnel: "2s" },
             },
             {
               id: "long",
@@ -103,15 +103,15 @@ Deno.test("tunnels", async (t) => {
         assert.equal(line["tunnel.sent"], 5);
         assert.equal(line["proxy.error"], undefined);
         assert.equal(line["severity"], "INFO");
-        assert.ok(Number(line["duration_ms"]) >= 900, String(line["duration_ms"]));
+        assert.ok(Number(line["duration_ms"]) >= 1_900, String(line["duration_ms"]));
       });
     },
   );
 
   await t.step("one that speaks in one direction alone is not silent", async () => {
     await using client = await open(sluice, ask("/chatter"));
-    // Three times as long as it may be silent.
-    const until = performance.now() + 3_000;
+    // Twice as long as it may be silent.
+    const until = performance.now() + 4_000;
     while (performance.now() < until) assert.equal(latin1(await client.take(4)), "tick");
     client.reset();
     log.add("tunnel", (line) => {
@@ -123,7 +123,7 @@ Deno.test("tunnels", async (t) => {
     "the route's own time lets it be silent for longer, and for longer than read",
     async () => {
       await using client = await open(sluice, ask("/long/echo"));
-      await client.fill(2_000).catch(() => false);
+      await client.fill(4_000).catch(() => false);
       assert.equal(client.ended, null);
       await client.send("still here");
       assert.equal(latin1(await client.take(10)), "still here");
@@ -131,7 +131,7 @@ Deno.test("tunnels", async (t) => {
       assert.equal(await client.whenEnded(), "fin");
       log.add("tunnel", (line) => {
         assert.equal(line["tunnel.end"], "client_closed");
-        assert.ok(Number(line["duration_ms"]) >= 1_900, String(line["duration_ms"]));
+        assert.ok(Number(line["duration_ms"]) >= 3_900, String(line["duration_ms"]));
       });
     },
   );
@@ -141,7 +141,7 @@ Deno.test("tunnels", async (t) => {
     await client.whenEnded();
     log.add("tunnel", (line) => {
       assert.equal(line["tunnel.end"], "timeout");
-      assert.ok(Number(line["duration_ms"]) >= 900, String(line["duration_ms"]));
+      assert.ok(Number(line["duration_ms"]) >= 1_900, String(line["duration_ms"]));
     });
   });
 
@@ -152,7 +152,7 @@ Deno.test("tunnels", async (t) => {
     await sluice.waitForAccessLog(5);
     log.add("tunnel", (line) => {
       assert.equal(line["tunnel.end"], "upstream_closed");
-      assert.ok(Number(line["duration_ms"]) >= 900, String(line["duration_ms"]));
+      assert.ok(Number(line["duration_ms"]) >= 1_900, String(line["duration_ms"]));
     });
   });
 
@@ -224,7 +224,7 @@ Deno.test("a tunnel that is open when the program stops is cut after the grace p
   await using sluice = await startSluice({
     config: configFile({
       origin: origin.url,
-      server: { grace_period: "500ms" },
+      server: { grace_period: "3s" },
       top: { telemetry: { access_log: { output: "access.jsonl" } } },
     }),
   });
@@ -290,7 +290,7 @@ Deno.test("over HTTP/2 a tunnel whose origin has finished ends when its client i
     config: configFile({
       origin: origin.url,
       listener: { protocols: ["h2c"] },
-      timeouts: { tunnel_idle: "500ms", tunnel: "1500ms" },
+      timeouts: { tunnel_idle: "2s", tunnel: "4s" },
       top: { telemetry: { access_log: { output: "access.jsonl" } } },
     }),
   });

@@ -133,7 +133,7 @@ function config(origins: Record<Wire, Origin>, plain: Origin, directory: string)
     upstream: id.replace("-short", ""),
     ...more,
   });
-  const short = { timeouts: { tunnel_idle: "500ms" } };
+  const short = { timeouts: { tunnel_idle: "1s" } };
   const limits = { body_timeout: "300ms" };
   return JSON.stringify({
     version: 1,

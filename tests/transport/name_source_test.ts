@@ -32,7 +32,7 @@ Deno.test("one family is enough, whatever the other says, or if it says nothing"
     const { addresses, ttl } = await source(server)("a.test");
     deepEqual(addresses, ["192.0.2.1"]);
     equal(ttl, 30_000);
-    ok(performance.now() - start < 1_000, "it is not waited for");
+    ok(performance.now() - start < 8_000, "it is not waited for");
   }
 });
 
@@ -49,15 +49,13 @@ Deno.test("a name that does not exist is dns_error", async () => {
 Deno.test("a server that does not answer is dns_timeout, by itself and for who waits", async () => {
   await using server = new DnsServer();
   for (const type of ["A", "AAAA"]) server.zone.set(`slow.test ${type}`, { silent: true });
-  await rejects(source(server)("slow.test"), { type: "dns_timeout" });
-  const resolver = new HostResolver({ source: source(server, { tryTimeout: 400 }) });
-  const start = performance.now();
+  await rejects(source(server, { tryTimeout: 150 })("slow.test"), { type: "dns_timeout" });
+  const resolver = new HostResolver({ source: source(server, { tryTimeout: 2_000 }) });
   await rejects(
     dial({ kind: "tcp", host: "slow.test", port: 80 }, { timeout: 60, resolver }),
     { type: "dns_timeout", source: "upstream" },
   );
-  ok(performance.now() - start < 300);
-  // The look-up goes on; the test ends when it has.
+  equal(resolver.stats().asking, 1, "the look-up goes on without who has waited");
   while (resolver.stats().asking > 0) await new Promise((resolve) => setTimeout(resolve, 20));
   equal(resolver.stats().failures, 1);
 });
@@ -67,12 +65,15 @@ Deno.test("connections by name: TTL holds, a new address is found, and a dead se
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = listener.addr;
   server.zone.set("o.test A", { ttl: 1, records: ["127.0.0.1"] });
-  const resolver = new HostResolver({ source: source(server), staleTime: 60_000 });
+  const resolver = new HostResolver({
+    source: source(server, { tryTimeout: 2_000 }),
+    staleTime: 60_000,
+  });
   const times = { lookup: 0, connect: 0, tls: 0 };
   const connect = async () => {
     const [other, socket] = await Promise.all([
       listener.accept(),
-      dial({ kind: "tcp", host: "o.test", port }, { timeout: 5_000, resolver, times }),
+      dial({ kind: "tcp", host: "o.test", port }, { timeout: 30_000, resolver, times }),
     ]);
     other.close();
     return socket;
@@ -84,9 +85,8 @@ Deno.test("connections by name: TTL holds, a new address is found, and a dead se
   server.zone.set("o.test A", { silent: true });
   server.zone.set("o.test AAAA", { silent: true });
   await new Promise((resolve) => setTimeout(resolve, 1_050));
-  const start = performance.now();
   (await connect()).destroy();
-  ok(performance.now() - start < 150, "nobody waits for the new look-up");
+  equal(resolver.stats().asking, 1, "nobody waits for the new look-up");
   equal(first.closed, false, "a good connection stays");
   first.destroy();
   listener.close();
@@ -183,7 +183,7 @@ Deno.test("a hosts file that is not there has no names", async () => {
 function source(server: DnsServer, options: NameSourceOptions = {}) {
   return nameSource({
     servers: [server.address],
-    tryTimeout: 150,
+    tryTimeout: 10_000,
     tries: 1,
     hosts: NO_HOSTS,
     ...options,
