@@ -75,8 +75,12 @@ function plausible(random: Random, { connection, stream }: OriginRequest): Uint8
   }
 }
 
-/** Lets one random upstream answer, and gives what became of the requests. */
-async function ordeal(seed: number, wild: boolean): Promise<string[]> {
+/**
+ * Lets one random upstream answer, and gives what became of the requests.
+ *
+ * @param patience How long it may be silent, in milliseconds.
+ */
+async function ordeal(seed: number, wild: boolean, patience: number): Promise<string[]> {
   const random = new Random(seed);
   const attack = async (request: OriginRequest) => {
     const { connection } = request;
@@ -92,8 +96,13 @@ async function ordeal(seed: number, wild: boolean): Promise<string[]> {
   };
   await using origin = new Http2Origin({ onRequest: attack });
   await using use = new Use();
-  const limits = { firstByteTimeout: 120, readTimeout: 120, writeTimeout: 120, maxConnections: 3 };
-  const peer = h2cPeer(origin, { pingTimeout: 100, settingsTimeout: 200 }, limits);
+  const limits = {
+    firstByteTimeout: patience,
+    readTimeout: patience,
+    writeTimeout: patience,
+    maxConnections: 3,
+  };
+  const peer = h2cPeer(origin, { pingTimeout: patience, settingsTimeout: 2 * patience }, limits);
   const outcomes = await Promise.all([0, 1, 2, 3].map(async (i) => {
     try {
       const session = await use.session(peer);
@@ -132,18 +141,22 @@ for (const wild of [false, true]) {
       const first = Number(Deno.env.get("FUZZ_SEED") ?? 1);
       const rounds = Number(Deno.env.get("FUZZ_ROUNDS") ?? 120);
       const counts = new Map<string, number>();
-      for (let at = 0; at < rounds; at += 20) {
-        const seeds = Array.from({ length: 20 }, (_, i) => (first + at + i) * 2_654_435_761);
-        const all = await withDeadline(
-          Promise.all(seeds.map((seed) => ordeal(seed, wild))),
-          60_000,
-          `seeds from ${first + at}`,
-        );
-        for (const outcome of all.flat()) counts.set(outcome, (counts.get(outcome) ?? 0) + 1);
-      }
       // Random bytes are a fault at once; what is nearly right gets further, to more than one kind of end.
-      ok(counts.has("invalid_response"));
-      ok(wild || counts.size > 3, JSON.stringify([...counts]));
+      const shown = () => counts.has("invalid_response") && (wild || counts.size > 3);
+      // On a machine that is too slow for the first of them, time is all that runs out.
+      for (const patience of [120, 1_000, 8_000]) {
+        for (let at = 0; at < rounds; at += 20) {
+          const seeds = Array.from({ length: 20 }, (_, i) => (first + at + i) * 2_654_435_761);
+          const all = await withDeadline(
+            Promise.all(seeds.map((seed) => ordeal(seed, wild, patience))),
+            120_000,
+            `seeds from ${first + at}`,
+          );
+          for (const outcome of all.flat()) counts.set(outcome, (counts.get(outcome) ?? 0) + 1);
+        }
+        if (shown()) break;
+      }
+      ok(shown(), JSON.stringify([...counts]));
       equal(faults.length, 0, String(faults[0]));
     } finally {
       globalThis.removeEventListener("error", onError);

@@ -110,7 +110,7 @@ Deno.test("RFC 9113 §8", async (t) => {
     "no malformed request has reached the origin, and each is in the access log",
     async () => {
       assert.deepEqual(origin.requests.filter(({ target }) => target !== "/"), []);
-      const lines = await sluice.waitForAccessLog(MALFORMED.length * 3 - 1);
+      const lines = await sluice.waitForAccessLog(MALFORMED.length * 4 - 2);
       const refused = lines.filter((line) => line["proxy.error"] === "http_request_error");
       assert.equal(refused.length, MALFORMED.length * 2 - 1);
     },
