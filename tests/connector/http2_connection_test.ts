@@ -119,7 +119,7 @@ Deno.test("who sends no SETTINGS, something else, or takes no requests, is no co
     [none, "connection_limit", /takes no requests/],
   ];
   for (const [origin, type, words] of cases) {
-    const peer = h2cPeer(origin, { settingsTimeout: origin === silent ? 150 : 5_000 });
+    const peer = h2cPeer(origin, { settingsTimeout: origin === silent ? 150 : 30_000 });
     const error = await failure(use.connector.connect(peer, "POST"));
     equal(`${error.type} ${error.source}`, `${type} upstream`);
     ok(words.test(error.message), error.message);
@@ -210,7 +210,7 @@ Deno.test("an idle connection is asked by PING after ping_interval, and goes whe
     onRequest: (request) => request.respond(200, "a"),
   });
   await using use = new Use();
-  const peer = h2cPeer(origin, { pingInterval: 300, pingTimeout: 400 });
+  const peer = h2cPeer(origin, { pingInterval: 300, pingTimeout: 1_500 });
   equal(await get(use, peer), "200 a");
   const connection = origin.connections[0]!;
   await connection.next(F.PING);
@@ -226,7 +226,7 @@ Deno.test("a black-holed connection fails its requests by ping_timeout, and the 
     onRequest: (request) => dead ? null : request.respond(200, "alive"),
   });
   await using use = new Use();
-  const peer = h2cPeer(origin, { pingInterval: 300, pingTimeout: 400 });
+  const peer = h2cPeer(origin, { pingInterval: 300, pingTimeout: 1_500 });
   equal(await get(use, peer), "200 alive");
   dead = true;
   const stuck = [get(use, peer, "/1"), get(use, peer, "/2")].map((one) => failure(one));
@@ -409,7 +409,7 @@ Deno.test("a connection that does not take what is written is cut after the writ
       makeFrame(F.SETTINGS, 0, 0, Uint8Array.of(0, 4, 0x7f, 255, 255, 255)),
     );
     await connection.send(makeFrame(F.WINDOW_UPDATE, 0, 0, Uint8Array.of(0x70, 0, 0, 0)));
-    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    await new Promise((resolve) => connection.socket.once("close", resolve));
   });
   await using use = new Use();
   const session = await use.session(h2cPeer(origin.port, {}, { writeTimeout: 200 }));
@@ -490,12 +490,12 @@ Deno.test({
       },
     });
     await using use = new Use();
-    const peer = tlsPeer(origin.port, { http2: { http1For: 1_500 } });
+    const peer = tlsPeer(origin.port, { http2: { http1For: 3_000 } });
     const error = await failure(get(use, peer));
     equal(`${error.type} ${error.unprocessed}`, "http_1_1_required true");
     equal(await get(use, peer), "200 hello");
     equal(origin.connections.length, 2);
-    await new Promise((resolve) => setTimeout(resolve, 1_600));
+    await new Promise((resolve) => setTimeout(resolve, 3_100));
     // The HTTP/2 connection is there still, and is tried again.
     equal((await failure(get(use, peer))).type, "http_1_1_required");
     equal(origin.connections[0]!.requests.length, 2);

@@ -389,7 +389,7 @@ Deno.test("a response that came whole is read, although the connection is gone",
 Deno.test("a first byte that does not come resets its stream, and asks by PING whether anybody is there", async () => {
   await using origin = new Http2Origin();
   await using use = new Use();
-  const peer = h2cPeer(origin, {}, { firstByteTimeout: 500 });
+  const peer = h2cPeer(origin, {}, { firstByteTimeout: 2_000 });
   const session = await asked(use, origin, peer);
   const error = await failure(Promise.resolve(session.readHead()));
   equal(`${error.type} ${error.source}`, "first_byte_timeout upstream");

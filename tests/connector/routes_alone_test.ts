@@ -161,7 +161,7 @@ for (const { name, reply, close = false, type, message, status, retry } of REFUS
       proxy.closes = close;
       const peer = createPeer({
         address: { kind: "tcp", host: "192.0.2.1", port: 80 },
-        options: { ...PEER_OPTIONS, connectTimeout: 150, proxy: proxy.options() },
+        options: { ...PEER_OPTIONS, connectTimeout: 1_000, proxy: proxy.options() },
       });
       await rejects(use.connector.connect(peer, "GET"), (error) => {
         ok(error instanceof ProxyError);
