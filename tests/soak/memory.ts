@@ -45,7 +45,7 @@ export interface ReloadMemory {
 
 const PLUGIN = (version: number) =>
   `import { definePlugin } from "@sluice/plugin";
-const filling = new Uint8Array(1024 * 1024).fill(${version % 256});
+const filling = new Uint8Array(4 * 1024 * 1024).fill(${version % 256});
 export default definePlugin({
   responseFilter(session) { session.response.headers.set("X-Version", "${version}" + filling[0]); },
 });
