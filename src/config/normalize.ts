@@ -10,6 +10,7 @@ import type { Identity } from "./accounts.ts";
 import type { ConfigDocument } from "./document.ts";
 import type { FoundPlugin } from "./found_plugins.ts";
 import { normalizeHttp2 } from "./normalize_http2.ts";
+import { DEFAULT_LOAD_TIMEOUT } from "../sandbox/spec.ts";
 import { type EngineSurroundings, socketEngine } from "./socket_engine.ts";
 import { normalizeListenerTls, normalizeProxyProtocol } from "./normalize_listener_tls.ts";
 import { normalizeServices, PluginUses } from "./normalize_services.ts";
@@ -245,6 +246,7 @@ function normalizePlugin(
     onError: perPlugin<"fail_open" | "fail_closed">(data.on_error, plugin.name),
     timeout: perPlugin<number>(data.timeout, plugin.name),
     heap: perPlugin<number>(data.heap, plugin.name),
+    loadTimeout: perPlugin<number>(data.load_timeout, plugin.name) ?? DEFAULT_LOAD_TIMEOUT,
     uses,
   };
 }

@@ -218,6 +218,11 @@ const plugins = () =>
       perPlugin(duration(1)),
       "Deadline of one hook call, for all or by name. Default: what the plugin or the phase says.",
     ),
+    load_timeout: withDefault(
+      perPlugin(duration(1)),
+      "15s",
+      "How long a plugin may take to load, and then to set up, for all or by name.",
+    ),
     heap: optional(
       perPlugin(size(8 * 1024 * 1024, 4 * 1024 ** 3)),
       "Heap of the sandbox, for all or by name. Default: what the plugin says, or 64MiB.",

@@ -244,7 +244,7 @@ function checkPluginSettings(
     if (isKey) findings.atKey(path, message, remedy);
     else findings.at(path, message, remedy);
   };
-  for (const key of ["grant", "isolation", "on_error", "timeout", "heap"]) {
+  for (const key of ["grant", "isolation", "on_error", "timeout", "load_timeout", "heap"]) {
     for (const name of Object.keys(rawMap(plugins[key]))) {
       check(["plugins", key, name], name, true);
     }

@@ -232,6 +232,8 @@ export interface PluginConfig {
   readonly timeout: number | null;
   /** Heap of the sandbox, in bytes. */
   readonly heap: number | null;
+  /** How long it may take to load, and then to set up, in milliseconds. */
+  readonly loadTimeout: number;
   /** Its configurations, one for each distinct `with:`, as written. */
   readonly uses: readonly PluginUseConfig[];
 }

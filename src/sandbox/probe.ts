@@ -13,9 +13,6 @@ import type { Sandbox, SandboxExit, SandboxOptions } from "./sandbox.ts";
 import { DEFAULT_HEAP, type PluginManifest, type PluginSpec } from "./spec.ts";
 import { startWorkerSandbox } from "./worker_sandbox.ts";
 
-/** How long a plugin may take to load and set up, in milliseconds. */
-export const LOAD_TIMEOUT = 15_000;
-
 let directory: Promise<string> | null = null;
 let nextSocket = 0;
 
@@ -136,14 +133,18 @@ export class LoadWaiter {
   async wait(kind: string): Promise<unknown> {
     if (this.#failure !== null) throw this.#failure;
     this.#awaited = kind;
+    const { loadTimeout } = this.#spec;
     let timer: ReturnType<typeof setTimeout> | undefined;
     try {
       return await new Promise((resolve, reject) => {
         this.#resolve = resolve;
         this.#reject = reject;
         timer = setTimeout(() => {
-          this.#fail(`it did not finish loading within ${LOAD_TIMEOUT / 1000} s`);
-        }, LOAD_TIMEOUT);
+          this.#fail(
+            `it did not finish loading within ${loadTimeout / 1000} s`,
+            "Look for a loop or an await that does not end in what it does at its start, or raise plugins.load_timeout.",
+          );
+        }, loadTimeout);
       });
     } finally {
       clearTimeout(timer);

@@ -37,6 +37,8 @@ export interface PluginSpec {
   readonly timeout: number | null;
   /** Heap of the sandbox in bytes, over what the plugin says. */
   readonly heap: number | null;
+  /** How long it may take to load, and then to set up, in milliseconds. */
+  readonly loadTimeout: number;
   readonly uses: readonly UseSpec[];
 }
 
@@ -68,5 +70,6 @@ export interface PluginManifest {
 }
 
 export const DEFAULT_HEAP: number = 64 * 1024 * 1024;
+export const DEFAULT_LOAD_TIMEOUT: number = 15_000;
 export const DEFAULT_CONCURRENCY: number = 1000;
 export const DEFAULT_TICK: number = 60_000;

@@ -69,6 +69,21 @@ Deno.test("a link inside of a plugin's folder that leads out stops the load", as
   assert.equal(error.file, `${dir.path}/p/data.txt`);
 });
 
+for (
+  const [what, source] of [
+    ["a plugin", "for (;;);"],
+    ["a plugin's set-up", "export default { setup() { for (;;); } };"],
+  ] as const
+) {
+  Deno.test(`${what} that does not end is given up after load_timeout, with what to do`, async () => {
+    await using dir = await tree({ "slow.js": source });
+    const spec = specOf(`${dir.path}/slow.js`, "worker", { loadTimeout: 1_500 });
+    const error = await failure(start([spec]));
+    assert.match(error.message, /did not finish loading within 1.5 s/);
+    assert.match(error.remedy, /raise plugins\.load_timeout/);
+  });
+}
+
 Deno.test("inspectPlugin() says what a plugin is", async () => {
   const manifest = await inspectPlugin(specOf("good.ts", "worker"));
   assert.equal(manifest.name, "good");

@@ -38,6 +38,7 @@ export function specOf(
     onError: null,
     timeout: null,
     heap: null,
+    loadTimeout: 60_000,
     uses: [{ config: undefined, source: null }],
     ...more,
   };
