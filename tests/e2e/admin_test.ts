@@ -272,7 +272,7 @@ Deno.test("a drain lets requests finish, says so to probes, and ends with 0", as
   assert.deepEqual([ready.status, text(ready)], [503, "draining\n"]);
   assert.equal((await rawRequest({ path }, get("/livez"))).status, 200);
   assert.equal(text(await client.response()), "late");
-  assert.equal(await withDeadline(sluice.exited, 10_000, "the end"), 0);
+  assert.equal(await withDeadline(sluice.exited, 30_000, "the end"), 0);
   assert.throws(() => Deno.statSync(path), Deno.errors.NotFound);
 });
 
@@ -418,7 +418,7 @@ Deno.test("the verbs do what the interface can, and end with the right codes", a
       /^worker main-0 +ready, 0 restarts, heard of .* ago, 1 connections, 0 requests$/m
         .test((await run("status")).stdout),
     "the worker to tell of the connection",
-    10_000,
+    30_000,
   );
   const stopped = await spawn("stop", "--wait");
   assert.deepEqual([stopped.code, stopped.stdout], [0, "stopped\n"]);

@@ -49,7 +49,7 @@ Deno.test("another process takes over under load: every connection is accepted, 
     }
   });
   const load = Promise.all([...fresh, ...kept]);
-  await eventually(() => answered > 50, "some answers", 20_000);
+  await eventually(() => answered > 50, "some answers", 40_000);
   writePlugin(sluice, "who.ts", WHO.replace("VERSION", "two"));
   await using second = await upgrade(sluice);
   assert.equal(await sluice.exited, 0);
@@ -60,7 +60,7 @@ Deno.test("another process takes over under load: every connection is accepted, 
   await second.whenEnded();
   assert.equal(text(await rawRequest(port, get("/version"))), "three");
   const before = answered;
-  await eventually(() => answered > before + 50, "more answers", 20_000);
+  await eventually(() => answered > before + 50, "more answers", 40_000);
   over = true;
   await load;
   await third.stop();
@@ -128,7 +128,7 @@ Deno.test("a process that another has relieved is not reloaded: it says which on
   );
   await socket.echo("still");
   next.signal("SIGHUP");
-  await sluice.waitForOutput(/Reloaded generation=2/, 20_000);
+  await sluice.waitForOutput(/Reloaded generation=2/, 40_000);
   await socket[Symbol.asyncDispose]();
   assert.equal(await sluice.exited, 0);
   await next.stop();

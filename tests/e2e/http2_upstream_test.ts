@@ -146,7 +146,7 @@ Deno.test("hundreds of clients share few connections to an HTTP/2 upstream", asy
   );
   try {
     const answers = Promise.all(clients.map((client, i) => client.request(get(`/${i}`))));
-    await eventually(() => held.length === 250, "all requests to be there at a time", 20_000);
+    await eventually(() => held.length === 250, "all requests to be there at a time", 40_000);
     // One for the first 128; while it was made it was not known that it would take no more.
     assert.ok(origin.connections.length <= 3, `${origin.connections.length} connections`);
     for (const one of held) await one.respond(200, one.path);

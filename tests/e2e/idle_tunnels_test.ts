@@ -60,7 +60,7 @@ Deno.test(`${TUNNELS} idle tunnels cost little memory, and end together when the
     one.write("echo");
     assert.equal(await echoed, "echo");
     await eventually(() => clients.size === 0, "all clients to see the end", 30_000);
-    await eventually(() => open === 0, "the origin to see the end", 10_000);
+    await eventually(() => open === 0, "the origin to see the end");
   } finally {
     for (const socket of clients) socket.destroy();
     await new Promise((resolve) => origin.close(resolve));

@@ -108,7 +108,7 @@ export default definePlugin({
   const who = async () => text(await rawRequest(sluice.port(), get("/")));
   assert.equal(await who(), "one");
   writePlugin(sluice, "who.ts", plugin("two"));
-  await eventually(async () => await who() === "two", "the new plugin", 20_000);
+  await eventually(async () => await who() === "two", "the new plugin", 40_000);
 });
 
 Deno.test("server.watch reloads by itself when the config or a plugin changes", async () => {
@@ -129,9 +129,9 @@ export default definePlugin({
   const who = async () => text(await rawRequest(sluice.port(), get("/")));
   assert.equal(await who(), "one");
   writePlugin(sluice, "who.ts", version("two"));
-  await eventually(async () => await who() === "two", "the new plugin", 20_000);
+  await eventually(async () => await who() === "two", "the new plugin", 40_000);
   writeConfig(sluice, configFile({ origin: origin.address }));
-  await eventually(async () => await who() === "hello", "the new config", 20_000);
+  await eventually(async () => await who() === "hello", "the new config", 40_000);
 });
 
 /** CLOCK_MONOTONIC in microseconds, as somebody else reads it. */

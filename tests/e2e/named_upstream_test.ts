@@ -96,7 +96,7 @@ class Reader {
         return last.length === count && done(last);
       },
       `${what}; failed: ${this.failures.slice(0, 3)}`,
-      20_000,
+      60_000,
     );
   }
 
@@ -162,6 +162,14 @@ Deno.test("a name that leads elsewhere while the program runs is followed, and n
   await sluice.waitForOutput(/Other service workers take over, because names .*127\.0\.0\.2/);
   await eventually(async () => await may("127.0.0.2") === "granted", "the right to 127.0.0.2");
   assert.equal(await may("127.0.0.3"), "prompt");
+
+  // Workers that were replaced finish what they have, and know one address only.
+  for (const worker of [0, 1]) {
+    await sluice.waitForOutput(
+      new RegExp(`Worker ${worker} of service main, which was replaced, has ended`),
+      60_000,
+    );
+  }
 
   // Where nobody listens, the other address answers.
   await origins.stop("127.0.0.1");

@@ -450,7 +450,7 @@ Deno.test("a large download passes a body filter whole and in order", async () =
     },
   });
   const size = 3_000_000;
-  const answer = await rawRequest(sluice.port(), get(`/bytes/${size}`), "GET", 20_000);
+  const answer = await rawRequest(sluice.port(), get(`/bytes/${size}`), "GET", 40_000);
   assert.equal(answer.status, 200);
   assert.ok(text(answer) === pattern(size));
 });

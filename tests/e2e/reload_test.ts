@@ -351,7 +351,7 @@ Deno.test("a download that runs over a replaced worker arrives whole", async () 
   // Its head has promised that the connection goes on, and so it does, with the last word on the next request.
   assert.equal(field(await client.request(get("/")), "connection"), "close");
   // Nothing keeps the old worker after that.
-  await sluice.waitForOutput(/which was replaced, has ended cut=0/, 20_000);
+  await sluice.waitForOutput(/which was replaced, has ended cut=0/, 40_000);
 });
 
 Deno.test("what was replaced is cut when its time is over", async () => {
@@ -364,7 +364,7 @@ Deno.test("what was replaced is cut when its time is over", async () => {
   await using socket = await EchoSocket.open(sluice.port());
   assert.equal(await reload(sluice, marked("two", { origin: other.address, server })), true);
   await socket.whenEnded();
-  await sluice.waitForOutput(/which was replaced, has ended cut=1/, 20_000);
+  await sluice.waitForOutput(/which was replaced, has ended cut=1/, 40_000);
 });
 
 Deno.test("no more replaced workers than allowed go on at a time", async () => {

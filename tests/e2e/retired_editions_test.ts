@@ -78,7 +78,7 @@ Deno.test("of editions with requests left, those beyond server.max_retired_editi
   const [old, young] = [http2.take(), http2.take()];
   await http2.send(http2.request(old, "GET", "/never"));
   await http2.until(() => http2.seen(old).body.length > 0, "the first content");
-  await eventually(async () => (await worker(admin)).requests === 4, "four requests", 10_000);
+  await eventually(async () => (await worker(admin)).requests === 4, "four requests");
   await next();
   await using second = await EchoSocket.open(port);
   await http2.send(http2.request(young, "GET", "/never"));
@@ -89,7 +89,7 @@ Deno.test("of editions with requests left, those beyond server.max_retired_editi
   await eventually(
     async () => (await worker(admin)).retired_editions === 2,
     "the worker to tell of them",
-    10_000,
+    30_000,
   );
   const shown = await cli(["status", "--admin", `unix:${admin.path}`]);
   assert.match(shown.out, /^worker main-0 .* requests, 2 older configs in use$/m);
@@ -145,7 +145,7 @@ Deno.test("a tunnel opened after each of many reloads leaves no more editions th
       return retired_editions === 4 && requests === 4;
     },
     "the worker to tell of four",
-    10_000,
+    30_000,
   );
   assert.equal(field(await rawRequest(port, get("/bytes/1")), "x-number"), "25");
 });

@@ -107,12 +107,12 @@ testWith(
           return seen.every((one) => one === oneLine(pair.cert));
         },
         "the new certificate",
-        15_000,
+        30_000,
       );
       await eventually(
         () => loads.every(({ requests }, i) => requests > before[i]! + 5),
         "requests on the way",
-        15_000,
+        30_000,
       );
     }
     await Promise.all(loads.map((load) => load.stop()));
@@ -181,7 +181,7 @@ testWith(
       await eventually(
         async () => await shown(sluice.port()) === oneLine(second.cert),
         "the second pair",
-        15_000,
+        30_000,
       );
     } finally {
       Deno.removeSync(root, { recursive: true });
@@ -279,18 +279,18 @@ testWith(
     {
       using client = await keptClient(port, authority.ca, null);
       assert.equal(await reload(sluice, config(required("old.pem"))), true);
-      await withDeadline(client.ended, 10_000, "the end of a client without a certificate");
+      await withDeadline(client.ended, 30_000, "the end of a client without a certificate");
     }
     const known = old.sign("known.test");
     {
       using client = await keptClient(port, authority.ca, known);
       assert.equal(await reload(sluice, config(required("next.pem"))), true);
-      await withDeadline(client.ended, 10_000, "the end after a reload with other roots");
+      await withDeadline(client.ended, 30_000, "the end after a reload with other roots");
     }
     {
       using client = await keptClient(port, authority.ca, next.sign("new.test"));
       Deno.writeTextFileSync(`${sluice.directory}/next.pem`, old.ca);
-      await withDeadline(client.ended, 20_000, "the end after the file of the roots has changed");
+      await withDeadline(client.ended, 30_000, "the end after the file of the roots has changed");
     }
   },
 );

@@ -69,7 +69,7 @@ async function open(
         request.on("response", (response) => resolve([response, response.socket]));
         request.on("error", reject);
       }),
-      10_000,
+      30_000,
       "an answer to the handshake",
     );
     return {
@@ -86,7 +86,7 @@ async function open(
   session.on("error", () => {});
   await withDeadline(
     new Promise<void>((resolve) => session.once("remoteSettings", () => resolve())),
-    10_000,
+    30_000,
     "the settings",
   );
   assert.equal(session.remoteSettings.enableConnectProtocol, true);
@@ -105,7 +105,7 @@ async function open(
       stream.on("response", resolve);
       stream.on("error", reject);
     }),
-    10_000,
+    30_000,
     "an answer to the handshake",
   );
   return {
@@ -369,7 +369,7 @@ async function real(
   const ws = new WebSocket(`${base}/${up}/echo`, ["chat"], { perMessageDeflate: true, ca });
   const got: string[] = [];
   ws.on("message", (data: Buffer) => got.push(String(data)));
-  await withDeadline(new Promise((resolve) => ws.once("open", resolve)), 10_000, "the opening");
+  await withDeadline(new Promise((resolve) => ws.once("open", resolve)), 30_000, "the opening");
   assert.equal(ws.protocol, "chat");
   assert.equal(ws.extensions, up === "h1" ? "permessage-deflate" : "");
   const long = "again and again ".repeat(10_000);
@@ -381,7 +381,7 @@ async function real(
     ws.once("close", (code: number, reason: Buffer) => resolve(`${code} ${reason}`));
   });
   ws.close(4003, "enough");
-  assert.equal(await withDeadline(closed, 10_000, "the closing"), "4003 enough");
+  assert.equal(await withDeadline(closed, 30_000, "the closing"), "4003 enough");
   await eventually(() => origins[up].closed.includes("4003 enough"), "the server's close");
 }
 

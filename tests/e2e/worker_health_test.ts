@@ -93,7 +93,7 @@ Deno.test("who is ejected and which breakers are open goes on after a reload, th
 
   await using victim = await RawClient.connect(port);
   await victim.send(get("/end"));
-  await sluice.waitForOutput(/Worker 0 of service main died/, 20_000);
+  await sluice.waitForOutput(/Worker 0 of service main died/, 40_000);
   await taken(sluice, 2);
   await serves("after the end of a worker");
 

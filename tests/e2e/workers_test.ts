@@ -82,8 +82,8 @@ Deno.test("a worker that ends is replaced, and requests are served all the while
   await using victim = await RawClient.connect(port);
   const dead = text(await victim.request(get("/who")));
   await victim.send(get("/end"));
-  await sluice.waitForOutput(/Worker \d of service main died/, 20_000);
-  await sluice.waitForOutput(/Worker \d of service main serves again/, 20_000);
+  await sluice.waitForOutput(/Worker \d of service main died/, 40_000);
+  await sluice.waitForOutput(/Worker \d of service main serves again/, 40_000);
   const alive = new Set<string>();
   await eventually(async () => {
     alive.add(text(await rawRequest(port, get("/who"))));
@@ -113,7 +113,7 @@ Deno.test("a worker that ends itself is noticed at once, and not for its silence
   await sluice.waitForOutput(
     /Worker 0 of service main died: it ended itself; .* connections=3 requests=2\n/,
   );
-  await sluice.waitForOutput(/serves again/, 20_000);
+  await sluice.waitForOutput(/serves again/, 40_000);
   assert.equal((await rawRequest(sluice.port(), get("/bytes/1"))).status, 200);
 });
 

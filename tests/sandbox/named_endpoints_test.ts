@@ -100,26 +100,25 @@ for (const isolation of ALL) {
   Deno.test(`in isolation "${isolation}", setup, hooks and tick name endpoints`, async () => {
     const text = `export default {
       tickInterval: "10ms",
-      setup(env) { env.setEndpoints(["127.0.0.1:1"]); return { asked: false, ticked: false }; },
+      setup(env) { env.setEndpoints(["127.0.0.1:1"]); return { seen: false, ticked: false }; },
       requestSummary(session, { setEndpoints, state }) {
-        setEndpoints([{ address: "127.0.0.1:2", weight: 3 }]);
-        state.asked = true;
+        if (session.request.path === "/seen") state.seen = true;
+        else setEndpoints([{ address: "127.0.0.1:2", weight: 3 }]);
         return "asked";
       },
       tick(ctx) {
-        if (!ctx.state.asked || ctx.state.ticked) return;
+        if (!ctx.state.seen || ctx.state.ticked) return;
         ctx.state.ticked = true;
-        // After the pace, so that this list does not take the place of the one before.
-        return new Promise((done) => setTimeout(() => {
-          ctx.setEndpoints([{ address: "127.0.0.1:3", priority: 1, labels: { zone: "a" } }]);
-          done();
-        }, ${ENDPOINT_PACE * 2}));
+        ctx.setEndpoints([{ address: "127.0.0.1:3", priority: 1, labels: { zone: "a" } }]);
       },
     };`;
     await withPlugin(text, async ({ file }) => {
       await using bench = await start([specOf(file, isolation)]);
       await bench.event((event) => event.kind === "endpoints");
       assert.equal(await bench.handler().call("requestSummary", new FakeSession()), "asked");
+      // Only then, so that the next list does not take the place of this one.
+      await bench.event(() => lists(bench).length === 2);
+      await bench.handler().call("requestSummary", new FakeSession({ target: "/seen" }));
       await bench.event(() => lists(bench).length === 3);
       assert.deepEqual(lists(bench), [
         ["127.0.0.1:1"],
