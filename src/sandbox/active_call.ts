@@ -33,6 +33,8 @@ export class ActiveCall {
   #session: SandboxSession | null = null;
   #waiting: BodyWaiter[] | null = null;
   #over = false;
+  /** Whether it stands in the table, to be found when something comes for it. */
+  #listed = false;
 
   constructor(channel: Channel, calls: CallTable, id: number, shape: PhaseShape) {
     this.#channel = channel;
@@ -66,8 +68,11 @@ export class ActiveCall {
       return this.fail(error);
     }
     if (isThenable(result)) {
-      this.#calls.set(this.#id, this);
-      Promise.resolve(result).then(this.#settle, this.#reject);
+      this.#list();
+      Promise.resolve(result).then(
+        (raw) => this.#settle(raw),
+        (error) => this.fail(error),
+      );
     } else {
       this.#settle(result);
     }
@@ -112,27 +117,34 @@ export class ActiveCall {
     this.#channel.post([FAILED, this.#id, describeError(error, MAX_TEXT)]);
   }
 
-  readonly #reject = (error: unknown): void => this.fail(error);
-
-  readonly #settle = (raw: unknown): void => {
+  #settle(raw: unknown): void {
     try {
       const form = normaliseResult(this.#shape.result, raw);
       if (form instanceof Promise) {
-        this.#calls.set(this.#id, this);
-        form.then(this.#done, this.#reject);
+        this.#list();
+        form.then(
+          (whole) => this.#done(whole),
+          (error) => this.fail(error),
+        );
       } else {
         this.#done(form);
       }
     } catch (error) {
       this.fail(error);
     }
-  };
+  }
 
-  readonly #done = (form: unknown): void => {
+  #done(form: unknown): void {
     const effects = this.#finish();
     if (effects === undefined) return;
     this.#answer(effects, form);
-  };
+  }
+
+  #list(): void {
+    if (this.#over) return;
+    this.#listed = true;
+    this.#calls.set(this.#id, this);
+  }
 
   #answer(effects: unknown[] | null, form: unknown): void {
     try {
@@ -145,21 +157,22 @@ export class ActiveCall {
 
   #open(snapshot: unknown): SandboxSession {
     const taken = needSnapshot(snapshot);
-    return new SandboxSession(this.#shape, taken, this.#effects, this.#readBody);
+    return new SandboxSession(this.#shape, taken, this.#effects, this);
   }
 
   /** The effects, or `undefined` if it was answered before. */
   #finish(): unknown[] | null | undefined {
     if (this.#over) return undefined;
     this.#over = true;
-    this.#calls.delete(this.#id);
+    if (this.#listed) this.#calls.delete(this.#id);
     // An error takes longer to make than a hook to run.
     if (this.#waiting !== null) this.#failBodies(new Error("the hook has ended"));
     this.#session?.release();
     return this.#effects.close();
   }
 
-  readonly #readBody = (limit?: number): Promise<Uint8Array> => {
+  /** The content of the request; for `SandboxSession`. */
+  readBody(limit?: number): Promise<Uint8Array> {
     if (this.#over) {
       return Promise.reject(new TypeError("Cannot read the content: the hook has ended"));
     }
@@ -171,12 +184,12 @@ export class ActiveCall {
     return new Promise((resolve, reject) => {
       if (this.#waiting === null) {
         this.#waiting = [];
-        this.#calls.set(this.#id, this);
+        this.#list();
         this.#channel.post([READ_BODY, this.#id, limit]);
       }
       this.#waiting.push({ resolve, reject });
     });
-  };
+  }
 
   #failBodies(error: Error): void {
     const waiting = this.#waiting;

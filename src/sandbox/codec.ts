@@ -251,7 +251,7 @@ export class ValueReader {
   /** A text of known length, a byte per character. */
   narrow(length: number): string {
     const start = this.#take(length);
-    return latin1(this.#bytes, start, this.position);
+    return shortText(this.#bytes, start, length);
   }
 
   /** A text of known length, two bytes per character. */
@@ -316,6 +316,26 @@ export class ValueReader {
     this.position = start + length;
     return start;
   }
+}
+
+/** Texts up to this length are remembered: */
+const SHORT = 32;
+/** the last one for each mixture of a few of its characters. */
+const LATEST: string[] = new Array(256).fill("");
+
+/** A text that may well have come before: hooks set the same fields again and again. */
+function shortText(bytes: Uint8Array, start: number, length: number): string {
+  if (length === 0) return "";
+  const end = start + length;
+  if (length > SHORT) return latin1(bytes, start, end);
+  const mixture = bytes[start]! * 31 + bytes[end - 1]! * 7 + bytes[start + (length >> 1)]! + length;
+  const known = LATEST[mixture & 255]!;
+  if (known.length === length) {
+    let i = 0;
+    while (i < length && known.charCodeAt(i) === bytes[start + i]!) i++;
+    if (i === length) return known;
+  }
+  return LATEST[mixture & 255] = latin1(bytes, start, end);
 }
 
 const SCRATCH = new DataView(new ArrayBuffer(8));

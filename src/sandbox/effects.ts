@@ -77,7 +77,7 @@ function effectSize(code: number, a: unknown, b: unknown, c: unknown): number {
 }
 
 /**
- * Checks effects that came out of a sandbox. Vars are replaced by copies.
+ * Checks effects that came out of a sandbox. Vars are replaced by copies, in place.
  *
  * @returns The effects, or `null` if there are none.
  * @throws {ProtocolError} If they are not what this phase may do.
@@ -90,17 +90,16 @@ export function checkEffects(effects: unknown, shape: PhaseShape): unknown[] | n
   if (length > MAX_EFFECTS * EFFECT || length % EFFECT !== 0) {
     throw new ProtocolError(`its list of changes has ${length} entries`);
   }
-  const checked: unknown[] = [];
   let bytes = 0;
   for (let i = 0; i < length; i += EFFECT) {
     const code: unknown = effects[i];
     const a: unknown = effects[i + 1];
-    let b: unknown = effects[i + 2];
+    const b: unknown = effects[i + 2];
     const c: unknown = effects[i + 3];
     if (typeof code !== "number") throw new ProtocolError("a change has no code");
     if (code === VAR_SET) {
       if (!isName(a)) throw new ProtocolError("a var has no name");
-      b = copyValue(b, MAX_VALUE_BYTES, `the var ${JSON.stringify(a)}`);
+      effects[i + 2] = copyValue(b, MAX_VALUE_BYTES, `the var ${JSON.stringify(a)}`);
     } else {
       checkEffect(code, a, b, c, shape);
     }
@@ -108,9 +107,8 @@ export function checkEffects(effects: unknown, shape: PhaseShape): unknown[] | n
     if (bytes > MAX_EFFECT_BYTES) {
       throw new ProtocolError(`its changes hold more than ${MAX_EFFECT_BYTES} bytes`);
     }
-    checked.push(code, a, b, c);
   }
-  return checked;
+  return effects;
 }
 
 function checkEffect(code: number, a: unknown, b: unknown, c: unknown, shape: PhaseShape): void {

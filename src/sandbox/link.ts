@@ -12,6 +12,7 @@ import type { Channel } from "./channel.ts";
 import { applyEffects, checkEffects } from "./effects.ts";
 import { KeptRequests } from "./kept_requests.ts";
 import { callError, PendingCall, type PendingOwner } from "./pending_call.ts";
+import { PendingCalls } from "./pending_calls.ts";
 import {
   BODY,
   CANCEL,
@@ -53,10 +54,9 @@ export class Link implements PendingOwner {
   readonly #channel: Channel;
   readonly #timers: TimerWheel;
   readonly #listener: LinkListener;
-  readonly #pending = new Map<number, PendingCall>();
+  readonly #pending = new PendingCalls();
   readonly #free: PendingCall[] = [];
   readonly #kept: KeptRequests | null;
-  #next = 0;
   #ignored = 0;
   #rounds = 0;
   #lastLate = -Infinity;
@@ -132,7 +132,7 @@ export class Link implements PendingOwner {
       const reason = this.#closed === "" ? "it does not take what is sent to it" : this.#closed;
       return this.#refuse("plugin_unavailable", shape, reason, meter);
     }
-    const id = this.#next = (this.#next + 1) & 0x7fffffff;
+    const id = this.#pending.nextId();
     try {
       this.#channel.postCall(id, use, shape, session, first, second, this.#kept);
     } catch (error) {
@@ -145,7 +145,7 @@ export class Link implements PendingOwner {
     if (shape.session === "request") call.session = session as HostSession;
     if (shape.retry) call.failure = first as Failure;
     const promise = new Promise<unknown>(call.executor as never);
-    this.#pending.set(id, call);
+    this.#pending.add(call);
     call.arm(timeout);
     return promise;
   }
@@ -162,7 +162,7 @@ export class Link implements PendingOwner {
     this.#closed = reason;
     this.#channel.close();
     this.#timers.cancel(this.#pong);
-    for (const call of [...this.#pending.values()]) {
+    for (const call of this.#pending.all) {
       this.#reject(call, callError("plugin_unavailable", this.#plugin, call.shape!, reason));
     }
   }
@@ -189,8 +189,8 @@ export class Link implements PendingOwner {
   #receive(message: unknown): void {
     if (!Array.isArray(message)) return this.#ignore();
     if (message[0] === PONG && message[1] === this.#ping) return this.#timers.cancel(this.#pong);
-    const call = this.#pending.get(message[1] as number);
-    if (call === undefined) return this.#ignore();
+    const call = this.#pending.get(message[1]);
+    if (call === null) return this.#ignore();
     switch (message[0]) {
       case DONE:
         return this.#done(call, message[2], message[3]);
@@ -284,7 +284,7 @@ export class Link implements PendingOwner {
   }
 
   #finish(call: PendingCall): void {
-    this.#pending.delete(call.id);
+    this.#pending.delete(call);
     call.release();
     if (this.#free.length < MAX_FREE) this.#free.push(call);
     if (this.#retired) this.#settled();

@@ -53,6 +53,11 @@ import * as at from "./snapshot.ts";
 import type { RequestSnapshot, Snapshot } from "./snapshot.ts";
 import { copyValue } from "./values.ts";
 
+/** Has the content of a request. */
+export interface ContentSource {
+  readBody(limit?: number): Promise<Uint8Array>;
+}
+
 /** Any of the session types, over a snapshot. A part that the phase has not throws when it is touched. */
 export class SandboxSession
   implements
@@ -64,7 +69,7 @@ export class SandboxSession
   readonly #shape: PhaseShape;
   readonly #snapshot: Snapshot;
   readonly #effects: EffectList;
-  readonly #readBody: (limit?: number) => Promise<Uint8Array>;
+  readonly #content: ContentSource;
   readonly #born = systemClock.now();
   #request: SnapshotRequest | null = null;
   #client: Client | null = null;
@@ -75,12 +80,12 @@ export class SandboxSession
     shape: PhaseShape,
     snapshot: Snapshot,
     effects: EffectList,
-    readBody: (limit?: number) => Promise<Uint8Array>,
+    content: ContentSource,
   ) {
     this.#shape = shape;
     this.#snapshot = snapshot;
     this.#effects = effects;
-    this.#readBody = readBody;
+    this.#content = content;
   }
 
   get id(): string {
@@ -188,7 +193,7 @@ export class SandboxSession
 
   readBody(limit?: number): Promise<Uint8Array> {
     if (!this.#shape.body) missing("content of the request", this.#shape.phase);
-    return this.#readBody(limit);
+    return this.#content.readBody(limit);
   }
 
   /** The hook has ended: gives back what can be used again. */
@@ -278,12 +283,13 @@ class SnapshotUpstreamRequest implements UpstreamRequest {
   readonly headers: SandboxHeaders;
   readonly #effects: EffectList | null;
   readonly #refusal: string;
-  #method: string;
-  #target: string;
+  readonly #snapshot: Snapshot;
+  // Read when somebody asks: most hooks do not.
+  #method: string | null = null;
+  #target: string | null = null;
 
   constructor(snapshot: Snapshot, effects: EffectList | null, phase: PhaseName) {
-    this.#method = snapshot.text(at.SECTION_METHOD);
-    this.#target = snapshot.text(at.SECTION_TARGET);
+    this.#snapshot = snapshot;
     this.#effects = effects;
     this.#refusal = `of the upstream request in ${phase}`;
     this.headers = new SandboxHeaders(
@@ -295,7 +301,7 @@ class SnapshotUpstreamRequest implements UpstreamRequest {
   }
 
   get method(): string {
-    return this.#method;
+    return this.#method ??= this.#snapshot.text(at.SECTION_METHOD);
   }
 
   set method(method: string) {
@@ -306,7 +312,7 @@ class SnapshotUpstreamRequest implements UpstreamRequest {
   }
 
   get target(): string {
-    return this.#target;
+    return this.#target ??= this.#snapshot.text(at.SECTION_TARGET);
   }
 
   set target(target: string) {

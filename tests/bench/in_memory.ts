@@ -26,6 +26,7 @@ import { EMPTY_PLAN } from "../../src/proxy/plan.ts";
 import { compileRule, type RuleParts } from "../../src/proxy/rules.ts";
 import { makeRoute } from "../../src/service/make_route.ts";
 import { UpstreamRuntime } from "../../src/service/upstream_runtime.ts";
+import { nearPlugin } from "./hook_ends.ts";
 import { type FieldPairs, Http2Client, Http2Origin } from "./http2_ends.ts";
 import { BROWSER } from "./load.ts";
 import { ADDRESS, MemorySocket } from "./memory_socket.ts";
@@ -106,9 +107,18 @@ function pairOf(line: string): readonly [string, string] {
 const PATHS = {
   "code": { title: "a small GET", client: "h1", origin: "h1" },
   "code-answer": { title: "a small GET that a rule answers", client: "h1", origin: "none" },
+  "code-hook": {
+    title: "a small GET with two hooks in a sandbox of the same thread",
+    client: "h1",
+    origin: "h1",
+    hooked: true,
+  },
   "code-h2": { title: "a small GET by HTTP/2", client: "h2", origin: "h1" },
   "code-h2-h2": { title: "a small GET by HTTP/2 on both sides", client: "h2", origin: "h2" },
-} as const;
+} as const satisfies Record<
+  string,
+  { title: string; client: "h1" | "h2"; origin: "h1" | "h2" | "none"; hooked?: boolean }
+>;
 
 /** A row of our own code. */
 export type CodePath = keyof typeof PATHS;
@@ -147,10 +157,11 @@ interface Round {
 
 /** Everything wired as a service worker does it. */
 async function makeRound(name: CodePath, wheel: TimerWheel): Promise<Round> {
-  const { client, origin } = PATHS[name];
+  const { client, origin, hooked = false }: (typeof PATHS)[CodePath] & { hooked?: boolean } =
+    PATHS[name];
   const config = await plainConfig(origin === "none" ? "h1" : origin);
   const facts: ConnectionFacts = { id: 1, remote: ADDRESS, local: ADDRESS, tls: null, since: 0 };
-  const origins = origin === "h2" ? new Http2Origins() : new Http1Origins();
+  const origins = origin === "h2" ? new Http2Origins() : new Http1Origins(hooked);
   const connector = new Connector({
     wheel,
     poolSize: 1000,
@@ -170,7 +181,7 @@ async function makeRound(name: CodePath, wheel: TimerWheel): Promise<Round> {
   const base = makeRoute(config.services[0]!.routes[0]!, { connector, upstreams, wheel });
   const route = {
     ...base,
-    plan: EMPTY_PLAN,
+    plan: hooked ? await nearPlugin(wheel) : EMPTY_PLAN,
     rules: origin === "none" ? [compileRule(ANSWERS)] : [],
   };
   const proxy = new HttpProxy({
@@ -281,6 +292,12 @@ interface Origins {
 
 class Http1Origins implements Origins {
   readonly #asked: MemorySocket[] = [];
+  readonly #together: boolean;
+
+  /** @param together Whether answers come at the same time, as calls of hooks do that travel together. */
+  constructor(together: boolean) {
+    this.#together = together;
+  }
 
   open(
     { options }: Peer,
@@ -301,12 +318,16 @@ class Http1Origins implements Origins {
   }
 
   async answer(requests: number): Promise<void> {
-    // Only the first time are there connections to wait for.
-    while (this.#asked.length < requests) await macrotask();
+    for (let turn = 1; this.#asked.length < requests; turn++) {
+      // Only the first time are there connections to wait for.
+      if (turn % (4 * TURNS) === 0) await macrotask();
+      else await undefined;
+    }
     for (const socket of this.#asked.splice(0)) {
       socket.deliver(RESPONSE);
-      for (let turn = 0; turn < TURNS; turn++) await undefined;
+      if (!this.#together) await microtasks(TURNS);
     }
+    await microtasks(this.#together ? 4 * TURNS : 0);
   }
 }
 
@@ -349,6 +370,10 @@ class Http2Origins implements Origins {
     }
     for (let turn = 0; turn < TURNS; turn++) await undefined;
   }
+}
+
+async function microtasks(count: number): Promise<void> {
+  for (let turn = 0; turn < count; turn++) await undefined;
 }
 
 function macrotask(): Promise<void> {
