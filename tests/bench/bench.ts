@@ -25,7 +25,7 @@ import { estimate, median } from "./statistics.ts";
 
 const HELP = `deno task bench [options]
   --quick           three scenarios and "code", nginx and two engines of Sluice, about a minute
-  --only NAME       a scenario, "code", "code-h2", "code-h2-h2" or "footprint"; may be repeated
+  --only NAME       a scenario, "code", "code-hook", "code-h2" and so on, or "footprint"; may be repeated
   --rounds N        rounds, at least 5 (default 9; quick 5)
   --seconds N       whole seconds per slice (default 2; quick 1)
   --warm N          seconds of load before what is compiled while it runs counts (default 6; quick 2)
@@ -65,7 +65,9 @@ async function main(): Promise<void> {
   if (options.list) {
     for (const { name, title } of SCENARIOS) console.log(`${name.padEnd(14)}  ${title}`);
     console.log(
-      `${"code".padEnd(14)}  our own code alone, over sockets in memory; code-h2, code-h2-h2`,
+      `${"code".padEnd(14)}  our own code alone, over sockets in memory; also ${
+        CODE_PATHS.slice(1).join(", ")
+      }`,
     );
     return console.log(`${"footprint".padEnd(14)}  memory and time to start`);
   }
