@@ -10,7 +10,6 @@ import type { Identity } from "./accounts.ts";
 import type { ConfigDocument } from "./document.ts";
 import type { FoundPlugin } from "./found_plugins.ts";
 import { normalizeHttp2 } from "./normalize_http2.ts";
-import { DEFAULT_LOAD_TIMEOUT } from "../sandbox/spec.ts";
 import { type EngineSurroundings, socketEngine } from "./socket_engine.ts";
 import { normalizeListenerTls, normalizeProxyProtocol } from "./normalize_listener_tls.ts";
 import { normalizeServices, PluginUses } from "./normalize_services.ts";
@@ -28,6 +27,9 @@ import type {
   ServerConfig,
   ServiceConfig,
 } from "./types.ts";
+
+/** Milliseconds that a plugin may take to start. */
+const DEFAULT_LOAD_TIMEOUT = 15_000;
 
 /** What {@linkcode normalize} needs besides the data. */
 export interface NormalizeContext {

@@ -70,6 +70,5 @@ export interface PluginManifest {
 }
 
 export const DEFAULT_HEAP: number = 64 * 1024 * 1024;
-export const DEFAULT_LOAD_TIMEOUT: number = 15_000;
 export const DEFAULT_CONCURRENCY: number = 1000;
 export const DEFAULT_TICK: number = 60_000;
