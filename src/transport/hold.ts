@@ -6,6 +6,7 @@
 import process from "node:process";
 import { ProxyError } from "../base/error.ts";
 import { formatAddress, type TcpAddress, type UnixAddress } from "./address.ts";
+import { bindUnheard } from "./bind_unheard.ts";
 import { bindHandle } from "./handle_listener.ts";
 import { reason } from "./io_error.ts";
 import { bindTcp } from "./listen.ts";
@@ -31,7 +32,7 @@ export interface HeldPort {
  */
 export function holdPort(name: string, address: TcpAddress, backlog: number): HeldPort {
   try {
-    const bound = bindTcp(address.host, address.port, backlog);
+    const bound = bindUnheard(() => bindTcp(address.host, address.port, backlog));
     const { port, hostname } = bound.addr as Deno.NetAddr;
     const actual: TcpAddress = { ...address, port };
     return { address: actual, bound: actual, ip: hostname, close: () => bound.close() };

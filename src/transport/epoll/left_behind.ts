@@ -98,7 +98,9 @@ function isAlive(thread: number): boolean {
 }
 
 /** The sockets that a loop watches; not the loop of the runtime, which is none. */
-function watchedBy({ descriptor }: LoopOfThread): { descriptor: number; inode: string }[] {
+export function watchedBy(
+  { descriptor }: Pick<LoopOfThread, "descriptor">,
+): { descriptor: number; inode: string }[] {
   let text: string;
   try {
     text = Deno.readTextFileSync(`/proc/self/fdinfo/${descriptor}`);
