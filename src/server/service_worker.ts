@@ -132,6 +132,11 @@ export class ServiceWorker {
     return performance.now() - this.#heardAt;
   }
 
+  /** Takes time from its silence in which nobody was there to hear it, in milliseconds. */
+  excuse(ms: number): void {
+    this.#heardAt = Math.min(performance.now(), this.#heardAt + ms);
+  }
+
   /**
    * Starts it, without letting it listen.
    *

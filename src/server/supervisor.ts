@@ -129,6 +129,8 @@ export class Supervisor {
   readonly #retired = new Map<ServiceWorker, number>();
   #change: WorkerChange | null = null;
   #watch: ReturnType<typeof setInterval> | undefined;
+  /** When the heartbeats were last looked at. */
+  #lookedAt = 0;
   /** Number of the edition that workers are to serve by. */
   #edition = 0;
   #running = false;
@@ -212,6 +214,7 @@ export class Supervisor {
       throw error;
     }
     this.#running = true;
+    this.#lookedAt = performance.now();
     this.#watch = setInterval(() => this.#checkHeartbeats(), HEARTBEAT_INTERVAL);
   }
 
@@ -471,6 +474,14 @@ export class Supervisor {
 
   #checkHeartbeats(): void {
     const { heartbeatTimeout } = this.#terms;
+    const now = performance.now();
+    // Where the machine has stood still, or this thread was held up, what workers said waits to be heard.
+    const late = now - this.#lookedAt - HEARTBEAT_INTERVAL;
+    this.#lookedAt = now;
+    if (late > 0) {
+      for (const { worker } of this.#slots) worker?.excuse(late);
+      for (const worker of this.#retired.keys()) worker.excuse(late);
+    }
     for (const { worker } of this.#slots) {
       if (worker?.ready !== true || worker.silence < heartbeatTimeout) continue;
       worker.giveUp(silenceOf(worker), true);

@@ -107,8 +107,8 @@ export default definePlugin({
     assert.equal(text(await client.response()), "late");
     assert.equal(await sluice.exited, 0);
     const took = performance.now() - start;
-    // A plugin may take 15 s to load.
-    assert.ok(took < 14_000, `${took} ms`);
+    // A plugin may take a minute to load.
+    assert.ok(took < 30_000, `${took} ms`);
     assert.match(sluice.stderr(), /refused; generation 1 goes on[^]*the program is stopping/);
   });
 }

@@ -33,7 +33,7 @@ testWith(
       JSON.stringify({
         version: 1,
         // What runs has its time, however busy the machine is; nobody waits for it when it is done.
-        server: { grace_period: "20s" },
+        server: { grace_period: "20s", upgrade_timeout: "120s" },
         admin: { listen: `unix:${directory}/admin.sock` },
         listeners: [
           { name: "clear", address: "127.0.0.1:0", engine: clear, protocols: ["h1", "h2c"] },

@@ -137,6 +137,25 @@ Deno.test("threads that hang are replaced after heartbeat_timeout, and from the 
   assert.equal((await rawRequest(sluice.port(), get("/bytes/1"))).status, 200);
 });
 
+Deno.test("a machine that stands still for longer than heartbeat_timeout costs no worker", async () => {
+  await using origin = await startSimpleOrigin();
+  await using sluice = await startSluice({
+    config: configFile({ origin: origin.address, server: { heartbeat_timeout: "2s" } }),
+    threads: 2,
+  });
+  await using client = await RawClient.connect(sluice.port());
+  assert.equal((await client.request(get("/bytes/1"))).status, 200);
+  for (let i = 0; i < 2; i++) {
+    sluice.signal("SIGSTOP");
+    await new Promise((resolve) => setTimeout(resolve, 3_500));
+    sluice.signal("SIGCONT");
+    // Heartbeats are looked at every second.
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+  }
+  assert.equal((await client.request(get("/bytes/1"))).status, 200);
+  assert.doesNotMatch(sluice.stderr(), / died/);
+});
+
 testWith(
   ["openssl"],
   "clients that come while the only worker is replaced wait for the next, in clear text and with either TLS engine",

@@ -56,7 +56,10 @@ export function configFile(parts: ConfigParts): string {
         }],
       }],
       upstreams: [...upstreams, ...(parts.upstreams ?? [])],
-      ...(plugins === undefined ? {} : { plugins: { directory: "./plugins", ...plugins } }),
+      // A busy machine may need longer than is usual until a sandbox runs.
+      ...(plugins === undefined
+        ? {}
+        : { plugins: { directory: "./plugins", load_timeout: "60s", ...plugins } }),
       ...top,
     },
     null,

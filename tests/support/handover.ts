@@ -57,7 +57,7 @@ export async function upgrade(sluice: Sluice, from: number = sluice.pid): Promis
       return pid > 0 && sluice.stderr().includes(`Draining: process ${pid} serves in its place`);
     },
     `another process to serve:\n${sluice.stderr()}`,
-    60_000,
+    120_000,
   );
   return new Successor(pid);
 }
