@@ -24,7 +24,7 @@ testWith(
           protocols: ["h1"],
           tls: {
             certificates: [{ cert: own.cert, key: own.key }],
-            certificate_hook: { timeout: "1s", negative_ttl: "60s" },
+            certificate_hook: { timeout: "3s", negative_ttl: "60s" },
           },
         },
       }),
@@ -69,7 +69,7 @@ export default definePlugin({
       "asked 3: broken.test on web",
       "asked 4: slow.test on web",
     ]);
-    await sluice.waitForOutput(/Listener web: plugin_timeout|no answer within 1000 ms/);
+    await sluice.waitForOutput(/Listener web: plugin_timeout|no answer within 3000 ms/);
   },
 );
 

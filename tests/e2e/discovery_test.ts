@@ -96,8 +96,8 @@ Deno.test("a JSON list is polled, for all service workers, and errors keep the l
     await start({
       type: "http",
       url: `${registry.url}/members?of=found`,
-      interval: "100ms",
-      timeout: "100ms",
+      interval: "300ms",
+      timeout: "300ms",
       headers: { Authorization: "Bearer of the list" },
     }, { threads: 2 }),
   );

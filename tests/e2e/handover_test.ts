@@ -124,7 +124,7 @@ Deno.test("a process that another has relieved is not reloaded: it says which on
     new RegExp(
       `The new config is refused[^]*process ${next.pid} serves in the place of this one: reload that`,
     ),
-    20_000,
+    60_000,
   );
   await socket.echo("still");
   next.signal("SIGHUP");
@@ -153,7 +153,7 @@ Deno.test("a new process that says nothing is given up after upgrade_timeout", a
   const [, pid] = await sluice.waitForOutput(/Process (\d+) is to take over/);
   await sluice.waitForOutput(
     /The upgrade has failed: the new process did not serve within 3 s/,
-    20_000,
+    60_000,
   );
   await new Successor(Number(pid)).whenEnded();
   assert.equal((await rawRequest(sluice.port(), get("/bytes/1"))).status, 200);

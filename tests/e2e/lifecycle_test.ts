@@ -271,7 +271,7 @@ os.execvp(sys.argv[1], sys.argv[1:])
 Deno.test("shutdown_delay goes on serving while /readyz says no, and new connections come in till then", async () => {
   await using origin = await startSimpleOrigin();
   await using sluice = await startSluice({
-    config: config("one", origin.address, { shutdown_delay: "1500ms" }),
+    config: config("one", origin.address, { shutdown_delay: "4s" }),
   });
   const admin = { path: `${sluice.directory}/admin.sock` };
   const ready = async () => (await rawRequest(admin, get("/readyz", { Host: "localhost" }))).status;

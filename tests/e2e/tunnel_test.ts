@@ -70,7 +70,7 @@ Deno.test("tunnels", async (t) => {
               id: "short",
               match: { path: "/short/*" },
               upstream: "origin",
-              timeouts: { tunnel: "2s" },
+              timeouts: { tunnel: "2s", tunnel_idle: "1m" },
             },
             {
               id: "long",
@@ -290,8 +290,20 @@ Deno.test("over HTTP/2 a tunnel whose origin has finished ends when its client i
     config: configFile({
       origin: origin.url,
       listener: { protocols: ["h2c"] },
-      timeouts: { tunnel_idle: "2s", tunnel: "4s" },
-      top: { telemetry: { access_log: { output: "access.jsonl" } } },
+      top: {
+        services: [{
+          name: "main",
+          routes: [
+            {
+              match: { path: "/chatter" },
+              upstream: "origin",
+              timeouts: { tunnel: "2s", tunnel_idle: "1m" },
+            },
+            { upstream: "origin", timeouts: { tunnel_idle: "1s" } },
+          ],
+        }],
+        telemetry: { access_log: { output: "access.jsonl" } },
+      },
     }),
   });
   for (const path of ["/fin", "/chatter"]) {
