@@ -79,7 +79,7 @@ class Load {
     await eventually(
       () => this.answers.length >= from + count,
       `${count} answers; failed: ${this.failures}`,
-      20_000,
+      60_000,
     );
     const shares: Record<string, number> = {};
     for (const name of this.answers.slice(from, from + count)) {

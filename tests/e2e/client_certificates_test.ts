@@ -99,7 +99,7 @@ testWith(
           await eventually(
             () => reason.test(sluice.stderr().slice(before)),
             `${reason} in the log of ${mode}, TLS ${version}:\n${sluice.stderr().slice(before)}`,
-            20_000,
+            60_000,
           );
         }
       }

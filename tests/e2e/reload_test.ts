@@ -226,7 +226,7 @@ Deno.test("more threads and fewer, and a service that comes and goes", async () 
     () =>
       rawRequest(second, get("/")).then(() => false, (error) => /ECONNREFUSED/.test(String(error))),
     "the port to be closed",
-    20_000,
+    60_000,
   );
   assert.equal(await mark(port), "three");
   assert.equal(await sluice.stop(), 0);

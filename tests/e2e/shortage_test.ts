@@ -59,7 +59,7 @@ Deno.test("without descriptors it says so, keeps what it has, and takes new conn
       }
     },
     "an answer on a new connection",
-    20_000,
+    60_000,
   );
   assert.equal(await sluice.stop(), 0);
 });
@@ -97,7 +97,7 @@ Deno.test("an access log that was removed is begun anew, and that is told", asyn
       return sluice.accessLog().length > 0;
     },
     "a new access log",
-    20_000,
+    60_000,
   );
   await sluice.waitForOutput(/access\.jsonl was gone; it was begun anew/);
 });
@@ -254,12 +254,12 @@ testAsRoot(
         return /"http\.access\.dropped".*\n.*"\/lost"/.test(read("access.jsonl"));
       },
       "the access log",
-      20_000,
+      60_000,
     );
     await eventually(
       () => /\d+ log lines were dropped because they could not be written/.test(read("error.log")),
       "the error log",
-      20_000,
+      60_000,
     );
     assert.ok(told() <= 2, sluice.stderr());
 
