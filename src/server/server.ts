@@ -14,6 +14,7 @@ import { DaemonStarter } from "./daemon.ts";
 import { changeIdentity } from "./change_identity.ts";
 import { Editions } from "./editions.ts";
 import { FileWatch } from "./file_watch.ts";
+import { FreedMemory } from "./freed_memory.ts";
 import { goAhead, type ServicesHealth, type Takeover, takeOver } from "./handover.ts";
 import { type HeldChange, HeldListeners } from "./held_listeners.ts";
 import { activatedDescriptors, InheritedSockets } from "./inherited.ts";
@@ -157,6 +158,7 @@ class Program {
   readonly #files: FileWatch;
   readonly #surgery: SocketSurgery;
   readonly #left = new LeftSockets();
+  readonly #freed = new FreedMemory();
   readonly #pidFile: PidFile | null;
   readonly #pidLock = new PidLock();
   readonly #stop: ReturnType<typeof whenToldToStop>;
@@ -259,6 +261,7 @@ class Program {
       for (const handler of handlers) handler.release();
       this.#surgery.close();
       this.#left.close();
+      this.#freed.close();
     }
   }
 

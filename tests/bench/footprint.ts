@@ -8,11 +8,22 @@ import { PEERS } from "./peers.ts";
 import type { Scenario } from "./scenarios.ts";
 import { setStage, type Target } from "./stage.ts";
 
+/** Bytes in memory. */
+export interface Memory {
+  /** All pages that are mapped: those of the program's file, too, which it shares with other processes. */
+  readonly resident: number;
+  /** Of these, what is in no file and so nobody else's. */
+  readonly own: number;
+}
+
 /** Figures of one proxy. Bytes are resident memory; time is milliseconds. */
 export interface PeerFootprint {
   readonly name: string;
   readonly startup: number;
-  readonly idle: number;
+  /** After it has started. */
+  readonly started: Memory;
+  /** After a load, with a few connections. */
+  readonly idle: Memory;
   readonly perConnection: number;
 }
 
@@ -20,8 +31,8 @@ export interface PeerFootprint {
 export interface Footprint {
   readonly connections: number;
   readonly peers: readonly PeerFootprint[];
-  /** Bytes of one more service worker of Sluice. */
-  readonly perWorker: number;
+  /** One more service worker of Sluice, which has served nobody. */
+  readonly perWorker: Memory;
 }
 
 /** Open connections. Each has a second end in this process, and descriptors are short. */
@@ -45,32 +56,39 @@ export async function measureFootprint(): Promise<Footprint> {
   {
     await using stage = await setStage(QUIET, PEERS);
     for (const target of stage.targets) {
+      const started = memoryOf(target);
       // What a first load leaves behind, compiled code and a heap that has grown, is no cost of a connection.
       await run(FIRST_LOAD, target.port, 5, stage.folder);
       await hold(target, 200);
-      const idle = residentBytes(target);
+      const idle = memoryOf(target);
+      const full = await hold(target, CONNECTIONS);
       peers.push({
         name: target.name,
         startup: target.startup,
+        started,
         idle,
-        perConnection: (await hold(target, CONNECTIONS) - idle) / CONNECTIONS,
+        perConnection: (full.resident - idle.resident) / CONNECTIONS,
       });
     }
   }
   const [one, five] = [await withWorkers(1), await withWorkers(5)];
-  return { connections: CONNECTIONS, peers, perWorker: (five - one) / 4 };
+  const perWorker = {
+    resident: (five.resident - one.resident) / 4,
+    own: (five.own - one.own) / 4,
+  };
+  return { connections: CONNECTIONS, peers, perWorker };
 }
 
-async function withWorkers(workers: number): Promise<number> {
+async function withWorkers(workers: number): Promise<Memory> {
   await using stage = await setStage(
     { ...QUIET, workers },
     PEERS.filter(({ name }) => name === "sluice"),
   );
-  return residentBytes(stage.targets[0]!);
+  return memoryOf(stage.targets[0]!);
 }
 
 /** Keeps connections open that have each made one request, and tells the memory then. */
-async function hold(target: Target, count: number): Promise<number> {
+async function hold(target: Target, count: number): Promise<Memory> {
   const request = new TextEncoder().encode("GET /small HTTP/1.1\r\nHost: localhost\r\n\r\n");
   const connections: Deno.Conn[] = [];
   const buffer = new Uint8Array(4096);
@@ -81,17 +99,21 @@ async function hold(target: Target, count: number): Promise<number> {
       await connection.write(request);
       await connection.read(buffer);
     }
-    return residentBytes(target);
+    return memoryOf(target);
   } finally {
     for (const connection of connections) connection.close();
   }
 }
 
-function residentBytes({ pids }: Target): number {
-  let sum = 0;
+function memoryOf({ pids }: Target): Memory {
+  let resident = 0;
+  let own = 0;
   for (const pid of pids()) {
     const status = Deno.readTextFileSync(`/proc/${pid}/status`);
-    sum += Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1] ?? 0) * 1024;
+    const bytes = (name: string) =>
+      Number(new RegExp(`${name}:\\s+(\\d+) kB`).exec(status)?.[1] ?? 0) * 1024;
+    resident += bytes("VmRSS");
+    own += bytes("RssAnon");
   }
-  return sum;
+  return { resident, own };
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Footprint } from "./footprint.ts";
+import type { Footprint, Memory } from "./footprint.ts";
 import type { InMemory } from "./in_memory.ts";
 import type { Machine } from "./machine.ts";
 import type { Scenario } from "./scenarios.ts";
@@ -68,12 +68,18 @@ export function scenarioLines(scenario: Scenario, rows: readonly Row[]): string[
 /** The table of what is not per request. */
 export function footprintLines(footprint: Footprint): string[] {
   return [
-    "footprint: memory and time to start",
-    ...footprint.peers.map(({ name, startup, idle, perConnection }) =>
-      `  ${name.padEnd(14)}${startup.toFixed(0).padStart(6)} ms to the first answer, ${
-        (idle / 1e6).toFixed(1)
-      } MB, ${(perConnection / 1000).toFixed(1)} kB per idle connection`
+    "footprint: memory (of which its own, in no file) and time to start",
+    ...footprint.peers.map(({ name, startup, started, idle, perConnection }) =>
+      [
+        `  ${name.padEnd(14)}${startup.toFixed(0).padStart(6)} ms to the first answer`,
+        `${megabytes(started)}; after a load ${megabytes(idle)}`,
+        `${(perConnection / 1000).toFixed(1)} kB per idle connection`,
+      ].join(", ")
     ),
-    `  a further service worker of Sluice: ${(footprint.perWorker / 1e6).toFixed(1)} MB`,
+    `  a further service worker of Sluice: ${megabytes(footprint.perWorker)}`,
   ];
+}
+
+function megabytes({ resident, own }: Memory): string {
+  return `${(resident / 1e6).toFixed(1)} MB (${(own / 1e6).toFixed(1)})`;
 }
