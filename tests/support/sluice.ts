@@ -222,8 +222,20 @@ export class Sluice implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill();
+    this.#killSuccessors();
     await this.#output.closed;
     await Deno.remove(this.directory, { recursive: true });
+  }
+
+  /** Kills who has taken over from it, or was about to, when a test has failed: they have its outputs, and would keep them open. */
+  #killSuccessors(): void {
+    for (const [, pid] of this.stderr().matchAll(/Process (\d+) is to take over/g)) {
+      try {
+        // Its number may be that of another process by now.
+        const command = Deno.readTextFileSync(`/proc/${pid}/cmdline`);
+        if (command.includes(this.directory)) Deno.kill(Number(pid), "SIGKILL");
+      } catch { /* It has ended, as it should. */ }
+    }
   }
 }
 
