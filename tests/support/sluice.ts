@@ -46,7 +46,7 @@ export interface SluiceOptions {
   readonly shell?: string;
   /** What is run. Default: the program of this checkout, by the runtime of the test. */
   readonly program?: ProgramFiles;
-  /** How long it may take until it listens, in milliseconds. Default 30,000. */
+  /** How long it may take until it listens, in milliseconds. Default 90,000. */
   readonly startTimeout?: number;
 }
 
@@ -279,7 +279,7 @@ export async function startSluice(options: SluiceOptions = {}): Promise<Sluice> 
     await output.until(() => {
       listening = announced(output.all, names);
       return code !== undefined || listening !== null;
-    }, { ms: options.startTimeout ?? 30_000, what: "the program to be ready" });
+    }, { ms: options.startTimeout ?? 90_000, what: "the program to be ready" });
     if (listening === null) {
       await output.closed;
       throw new SluiceStartError(code!, output.all);
