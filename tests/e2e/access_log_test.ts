@@ -114,8 +114,8 @@ Deno.test("a client that leaves before the answer is one line that says so", asy
   await using origin = await startSimpleOrigin();
   await using sluice = await startSluice({ upstream: origin.url });
   const client = await RawClient.connect(sluice.port());
-  await client.send(get("/delay/400"));
-  await eventually(() => origin.count("/delay/400") === 1, "the request at the origin");
+  await client.send(get("/delay/30000"));
+  await eventually(() => origin.count("/delay/30000") === 1, "the request at the origin");
   client.reset();
   const [line] = await sluice.waitForAccessLog(1);
   assert.equal(line!["proxy.error_source"], "downstream");

@@ -25,8 +25,8 @@ Deno.test("a response that is under way at SIGTERM says Connection: close", asyn
   await using origin = await startSimpleOrigin();
   await using sluice = await startSluice({ upstream: origin.url });
   await using client = await RawClient.connect(sluice.port());
-  await client.send(get("/delay/500"));
-  await eventually(() => origin.count("/delay/500") === 1, "the request at the origin");
+  await client.send(get("/delay/4000"));
+  await eventually(() => origin.count("/delay/4000") === 1, "the request at the origin");
   sluice.signal("SIGTERM");
   const answer = await client.response();
   assert.equal(answer.status, 200);

@@ -329,7 +329,7 @@ Deno.test("a drain says GOAWAY, finishes what runs and closes", async () => {
   await client.ping();
   await idle.ping();
   const id = client.take();
-  await client.send(client.request(id, "GET", "/delay/800"));
+  await client.send(client.request(id, "GET", "/delay/3000"));
   await eventually(() => origin.raw.connections.length > 0, "the request to arrive");
   sluice.signal("SIGTERM");
   assert.equal(await idle.goaway(), c.NO_ERROR);
