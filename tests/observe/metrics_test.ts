@@ -210,5 +210,5 @@ Deno.test("observing costs well under a microsecond", () => {
     }
     best = Math.min(best, (performance.now() - began) / rounds * 1e6);
   }
-  assert.ok(best < 500, `${best} ns for one count and one observation`);
+  assert.ok(best < 900, `${best} ns for one count and one observation`);
 });
