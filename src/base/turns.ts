@@ -6,10 +6,12 @@
 
 /** Something that another thread fills. */
 export interface Lookout {
+  /** Whether something is sure to come. */
+  readonly isDue: boolean;
   /** Takes what has come; says whether anything had. */
   look(): boolean;
   /**
-   * The thread is about to wait. From now on whoever sends something has to wake it.
+   * The thread is about to sleep. From now on whoever sends something has to wake it.
    *
    * @returns Whether it may: nothing has come yet.
    */
@@ -21,6 +23,8 @@ export class Turns {
   #lookouts: Lookout[] = [];
   /** Whether a turn is sure to come without anybody waking the thread. Said by the loop. */
   coming = false;
+  /** Whether something new is due since the loop has last looked. Said by lookouts, and taken back by the loop. */
+  isStirred = false;
 
   add(lookout: Lookout): void {
     // Another list each time, because one may end while the loop goes through them.
@@ -45,7 +49,13 @@ export class Turns {
     return any;
   }
 
-  /** The thread is about to wait; says whether it may. */
+  /** Whether anything is sure to come. */
+  get isDue(): boolean {
+    for (const lookout of this.#lookouts) if (lookout.isDue) return true;
+    return false;
+  }
+
+  /** The thread is about to sleep; says whether it may. */
   mayWait(): boolean {
     for (const lookout of this.#lookouts) if (!lookout.mayWait()) return false;
     return true;

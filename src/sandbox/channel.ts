@@ -19,6 +19,8 @@ export interface Channel {
   onClose: (reason: string, malformed: boolean) => void;
   /** Called when what was to be sent has to wait for the other side to take something. */
   onFull: () => void;
+  /** Says whether the other side still has something to answer; for channels that are looked after in turns. */
+  isAwaited?: () => boolean;
   /** Whether messages can still be sent. */
   readonly open: boolean;
   /** Bytes that wait to be sent, as far as anybody can know. */
@@ -55,6 +57,7 @@ export abstract class FrameChannel implements Channel {
   onMessage: (message: unknown) => void = () => {};
   onClose: (reason: string, malformed: boolean) => void = () => {};
   onFull: () => void = () => {};
+  isAwaited: () => boolean = () => false;
   /** What waits to be sent. */
   protected out: FrameWriter = new FrameWriter();
   #open = true;

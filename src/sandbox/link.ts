@@ -91,6 +91,7 @@ export class Link implements PendingOwner {
     this.#timers = timers;
     this.#listener = listener;
     channel.onMessage = (message) => this.#receive(message);
+    channel.isAwaited = () => this.#pending.size > 0;
     channel.onFull = () => listener.full();
     channel.onClose = (reason, malformed) => {
       this.close(reason);

@@ -80,6 +80,10 @@ export class RingChannel extends FrameChannel implements Lookout {
     if (this.#calls) turnsOfThread.add(this);
   }
 
+  get isDue(): boolean {
+    return this.open && this.isAwaited();
+  }
+
   look(): boolean {
     if (!this.open || !this.#incoming.hasCome) return false;
     this.#drain();
@@ -98,7 +102,10 @@ export class RingChannel extends FrameChannel implements Lookout {
     const { out } = this;
     if (out.position === this.#sent || this.#crowded) return;
     // There will be an answer, and whoever looks for it in each turn need not be rung.
-    if (this.#dozes && this.#isLookedAfter) this.#rouse();
+    if (this.#isLookedAfter) {
+      if (this.#dozes) this.#rouse();
+      turnsOfThread.isStirred = true;
+    }
     try {
       do {
         this.#sent = this.#writer.write(out.bytes, this.#sent, out.position);

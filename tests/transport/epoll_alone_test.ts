@@ -6,7 +6,7 @@ import type { Socket } from "../../src/transport/socket.ts";
 import { dialEpoll } from "../../src/transport/epoll/epoll_dial.ts";
 import { EpollSocket } from "../../src/transport/epoll/epoll_socket.ts";
 import {
-  type EpollLoop,
+  EpollLoop,
   READABLE,
   type Watched,
   WRITABLE,
@@ -15,7 +15,11 @@ import { LeftBehind } from "../../src/transport/epoll/left_behind.ts";
 import { epollLoop } from "../../src/transport/epoll/loop.ts";
 import { runtimeLoop } from "../../src/transport/epoll/runtime_loop.ts";
 import { packAddress, unpackAddress } from "../../src/transport/epoll/socket_address.ts";
-import { epollAvailable, systemCalls } from "../../src/transport/epoll/system_calls.ts";
+import {
+  epollAvailable,
+  type SystemCalls,
+  systemCalls,
+} from "../../src/transport/epoll/system_calls.ts";
 import { Recorder } from "../support/recorder.ts";
 import { listenBy } from "./listen_by.ts";
 
@@ -184,6 +188,7 @@ Deno.test({
     let looks = 0;
     let mayWait = true;
     const lookout = {
+      isDue: false,
       look() {
         looks++;
         return false;
@@ -213,6 +218,48 @@ Deno.test({
     }
     socket.destroy();
     other.close();
+  },
+});
+
+Deno.test({
+  name: "where another thread has to answer, waits begin short and get longer, each time anew",
+  ignore,
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn() {
+    const calls = systemCalls()!;
+    const growing = ["yield", "yield", 50_000, 100_000, 200_000, 400_000, 800_000, "nap", "nap"];
+    const expected = [...growing, ...growing.slice(0, 4), "nap", "nap"];
+    const waits: unknown[] = [];
+    const lookout = { isDue: true, look: () => false, mayWait: () => true };
+    const loop = new EpollLoop({
+      ...calls,
+      sched_yield() {
+        waits.push("yield");
+        return 0;
+      },
+      ppoll(_descriptors: unknown, _count: number, time: Uint8Array) {
+        waits.push(Number(new DataView(time.buffer).getBigInt64(8, true)));
+        return 0;
+      },
+      epoll_wait(descriptor: number, events: Uint8Array<ArrayBuffer>, most: number, ms: number) {
+        if (ms > 0 && waits.push("nap") === growing.length) turnsOfThread.isStirred = true;
+        // With nothing due there is no reason to hurry.
+        if (waits.length === growing.length + 4) lookout.isDue = false;
+        return calls.epoll_wait(descriptor, events, most, 0);
+      },
+    } as unknown as SystemCalls);
+    const quiet = { descriptor: calls.eventfd(0, 0), onEvents() {}, onTurn() {} };
+    turnsOfThread.add(lookout);
+    try {
+      turnsOfThread.isStirred = true;
+      loop.add(quiet);
+      while (waits.length < expected.length) await new Promise((resolve) => setTimeout(resolve, 5));
+      assert.deepEqual(waits.slice(0, expected.length), expected);
+    } finally {
+      turnsOfThread.delete(lookout);
+      loop.close(quiet);
+    }
   },
 });
 

@@ -4,7 +4,8 @@
  * Where there is something to do, the thread asks the kernel for all that is ready, does it, and gives the runtime a
  * turn. With nothing to do it waits in the kernel for a moment, which ends early if the runtime's own loop has
  * something; and after a while of nothing it hands the waiting to another thread, so that an idle process sleeps.
- * In each turn it looks into what other threads have written for this one, so they ring only while it waits.
+ * In each turn it looks into what other threads have written for this one, so they ring only while it sleeps. Nothing
+ * that they can do ends a wait in the kernel; so where something of theirs is due, waits are as short as it takes.
  *
  * Events are edges: a socket is told once that bytes have come, and has to remember it.
  *
@@ -63,8 +64,12 @@ const IDLE_TURNS_AWAKE = 8;
 const PATIENCE = 2;
 /** and milliseconds after it had its turn before it is given another: to hand over takes as long as a few requests. */
 const SHARE = 0.5;
-/** The same if another thread has rung, by all that is known: what it rang for was taken then. */
-const RUNG_SHARE = 4;
+
+/** Turns without an event in which the thread only lets others run if they have to answer; after these it waits, */
+const YIELDS = 2;
+/** microseconds the first time and twice as long each time, so that no answer is late by more than it took. */
+const FIRST_WAIT = 50;
+const POLL_IN = 1;
 
 /** Milliseconds after which that thread looks whether it is still wanted. */
 const SLEEP = 1_000;
@@ -85,6 +90,10 @@ export class EpollLoop {
   readonly #slept: { readonly place: Deno.PointerObject; readonly words: Int32Array };
   readonly #control = new Uint8Array(EVENT_WORDS * 4);
   readonly #controlWords = new Int32Array(this.#control.buffer);
+  /** `struct pollfd` of the loop itself, and `struct timespec`. */
+  readonly #self = new Uint8Array(8);
+  readonly #time = new Uint8Array(16);
+  readonly #nanoseconds = new Int32Array(this.#time.buffer, 8, 1);
   /** By which the runtime waits for its own events, or `null` if that is not known: then this thread may not nap. */
   readonly #runtime: number | null;
   #again: Watched[] = [];
@@ -94,12 +103,8 @@ export class EpollLoop {
   #sleeping = false;
   #isDeaf = false;
   #idleTurns = 0;
-  /** Whether the runtime has got events of its own in this turn. */
-  #runtimeReady = false;
   /** Turns since the runtime got events of its own, `0` if it has none. */
   #runtimeTurns = 0;
-  /** Whether they are no more than another thread's ringing, by all that is known. */
-  #isRung = false;
   /** When the runtime was last given a turn, by `performance.now()`. */
   #gaveWay = 0;
   readonly #turn = (): void => this.#run();
@@ -109,6 +114,9 @@ export class EpollLoop {
     this.calls = calls;
     this.#descriptor = calls.epoll_create1(CLOSE_ON_EXEC);
     if (this.#descriptor < 0) throw systemError(calls.errno(), "epoll_create1");
+    const self = new DataView(this.#self.buffer);
+    self.setInt32(0, this.#descriptor, true);
+    self.setInt16(4, POLL_IN, true);
     this.#slept = lastingMemory(calls);
     this.#runtime = runtimeLoop(calls);
     if (this.#runtime !== null) this.#hearRuntime(ADD, READABLE | EDGE);
@@ -196,10 +204,10 @@ export class EpollLoop {
     const again = this.#again;
     if (again.length > 0) this.#again = [];
     const isBusy = again.length > 0 || this.#sleeping || this.#runtime === null;
-    const patience = isBusy || !turnsOfThread.mayWait() ? 0 : NAP;
+    const patience = isBusy ? 0 : this.#patience();
     const count = this.calls.epoll_wait(this.#descriptor, this.#events, BATCH, patience);
     const hasEvents = this.#dispatch(this.#words, count);
-    const isIdle = !this.#lookAround() && !hasEvents && again.length === 0;
+    const isIdle = !turnsOfThread.look() && !hasEvents && again.length === 0;
     for (const one of again) {
       try {
         one.onTurn();
@@ -221,26 +229,33 @@ export class EpollLoop {
     else this.#wake();
   }
 
+  /** Milliseconds to wait in the kernel, after those that are none. */
+  #patience(): number {
+    if (turnsOfThread.isStirred) {
+      turnsOfThread.isStirred = false;
+      this.#idleTurns = 0;
+    }
+    if (!turnsOfThread.isDue) return NAP;
+    const turns = this.#idleTurns;
+    if (turns === 0) return 0;
+    if (turns <= YIELDS) {
+      this.calls.sched_yield();
+      return 0;
+    }
+    const microseconds = FIRST_WAIT * 2 ** Math.min(turns - YIELDS - 1, 10);
+    if (microseconds >= NAP * 1000) return NAP;
+    this.#nanoseconds[0] = microseconds * 1000;
+    this.calls.ppoll(this.#self, 1, this.#time, null);
+    return 0;
+  }
+
   #owesTurn(isIdle: boolean): boolean {
     if (this.#runtimeTurns === 0 || this.#sleeping) return false;
-    if (isIdle && !this.#isRung) return true;
-    return this.#runtimeTurns > PATIENCE &&
-      performance.now() - this.#gaveWay >= (this.#isRung ? RUNG_SHARE : SHARE);
+    return isIdle ||
+      (this.#runtimeTurns > PATIENCE && performance.now() - this.#gaveWay >= SHARE);
   }
 
-  /** Takes what other threads have written for this one; says whether there was anything. */
-  #lookAround(): boolean {
-    const any = turnsOfThread.look();
-    if (this.#runtimeReady) {
-      // Nothing tells the ringing from the events of a socket, so these wait for a moment if they come with it.
-      this.#isRung = any && (this.#isRung || this.#runtimeTurns === 0);
-      this.#runtimeReady = false;
-      this.#runtimeTurns++;
-    } else if (this.#runtimeTurns > 0) this.#runtimeTurns++;
-    return any;
-  }
-
-  /** Whether no turn is needed until something happens; then others have to wake the thread. */
+  /** Whether no turn is needed until something happens; others have to wake the thread then. */
   #mayRest(): boolean {
     if (!turnsOfThread.mayWait()) return false;
     turnsOfThread.coming = false;
@@ -250,10 +265,11 @@ export class EpollLoop {
   /** Returns whether something has happened to a socket. */
   #dispatch(words: Int32Array, count: number): boolean {
     let any = false;
+    let runtimeReady = false;
     for (let at = 0; at < count * EVENT_WORDS; at += EVENT_WORDS) {
       const descriptor = words[at + DATA_WORD]!;
       if (this.#generations[descriptor] !== words[at + DATA_WORD + 1]) {
-        if (descriptor === this.#runtime) this.#runtimeReady = true;
+        if (descriptor === this.#runtime) runtimeReady = true;
         continue;
       }
       any = true;
@@ -264,6 +280,7 @@ export class EpollLoop {
         reportError(error);
       }
     }
+    if (runtimeReady || this.#runtimeTurns > 0) this.#runtimeTurns++;
     return any;
   }
 
@@ -275,7 +292,6 @@ export class EpollLoop {
   async #sleep(ms: number): Promise<void> {
     this.#sleeping = true;
     this.#runtimeTurns = 0;
-    this.#isRung = false;
     if (ms > 0) this.#deafen(true);
     else this.#gaveWay = performance.now();
     const { place, words } = this.#slept;

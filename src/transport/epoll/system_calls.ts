@@ -17,6 +17,9 @@ const SYMBOLS = {
     result: "i32",
     nonblocking: true,
   },
+  /** Number of descriptors as 32 bits; seconds and nanoseconds, 64 bits each; no mask of signals. */
+  ppoll: { parameters: ["buffer", "u32", "buffer", "pointer"], result: "i32" },
+  sched_yield: { parameters: [], result: "i32" },
   accept4: { parameters: ["i32", "buffer", "buffer", "i32"], result: "i32" },
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
   connect: { parameters: ["i32", "buffer", "u32"], result: "i32" },
