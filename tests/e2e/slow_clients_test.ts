@@ -96,12 +96,13 @@ Deno.test("200 slow clients keep nobody else from being served", async () => {
 
 Deno.test("content that stops coming is answered 408 and closed", async () => {
   await using client = await RawClient.connect(sluice.port());
+  const before = origin.count("/echo");
   await client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345");
   const answer = await client.response("POST");
   assert.equal(answer.status, 408);
   assert.match(field(answer, "proxy-status")!, /error=http_request_error/);
   await client.whenEnded();
-  assert.equal(origin.count("/echo"), 0);
+  assert.equal(origin.count("/echo"), before);
 });
 
 Deno.test("content under the minimum rate is answered 408, even if it never stops", async () => {

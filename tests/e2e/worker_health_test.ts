@@ -89,6 +89,8 @@ Deno.test("who is ejected and which breakers are open goes on after a reload, th
   // Another upstream is another right: another worker takes the place of this one.
   assert.equal(await reload(sluice, config({ more: true })), true);
   await taken(sluice, 1);
+  // One that is replaced may still take a connection, for one request.
+  await sluice.waitForOutput(/Worker 0 of service main, which was replaced, has ended/);
   await serves("after a reload");
 
   await using victim = await RawClient.connect(port);
@@ -100,6 +102,7 @@ Deno.test("who is ejected and which breakers are open goes on after a reload, th
   writeConfig(sluice, config());
   const next = stack.use(await upgrade(sluice));
   await taken(sluice, 3);
+  assert.equal(await sluice.exited, 0);
   await serves("after an upgrade");
 
   // A group that is made from something else is another one.
