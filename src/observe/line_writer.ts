@@ -6,11 +6,11 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
 import type { LineSink } from "./line_sink.ts";
 
 const CHUNK_BYTES = 128 * 1024;
 const LINE_FEED = 10;
+const encoder = new TextEncoder();
 
 /** Options of {@linkcode LineWriter}. */
 export interface LineWriterOptions {
@@ -28,7 +28,7 @@ export interface LineWriterOptions {
 }
 
 interface Chunk {
-  readonly bytes: Buffer;
+  readonly bytes: Uint8Array<ArrayBuffer>;
   used: number;
   lines: number;
 }
@@ -122,8 +122,8 @@ export class LineWriter {
 
   #append(line: string): void {
     const chunk = this.#active;
-    chunk.bytes.write(line, chunk.used, "latin1");
-    chunk.used += line.length;
+    // Lines are made of many pieces, which a Buffer would copy one character at a time.
+    chunk.used += encoder.encodeInto(line, chunk.bytes.subarray(chunk.used)).written;
     chunk.bytes[chunk.used++] = LINE_FEED;
     chunk.lines++;
   }
@@ -224,5 +224,5 @@ export class LineWriter {
 }
 
 function newChunk(): Chunk {
-  return { bytes: Buffer.allocUnsafeSlow(CHUNK_BYTES), used: 0, lines: 0 };
+  return { bytes: new Uint8Array(CHUNK_BYTES), used: 0, lines: 0 };
 }
