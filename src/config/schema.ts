@@ -218,10 +218,9 @@ const plugins = () =>
       perPlugin(duration(1)),
       "Deadline of one hook call, for all or by name. Default: what the plugin or the phase says.",
     ),
-    load_timeout: withDefault(
+    load_timeout: optional(
       perPlugin(duration(1)),
-      "15s",
-      "How long a plugin may take to load, and then to set up, for all or by name.",
+      "How long a plugin may take to load, and then to set up, for all or by name. Default: 15s.",
     ),
     heap: optional(
       perPlugin(size(8 * 1024 * 1024, 4 * 1024 ** 3)),

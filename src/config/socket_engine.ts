@@ -43,8 +43,8 @@ export interface EngineSurroundings {
  * when it is needed.
  *
  * With `auto` nobody gets the right `ffi` who was not known when it was given to the program: workers in which plugins
- * run do without. And a worker does not wait in two ways: one listener that has to be carried by the runtime is enough
- * for it to carry all.
+ * run inline do without. And a worker does not wait in two ways: where the runtime has to carry one listener of a
+ * service, its own loop waits for all of them.
  */
 export function socketEngine(listener: EngineWish, around: EngineSurroundings): SocketEngine {
   const { engine } = listener;

@@ -21,6 +21,15 @@ async function refuses(port: number): Promise<boolean> {
   }
 }
 
+/** Begins an answer, and leaves it at that. */
+function startHaltingOrigin() {
+  return startRawOrigin(async (connection) => {
+    await connection.request();
+    await connection.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst");
+    await connection.whenEnded();
+  });
+}
+
 Deno.test("a response that is under way at SIGTERM says Connection: close", async () => {
   await using origin = await startSimpleOrigin();
   await using sluice = await startSluice({ upstream: origin.url });
@@ -37,11 +46,7 @@ Deno.test("a response that is under way at SIGTERM says Connection: close", asyn
 });
 
 Deno.test("the grace period cuts what does not end", async () => {
-  await using origin = await startRawOrigin(async (connection) => {
-    await connection.request();
-    await connection.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst");
-    await connection.whenEnded();
-  });
+  await using origin = await startHaltingOrigin();
   await using sluice = await startSluice({
     config: configFile({ origin: origin.address, server: { grace_period: "700ms" } }),
   });
@@ -60,11 +65,7 @@ Deno.test("the grace period cuts what does not end", async () => {
 });
 
 Deno.test("a machine that stands still while the program drains loses no line of the log", async () => {
-  await using origin = await startRawOrigin(async (connection) => {
-    await connection.request();
-    await connection.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst");
-    await connection.whenEnded();
-  });
+  await using origin = await startHaltingOrigin();
   await using sluice = await startSluice({
     config: configFile({ origin: origin.address, server: { grace_period: "500ms" } }),
   });

@@ -1,5 +1,6 @@
 /** Upstreams by name, by IPv6 address, and by what a plugin names itself. */
 import assert from "node:assert/strict";
+import { hasIpv6 } from "../support/ipv6.ts";
 import { Authority } from "../support/authority.ts";
 import { configFile } from "../support/config.ts";
 import { field, text } from "../support/http_text.ts";
@@ -94,12 +95,3 @@ Deno.test("a plugin may name a peer itself, where the operator allows that peer"
   const [line] = await sluice.waitForAccessLog(1);
   assert.equal(line!["upstream.address"], origin.address);
 });
-
-function hasIpv6(): boolean {
-  try {
-    Deno.listen({ hostname: "::1", port: 0 }).close();
-    return true;
-  } catch {
-    return false;
-  }
-}

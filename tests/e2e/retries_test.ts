@@ -167,7 +167,8 @@ Deno.test("timeouts.request bounds all attempts together", async () => {
   assert.equal(answer.status, 504);
   assert.ok(took >= 2_490 && took < 20_000, `${took} ms`);
   // The tenth would be over after ten seconds.
-  assert.ok(a.served + b.served <= 3, `${a.served + b.served} attempts`);
+  const attempts = a.served + b.served;
+  assert.ok(attempts >= 2 && attempts <= 3, `${attempts} attempts`);
 });
 
 Deno.test("an answer in time may take as long as it likes after its head", async () => {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { hasIpv6 } from "../support/ipv6.ts";
 import {
   descriptorsOf,
   endAddress,
@@ -43,12 +44,3 @@ Deno.test("both ends of a connection are in the table, and what is left when it 
     while (rows().length > 0) await new Promise((resolve) => setTimeout(resolve, 5));
   }
 });
-
-function hasIpv6(): boolean {
-  try {
-    Deno.listen({ hostname: "::1", port: 0 }).close();
-    return true;
-  } catch {
-    return false;
-  }
-}
